@@ -1,0 +1,252 @@
+"""What messages are made of: content blocks, messages, and the timeline's entries.
+
+All values are immutable. ``to_dict`` gives plain JSON data and ``from_dict``
+reads it back; both forms are stable, because stores keep them.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["user", "assistant", "tool"]
+"""Who speaks. A ``tool`` entry carries tool results and is sent in a user turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text."""
+
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": "text", "text": self.text}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: bytes with a media type, or a URL."""
+
+    media_type: str
+    data: bytes = b""
+    url: str = ""
+    alt: str = ""
+    width: int = 0
+    height: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "image",
+            "media_type": self.media_type,
+            "data": base64.b64encode(self.data).decode("ascii"),
+            "url": self.url,
+            "alt": self.alt,
+            "width": self.width,
+            "height": self.height,
+        }
+
+    def __str__(self) -> str:
+        return f"[image: {self.alt or self.url or self.media_type}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document: bytes with a media type, or a URL."""
+
+    media_type: str
+    data: bytes = b""
+    url: str = ""
+    title: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "document",
+            "media_type": self.media_type,
+            "data": base64.b64encode(self.data).decode("ascii"),
+            "url": self.url,
+            "title": self.title,
+        }
+
+    def __str__(self) -> str:
+        return f"[document: {self.title or self.url or self.media_type}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The model's thinking. ``raw`` is the provider's own block, replayed byte for byte."""
+
+    text: str
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": "thinking", "text": self.text, "raw": dict(self.raw)}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool. ``id`` pairs it with its result."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": "tool_call", "id": self.id, "name": self.name, "input": dict(self.input)}
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.input.items())
+        return f"{self.name}({arguments})"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool call gave: content for the model, and whether it is an error.
+
+    ``status`` is ``"done"``, ``"error"``, ``"denied"``, ``"interrupted"`` or
+    ``"unknown"`` (it had started when the process ended). ``duration`` is in
+    seconds.
+    """
+
+    call_id: str
+    name: str
+    content: tuple[Text | Image | Document, ...]
+    is_error: bool = False
+    status: Literal["done", "error", "denied", "interrupted", "unknown"] = "done"
+    duration: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The textual content, joined."""
+        return "\n".join(str(block) for block in self.content)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "tool_result",
+            "call_id": self.call_id,
+            "name": self.name,
+            "content": [block.to_dict() for block in self.content],
+            "is_error": self.is_error,
+            "status": self.status,
+            "duration": self.duration,
+        }
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Block: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult
+
+
+def block_from_dict(data: Mapping[str, Any]) -> Block:
+    """Read a content block back from its ``to_dict`` form."""
+    kind = data["type"]
+    if kind == "text":
+        return Text(data["text"])
+    if kind == "tool_call":
+        return ToolCall(data["id"], data["name"], data["input"])
+    if kind == "tool_result":
+        content = tuple(block_from_dict(item) for item in data["content"])
+        return ToolResult(
+            data["call_id"],
+            data["name"],
+            content,  # type: ignore[arg-type]  # only text, images and documents are written there
+            data["is_error"],
+            data["status"],
+            data["duration"],
+        )
+    if kind == "thinking":
+        return Thinking(data["text"], data["raw"])
+    if kind == "image":
+        raw = base64.b64decode(data["data"])
+        return Image(data["media_type"], raw, data["url"], data["alt"], data["width"], data["height"])
+    if kind == "document":
+        raw = base64.b64decode(data["data"])
+        return Document(data["media_type"], raw, data["url"], data["title"])
+    raise ValueError(f"unknown content block type {kind!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn as a model reads it: ``user`` or ``assistant``, and content blocks."""
+
+    role: Literal["user", "assistant"]
+    content: tuple[Block, ...]
+
+    @property
+    def text(self) -> str:
+        """The text blocks, joined by blank lines."""
+        return "\n\n".join(block.text for block in self.content if isinstance(block, Text))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"role": self.role, "content": [block.to_dict() for block in self.content]}
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(block) for block in self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the timeline, immutable, with its parent in the tree of entries.
+
+    ``status`` is ``"complete"`` or ``"interrupted"``. ``created`` is in seconds
+    since the epoch. ``metadata`` is the sender's own JSON data.
+    """
+
+    id: str
+    parent: str | None
+    role: Role
+    content: tuple[Block, ...]
+    status: Literal["complete", "interrupted"] = "complete"
+    created: float = 0.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The text blocks, joined by blank lines."""
+        return "\n\n".join(block.text for block in self.content if isinstance(block, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls among the content."""
+        return tuple(block for block in self.content if isinstance(block, ToolCall))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "parent": self.parent,
+            "role": self.role,
+            "content": [block.to_dict() for block in self.content],
+            "status": self.status,
+            "created": self.created,
+            "metadata": dict(self.metadata),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Entry:
+        content = tuple(block_from_dict(item) for item in data["content"])
+        return cls(
+            data["id"],
+            data["parent"],
+            data["role"],
+            content,
+            data["status"],
+            data["created"],
+            data["metadata"],
+        )
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(block) for block in self.content)
+
+
+def new_id(prefix: str) -> str:
+    """Return an id that no other call, in this process or another, returns."""
+    return f"{prefix}_{os.urandom(9).hex()}"

@@ -1,0 +1,135 @@
+"""Every error nbsession raises, as one tree.
+
+    NbsessionError
+    ├── RenderError            a component raised, or returned what cannot be rendered
+    │   └── HookError          a hook was called where, or in an order, it may not be
+    ├── CompileError           the rendered tree has no valid compiled context
+    ├── KnobError              a knob's value or spec is refused      (also ValueError)
+    ├── ToolError              a tool fails on purpose; its text goes to the model
+    ├── ModelError             the model call failed; see ``retryable``
+    │   ├── MissingKeyError    a live model was named and no key is set
+    │   └── RecordingMissError no recording answers this context      (also LookupError)
+    ├── BudgetError            the next model call would pass the budget
+    ├── SessionError           the session cannot do this now
+    │   ├── SessionBusyError   another process holds the session
+    │   ├── SessionClosedError the session was closed
+    │   └── SessionNotFoundError                                      (also LookupError)
+    └── StoreError             a record could not be kept or read
+
+Developers see them raised; ``ToolError`` is for the model; a notebook shows
+each in one line. Every error says what happened, to which thing, with which
+value, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NbsessionError(Exception):
+    """The root of every error of this package."""
+
+
+class RenderError(NbsessionError):
+    """A component could not be rendered.
+
+    ``path`` is the component's path from the root; the error that it raised,
+    if it raised one, is ``__cause__``.
+    """
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class HookError(RenderError):
+    """A hook was called outside a component, or not in the order of the last render."""
+
+
+class CompileError(NbsessionError):
+    """The rendered tree does not make a valid compiled context.
+
+    ``path`` names the component at fault, where there is one.
+    """
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class KnobError(NbsessionError, ValueError):
+    """A knob's value or specification was refused. ``knob`` is its name."""
+
+    def __init__(self, message: str, *, knob: str = "") -> None:
+        super().__init__(message)
+        self.knob = knob
+
+
+class ToolError(NbsessionError):
+    """Raised inside a tool to fail on purpose; the text is the result the model reads."""
+
+
+class ModelError(NbsessionError):
+    """A model call failed.
+
+    ``retryable`` says whether the same request may succeed later; ``kind`` is a
+    short word for what failed: ``"authentication"``, ``"rate_limit"``,
+    ``"overloaded"``, ``"connection"``, ``"timeout"``, ``"request"``,
+    ``"server"``, ``"stream"`` or ``"other"``.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, kind: str = "other") -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.kind = kind
+
+
+class MissingKeyError(ModelError):
+    """A live model was asked for and no key is set."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False, kind="authentication")
+
+
+class RecordingMissError(ModelError, LookupError):
+    """No recording answers this compiled context."""
+
+
+class BudgetError(NbsessionError):
+    """The next model call would pass the budget."""
+
+
+class SessionError(NbsessionError):
+    """The session cannot do what was asked now, or was asked for something malformed."""
+
+
+class SessionBusyError(SessionError):
+    """Another process holds the session's lease."""
+
+
+class SessionClosedError(SessionError):
+    """The session was closed; open it again with ``app.session(id)``."""
+
+
+class SessionNotFoundError(SessionError, LookupError):
+    """No session of that id exists."""
+
+
+class StoreError(NbsessionError):
+    """A record could not be kept or read. ``location`` is the store's path or URL."""
+
+    def __init__(self, message: str, *, location: str = "") -> None:
+        super().__init__(message)
+        self.location = location
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or list the known ones."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    if names:
+        return "; known: " + ", ".join(repr(n) for n in names[:12])
+    return ""
