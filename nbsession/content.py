@@ -247,6 +247,22 @@ class Entry:
         return "\n\n".join(str(block) for block in self.content)
 
 
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it: name, description and JSON schema of its input."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "description": self.description, "input_schema": dict(self.input_schema)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ToolSpec:
+        return cls(data["name"], data["description"], data["input_schema"])
+
+
 def new_id(prefix: str) -> str:
     """Return an id that no other call, in this process or another, returns."""
     return f"{prefix}_{os.urandom(9).hex()}"

@@ -1,0 +1,273 @@
+"""What happens, as typed events: start, delta, end.
+
+The first ten are the message stream; a model adapter yields them while it
+answers. The rest come from the loop around it. Every event has a ``type`` (a
+string, for those who read JSON). Durable events carry a ``sequence`` number,
+counted through the execution without gaps; deltas carry their block's
+``index`` and the ``offset`` (in characters) at which they stand, and a late
+reader gets one joined delta a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from nbsession.tokens import Usage
+
+if TYPE_CHECKING:
+    from nbsession.content import Block, Entry, ToolCall, ToolResult
+    from nbsession.context import CompiledContext
+
+
+@dataclass(slots=True, kw_only=True)
+class Event:
+    """Anything that happens in an execution. ``sequence`` is -1 until it is recorded."""
+
+    type: ClassVar[str] = "event"
+    durable: ClassVar[bool] = True
+    sequence: int = -1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON data."""
+        data: dict[str, Any] = {"type": self.type}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            data[item.name] = value.to_dict() if hasattr(value, "to_dict") else value
+        return data
+
+
+@dataclass(slots=True)
+class MessageStart(Event):
+    """A model begins to answer. ``recorded`` is when a recorded answer was made (ISO 8601)."""
+
+    type: ClassVar[str] = "message_start"
+    model: str
+    source: Literal["live", "recorded", "simulated"]
+    recorded: str = ""
+
+
+@dataclass(slots=True)
+class ContentBlockStart(Event):
+    """A block begins: ``text``, ``thinking`` or ``tool_call`` (then with its id and name)."""
+
+    type: ClassVar[str] = "content_block_start"
+    index: int
+    block: Literal["text", "thinking", "tool_call"]
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(slots=True)
+class TextDelta(Event):
+    """More text of a text or thinking block, at ``offset`` characters."""
+
+    type: ClassVar[str] = "text_delta"
+    durable: ClassVar[bool] = False
+    index: int
+    text: str
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class InputJsonDelta(Event):
+    """More of a tool call's input, as raw JSON text, at ``offset`` characters."""
+
+    type: ClassVar[str] = "input_json_delta"
+    durable: ClassVar[bool] = False
+    index: int
+    partial_json: str
+    offset: int = 0
+
+
+@dataclass(slots=True)
+class ContentBlockStop(Event):
+    """A block is finished: ``content`` is the whole of it."""
+
+    type: ClassVar[str] = "content_block_stop"
+    index: int
+    content: Block
+
+
+@dataclass(slots=True)
+class MessageDelta(Event):
+    """Why the model stopped, and what it used.
+
+    ``stop_reason`` is ``"end_turn"``, ``"tool_use"``, ``"max_tokens"``,
+    ``"stop_sequence"``, ``"pause_turn"``, ``"refusal"`` or ``"context_window"``;
+    ``detail`` is the provider's explanation, if there is one.
+    """
+
+    type: ClassVar[str] = "message_delta"
+    stop_reason: str
+    usage: Usage = field(default_factory=Usage)
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class MessageStop(Event):
+    """The answer is complete; without it, it was cut."""
+
+    type: ClassVar[str] = "message_stop"
+
+
+@dataclass(slots=True)
+class Ping(Event):
+    """The connection is alive."""
+
+    type: ClassVar[str] = "ping"
+    durable: ClassVar[bool] = False
+
+
+@dataclass(slots=True)
+class Error(Event):
+    """The execution failed: one sentence, and the component path where there is one."""
+
+    type: ClassVar[str] = "error"
+    message: str
+    kind: str = "other"
+    path: str = ""
+    retryable: bool = False
+
+
+@dataclass(slots=True)
+class Done(Event):
+    """The last event of an execution."""
+
+    type: ClassVar[str] = "done"
+
+
+@dataclass(slots=True)
+class ExecutionStart(Event):
+    """An execution begins; ``text`` is what was sent, ``""`` for a bare render."""
+
+    type: ClassVar[str] = "execution_start"
+    execution: str
+    session: str
+    text: str = ""
+
+
+@dataclass(slots=True)
+class ExecutionEnd(Event):
+    """An execution ended: see ``StopReason``; ``reason`` is a sentence or ``""``."""
+
+    type: ClassVar[str] = "execution_end"
+    stop_reason: str
+    reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+
+
+@dataclass(slots=True)
+class TickStart(Event):
+    """A tick begins; ``tick`` is its number in the session."""
+
+    type: ClassVar[str] = "tick_start"
+    tick: int
+
+
+@dataclass(slots=True)
+class TickContext(Event):
+    """The tick's compiled context, just before it is sent; ``model`` is its name."""
+
+    type: ClassVar[str] = "tick_context"
+    tick: int
+    context: CompiledContext
+    model: str = ""
+    source: str = ""
+
+
+@dataclass(slots=True)
+class TickEnd(Event):
+    """A tick ended, and whether another follows, and why."""
+
+    type: ClassVar[str] = "tick_end"
+    tick: int
+    usage: Usage
+    cost: float | None
+    should_continue: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class ToolStart(Event):
+    """A tool begins to run."""
+
+    type: ClassVar[str] = "tool_start"
+    call: ToolCall
+
+
+@dataclass(slots=True)
+class ToolProgress(Event):
+    """What a running tool says of its progress, by ``ToolContext.emit``."""
+
+    type: ClassVar[str] = "tool_progress"
+    call_id: str
+    data: Any
+
+
+@dataclass(slots=True)
+class ToolEnd(Event):
+    """A tool ended. ``traceback`` is for the user's eyes, never the model's."""
+
+    type: ClassVar[str] = "tool_end"
+    result: ToolResult
+    traceback: str = ""
+
+
+@dataclass(slots=True)
+class EntryCommitted(Event):
+    """An entry was committed to the timeline."""
+
+    type: ClassVar[str] = "entry_committed"
+    entry: Entry
+
+
+@dataclass(slots=True)
+class KnobSet(Event):
+    """A knob was set: ``by`` is ``"program"``, ``"user"`` or ``"model"``."""
+
+    type: ClassVar[str] = "knob_set"
+    name: str
+    value: Any
+    by: str
+
+
+@dataclass(slots=True)
+class ConfirmationRequested(Event):
+    """A tool waits for a yes or no: answer with ``execution.confirm(call.id, ...)``."""
+
+    type: ClassVar[str] = "confirmation_requested"
+    call: ToolCall
+    message: str = ""
+
+
+ModelEvent = (
+    MessageStart
+    | ContentBlockStart
+    | TextDelta
+    | InputJsonDelta
+    | ContentBlockStop
+    | MessageDelta
+    | MessageStop
+    | Ping
+)
+"""What a model adapter may yield. Failures are raised, as ``ModelError``."""
+
+
+class EventStream(Protocol):
+    """Where events go besides their readers: a store, a server, a file."""
+
+    def publish(self, session: str, event: Event) -> None:
+        """Take one event; never block and never raise."""
+
+    def subscribe(self, session: str, after: int | None = None) -> AsyncIterator[Event]:
+        """Give the events after a sequence number, stored ones first, then live ones."""
+
+
+__all__ = [
+    name
+    for name, value in globals().items()
+    if (isinstance(value, type) and issubclass(value, Event)) or name in ("EventStream", "ModelEvent")
+]

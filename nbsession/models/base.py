@@ -1,0 +1,50 @@
+"""The contract between the loop and any model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+    from nbsession.events import ModelEvent
+
+Source: TypeAlias = Literal["live", "recorded", "simulated"]
+"""Where a response came from: a model, a recording, or rules without a language model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model takes. ``window`` is in tokens, ``None`` where it is not known."""
+
+    tools: bool = True
+    images: bool = True
+    documents: bool = True
+    window: int | None = None
+
+
+@runtime_checkable
+class ModelAdapter(Protocol):
+    """A model that answers a compiled context.
+
+    ``name`` is what the user wrote to choose it (``"anthropic:<id>"``,
+    ``"simulated"``). ``stream`` yields, for one answer: ``MessageStart``; for
+    each block ``ContentBlockStart``, its deltas, ``ContentBlockStop`` with the
+    finished block; ``MessageDelta`` with stop reason and usage;
+    ``MessageStop``. It raises ``ModelError`` for every failure, never a
+    provider's own class, and never ends without ``MessageStop`` otherwise.
+    Cancelling the task that iterates closes the connection. An adapter changes
+    syntax only: what is sent is the context, no more and no less.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]: ...
