@@ -1,0 +1,169 @@
+"""The ``nbsession`` command: open the first notebook in JupyterLab, or prove that it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
+FIRST_NOTEBOOK = "01-first-session.ipynb"
+CELL_SECONDS = 120
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Wrong usage ends with status 2, a failure with status 1; both say why in
+    one line on standard error.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    for_lab: list[str] = []
+    if "--" in given:
+        cut = given.index("--")
+        given, for_lab = given[:cut], given[cut + 1 :]
+    options = _parser().parse_args(given)
+    try:
+        if options.check:
+            return check()
+        return demo(options.folder, browser=not options.no_browser, port=options.port, arguments=for_lab)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or options.folder}")
+
+
+def demo(
+    folder: Path | None, *, browser: bool = True, port: int | None = None, arguments: Sequence[str] = ()
+) -> int:
+    """Open JupyterLab on the first notebook and return JupyterLab's exit status.
+
+    The notebook is opened where it stands if ``folder`` holds it already, else
+    it is copied there. Without a folder that is ``notebooks`` in the current
+    directory if it holds the notebook, else a new ``nbsession-demo``.
+    ``arguments`` are handed to JupyterLab as they are.
+    """
+    notebook = _place(folder)
+    command = [sys.executable, "-m", "jupyterlab", str(notebook), *arguments]
+    if not browser:
+        command.append("--no-browser")
+    if port is not None:
+        command.append(f"--ServerApp.port={port}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # JupyterLab refuses root otherwise, and in a container there is often no one else.
+        command.append("--allow-root")
+    print(f"opening {notebook}", flush=True)
+    # A kernel of the user's own named python3 would not have nbsession.
+    surroundings = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
+    server = subprocess.Popen(command, env=surroundings)  # noqa: S603 - our own Python, arguments as a list
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            # JupyterLab got the same Ctrl-C and asks whether to stop.
+            continue
+
+
+def check() -> int:
+    """Execute the first notebook headless with the simulated model and print what it showed.
+
+    Prints the plain text of every ``%%session`` cell. Returns 1 if a cell
+    raised or a session cell showed nothing. Needs no key and no network, and
+    leaves the user's stored sessions alone.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook: Any = nbformat.reads(_source().read_text("utf-8"), as_version=4)
+    with tempfile.TemporaryDirectory(prefix="nbsession-check-", ignore_cleanup_errors=True) as scratch:
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            allow_errors=True,
+            resources={"metadata": {"path": scratch}},
+        )
+        client.execute(env=_without_keys(Path(scratch)))
+    failures = [line for cell in notebook.cells if cell.cell_type == "code" for line in _report(cell)]
+    for line in failures:
+        print(line, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nbsession", description="A model's context as a component tree, live in a notebook."
+    )
+    parser.add_argument("--version", action="version", version=f"nbsession {metadata.version('nbsession')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo_parser = commands.add_parser(
+        "demo",
+        help="open JupyterLab on the first notebook, or check that it runs",
+        description="Open JupyterLab on the first notebook. What follows -- goes to JupyterLab.",
+    )
+    demo_parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="where the notebook is, or is copied to (default: notebooks if it is there, else nbsession-demo)",
+    )
+    demo_parser.add_argument(
+        "--check", action="store_true", help="run the notebook headless, print its session cells, and exit"
+    )
+    demo_parser.add_argument("--no-browser", action="store_true", help="start the server only")
+    demo_parser.add_argument(
+        "--port", type=int, help="the port to listen on (default: the first free from 8888)"
+    )
+    return parser
+
+
+def _source() -> Traversable:
+    """The notebook that came with the package: inside an installed one, beside it in a checkout."""
+    package = resources.files("nbsession")
+    installed = package / "notebooks" / FIRST_NOTEBOOK
+    if installed.is_file():
+        return installed
+    beside = Path(str(package)).parent / "notebooks" / FIRST_NOTEBOOK
+    if not beside.is_file():
+        _fail(f"{FIRST_NOTEBOOK} is missing from this installation; reinstall nbsession")
+    return beside
+
+
+def _place(folder: Path | None) -> Path:
+    if folder is None:
+        here = Path("notebooks")
+        folder = here if (here / FIRST_NOTEBOOK).is_file() else Path("nbsession-demo")
+    notebook = folder / FIRST_NOTEBOOK
+    if not notebook.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        notebook.write_text(_source().read_text("utf-8"), "utf-8")
+    return notebook.resolve()
+
+
+def _without_keys(scratch: Path) -> dict[str, str]:
+    """The environment of a kernel that can reach no provider and no stored session of the user."""
+    kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    own = {name: str(scratch) for name in ("IPYTHONDIR", "XDG_DATA_HOME")}
+    return {**kept, **own, "CI": "1", "NBSESSION_MODEL": "simulated", "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def _report(cell: Any) -> list[str]:
+    """Print a session cell and what it showed; return what went wrong in any cell."""
+    title = f"[{cell.execution_count}] {cell.source.strip().splitlines()[0]}"
+    raised = [f"{title}: {out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+    if not cell.source.startswith("%%session"):
+        return raised
+    shown = [out.data["text/plain"] for out in cell.outputs if "text/plain" in out.get("data", {})]
+    print(cell.source.strip(), *shown, "", sep="\n")
+    return raised or ([] if any(text.strip() for text in shown) else [f"{title}: showed nothing"])
+
+
+def _fail(message: str) -> NoReturn:
+    raise SystemExit(f"nbsession: {message}")

@@ -1,0 +1,44 @@
+"""What every test starts from: no key, no user's files, the same examples each time in CI."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+KEYS_AND_CHOICES = ("ANTHROPIC_", "OPENAI_", "NBSESSION_")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print what a failed run is repeated with."""
+    examples = "derandomized" if os.environ.get("CI") else "random (--hypothesis-seed repeats them)"
+    hash_seed = os.environ.get("PYTHONHASHSEED", "random")
+    return f"seeds: PYTHONHASHSEED={hash_seed}, hypothesis examples {examples}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run browser tests last.
+
+    Playwright's sync API leaves its own loop running in the thread, where no
+    test could start another one afterwards.
+    """
+    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the keys and the stored sessions of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(KEYS_AND_CHOICES):
+            monkeypatch.delenv(name)
+    data: Path = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
