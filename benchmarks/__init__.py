@@ -1,0 +1,1 @@
+"""What nbsession costs, measured: ``python -m benchmarks`` runs every module's ``main()``."""

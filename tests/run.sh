@@ -1,0 +1,49 @@
+#!/bin/sh
+# Install what the tests need, then check and test everything. From anywhere: sh tests/run.sh
+# The environment lies outside the tree and is used again by the next run.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+as_root_on_debian() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+stop() { printf 'tests: %s\n' "$1" >&2; exit 1; }
+
+python=
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            return 0
+        fi
+    done
+    return 1
+}
+find_python || { as_root_on_debian && apt-get -qq update && apt-get -qq install -y python3-venv; find_python; } ||
+    stop 'no Python 3.11 or later with venv; install python3 and python3-venv, or set PYTHON'
+
+venv=${XDG_CACHE_HOME:-${HOME:-${TMPDIR:-/tmp}}/.cache}/nbsession/tests-$(pwd | cksum | cut -d ' ' -f 1)
+"$python" -m venv "$venv" || stop "no virtual environment could be made in $venv"
+PATH=$venv/bin:$PATH
+pip install -q --disable-pip-version-check -e '.[test]' || stop 'the packages could not be installed'
+
+chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+if ! chromium >/dev/null; then
+    if as_root_on_debian; then
+        apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-liberation
+    else
+        playwright install chromium
+    fi || stop 'no Chromium for the browser tests; install chromium (Debian: apt-get install chromium)'
+fi
+
+PYTHONHASHSEED=${PYTHONHASHSEED:-0}
+export PYTHONHASHSEED
+failed=
+check() {
+    printf '+ %s\n' "$*"
+    "$@" || failed="$failed $*;"
+}
+check ruff check .
+check ruff format --check .
+check mypy
+check lint-imports --no-logo
+check python -m pytest "$@"
+[ -z "$failed" ] || stop "failed:$failed"
