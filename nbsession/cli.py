@@ -50,7 +50,9 @@ def demo(
     ``arguments`` are handed to JupyterLab as they are.
     """
     notebook = _place(folder)
-    command = [sys.executable, "-m", "jupyterlab", str(notebook), *arguments]
+    # Not the notebook as an argument: then the printed address would not lead to it.
+    where = [f"--ServerApp.root_dir={notebook.parent}", f"--LabApp.default_url=/lab/tree/{notebook.name}"]
+    command = [sys.executable, "-m", "jupyterlab", *where, *arguments]
     if not browser:
         command.append("--no-browser")
     if port is not None:

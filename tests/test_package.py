@@ -1,0 +1,82 @@
+"""What importing the package costs, and what a reader of its README is promised."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LATER = {
+    "IPython",
+    "aiohttp",
+    "anthropic",
+    "anywidget",
+    "fastapi",
+    "httpx",
+    "ipykernel",
+    "ipywidgets",
+    "jinja2",
+    "jupyter_client",
+    "markdown_it",
+    "nest_asyncio2",
+    "openai",
+    "pydantic",
+    "sqlalchemy",
+    "starlette",
+    "tornado",
+    "traitlets",
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_importing_the_package_loads_no_notebook_no_provider_and_no_framework() -> None:
+    assert loaded_by("import nbsession") & LATER == set()
+
+
+def test_every_public_name_is_there_and_none_of_them_brings_the_notebook_along() -> None:
+    code = "import nbsession\nfor name in nbsession.__all__: getattr(nbsession, name)"
+    unwanted = {"IPython", "ipywidgets", "anywidget", "anthropic", "openai", "starlette", "fastapi"}
+    assert loaded_by(code) & unwanted == set()
+
+
+def test_loading_the_extension_waits_with_widgets_and_providers() -> None:
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "InteractiveShell.instance().run_line_magic('load_ext', 'nbsession')"
+    )
+    assert loaded_by(code) & {"anthropic", "openai", "anywidget", "ipywidgets", "sqlalchemy"} == set()
+
+
+def test_the_public_names_are_sorted_and_unique() -> None:
+    import nbsession
+
+    names = list(nbsession.__all__)
+    assert names == sorted(set(names))
+
+
+def test_the_package_ships_its_types_and_its_version() -> None:
+    import nbsession
+
+    assert (Path(nbsession.__file__).parent / "py.typed").is_file()
+    assert nbsession.__version__ == metadata.version("nbsession")
+
+
+def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp_path: Path) -> None:
+    import zipfile
+
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("nbsession-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "nbsession/notebooks/01-first-session.ipynb" in names
+    assert "nbsession/py.typed" in names
+    for static in (ROOT / "nbsession" / "notebook" / "static").rglob("*"):
+        if static.is_file():
+            assert static.relative_to(ROOT).as_posix() in names
