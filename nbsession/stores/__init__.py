@@ -1,0 +1,30 @@
+"""Where sessions are kept: in memory, or in a SQL database."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from nbsession.stores.base import Row, SessionInfo, SessionStore
+from nbsession.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from nbsession.stores.sql import SqlStore
+
+__all__ = ["MemoryStore", "Row", "SessionInfo", "SessionStore", "SqlStore", "default_store"]
+
+
+def default_store() -> SessionStore:
+    """Open the store that ``$NBSESSION_STORE`` names by its URL, else the SQLite file of this user."""
+    from nbsession.stores.sql import SqlStore
+
+    return SqlStore(os.environ.get("NBSESSION_STORE") or None)
+
+
+def __getattr__(name: str) -> object:
+    # SQLAlchemy takes longer to import than all of the core, and a session in memory never needs it.
+    if name == "SqlStore":
+        from nbsession.stores.sql import SqlStore
+
+        return SqlStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,289 @@
+"""What every store must do, as checks that anyone's store can be put through."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from nbsession.errors import NbsessionError, SessionBusyError, StoreError
+from nbsession.stores.base import Row, SessionInfo, SessionStore
+
+Factory = Callable[[], SessionStore]
+
+
+def store_contract(factory: Factory) -> None:
+    """Put the stores that ``factory`` opens through every check; the first that fails is an ``AssertionError``.
+
+    ``factory`` is called several times. A store that outlives its object
+    (``blocking`` is true) must be opened at the same place each time. The checks
+    use session ids of their own, so the place may hold other sessions.
+    """
+    for check in CHECKS:
+        try:
+            check(factory)
+        except Exception as error:
+            error.add_note(f"while checking a store: {check.__name__}")
+            raise
+
+
+def rows_come_back_in_order(factory: Factory) -> None:
+    """Rows come back as they were appended, superseded ones included, and each append counts them."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        first = [_row("session", session), _row("entry", "e1", text="one"), _row("entry", "e2", text="two")]
+        later = [
+            _row("state", "root", values=[1, 2.5, None, True, {"a": []}]),
+            _row("entry", "e1", text="new"),
+        ]
+        assert store.append(session, first, revision=0) == 3, "append must return the number of rows kept"
+        assert store.append(session, later, revision=3) == 5, "append must return the number of all rows kept"
+        assert store.load(session) == first + later, "load must give every row in the order of its append"
+
+
+def an_unknown_session_is_none(factory: Factory) -> None:
+    """A session nobody wrote is ``None`` and not listed, also after an append of no rows."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        assert store.load(session) is None, "load of an unknown session must be None"
+        assert store.append(session, [], {_fresh("x"): "x"}, revision=0) == 0, (
+            "no rows must leave the revision at 0"
+        )
+        assert store.load(session) is None, "an append of no rows must not make a session"
+        assert session not in {info.id for info in store.sessions()}, "an unknown session must not be listed"
+
+
+def a_stale_writer_keeps_nothing(factory: Factory) -> None:
+    """A writer with another revision than the store's is refused, and neither its rows nor texts are kept."""
+    with _opened(factory) as store:
+        session, stale = _fresh("session"), _fresh("stale")
+        kept = [_row("entry", "e1"), _row("entry", "e2")]
+        store.append(session, kept, revision=0)
+        for revision in (0, 1, 3):
+            for rows in ([_row("entry", "late")], []):
+                why = f"revision {revision} of 2 must be refused with SessionBusyError"
+                with _refused(SessionBusyError, session, why=why):
+                    store.append(session, rows, {stale: "stale"}, revision=revision)
+        assert store.load(session) == kept, "a refused append must keep nothing"
+        _assert_missing(store, stale)
+        assert store.append(session, [_row("entry", "e3")], revision=2) == 3, "the true revision must go on"
+
+
+def a_bad_row_keeps_nothing(factory: Factory) -> None:
+    """One row that is not JSON refuses the whole append, naming the row."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        for bad in (float("nan"), float("inf"), b"bytes", {1, 2}, object()):
+            rows = [_row("entry", "good"), _row("state", "the-key", value=bad)]
+            why = f"{bad!r} is not JSON and must be refused with StoreError"
+            with _refused(StoreError, "state", "the-key", why=why):
+                store.append(session, rows, revision=0)
+        assert store.load(session) is None, "a refused append must keep nothing"
+
+
+def rows_cannot_be_changed_afterwards(factory: Factory) -> None:
+    """What is appended and what is loaded are copies."""
+    with _opened(factory) as store:
+        session, notes = _fresh("session"), ["a"]
+        store.append(
+            session,
+            [_row("session", session, metadata={"notes": notes}), _row("state", "s", notes=notes)],
+            revision=0,
+        )
+        notes.append("b")
+        for _ in range(2):
+            loaded = store.load(session)
+            assert loaded is not None, "an appended session must load"
+            assert loaded[1].data == {"notes": ["a"]}, "a kept row must not change with the caller's object"
+            loaded[1].data["notes"].append("c")
+        assert _listed(store, [session])[0].metadata == {"notes": ["a"]}, (
+            "metadata must not change with the caller's object"
+        )
+
+
+def texts_are_kept_once(factory: Factory) -> None:
+    """Texts are shared by all sessions; a digest that is there already is left alone; a missing one is an error."""
+    with _opened(factory) as store:
+        long, short = _fresh("long"), _fresh("short")
+        store.append(
+            _fresh("session"), [_row("entry", "e")], {long: "wörld " * 200_000, short: ""}, revision=0
+        )
+        store.append(_fresh("session"), [_row("entry", "e")], {long: "another text"}, revision=0)
+        found = store.texts([short, long, long])
+        assert found == {short: "", long: "wörld " * 200_000}, "the first text of a digest must stay"
+        assert store.texts([]) == {}, "no digests must give no texts"
+        many = {_fresh("many"): f"text {number}" for number in range(1_500)}
+        store.append(_fresh("session"), [_row("entry", "e")], many, revision=0)
+        assert store.texts(iter(many)) == many, "many texts must come back at once"
+        _assert_missing(store, _fresh("never kept"))
+
+
+def any_text_comes_back(factory: Factory) -> None:
+    """Text beyond ASCII, NUL and lone surrogates come back as they were, in rows and in texts."""
+    with _opened(factory) as store:
+        for text in ("naïve 日本語 🎈", "a\0b", "cut \ud83d off", "\ude00\u2028\x7f\r\n'\"\\"):
+            session, digest = _fresh("session"), _fresh("text")
+            rows = [_row("entry", "ключ 🔑", **{text: [text]})]
+            store.append(session, rows, {digest: text}, revision=0)
+            assert store.load(session) == rows, f"a row with {text!r} must come back the same"
+            assert store.texts([digest]) == {digest: text}, f"the text {text!r} must come back the same"
+
+
+def sessions_are_listed_latest_first(factory: Factory) -> None:
+    """The list has the last updated first, with revisions, times, metadata and parent."""
+    with _opened(factory) as store:
+        a, b, c = _fresh("session"), _fresh("session"), _fresh("session")
+        store.append(a, [_row("session", a, metadata={"title": "first"})], revision=0)
+        store.append(b, [_row("session", b, metadata={"n": [1]}, parent=a)], revision=0)
+        store.append(c, [_row("entry", "e")], revision=0)
+        store.append(a, [_row("entry", "e1"), _row("entry", "e2")], revision=1)
+        listed = _listed(store, [a, b, c])
+        assert [info.id for info in listed] == [a, c, b], "sessions must be listed last updated first"
+        assert [info.revision for info in listed] == [3, 1, 1], (
+            "the listed revision must be the number of rows"
+        )
+        assert [info.parent for info in listed] == [None, None, a], (
+            "the parent must be that of the session row"
+        )
+        found = [dict(info.metadata) for info in listed]
+        assert found == [{"title": "first"}, {}, {"n": [1]}], "metadata must be that of the session row"
+        assert listed[0].created < listed[0].updated, "updated must move on with an append, and created stay"
+        store.append(a, [_row("session", a, metadata={"title": "second"})], revision=3)
+        assert _listed(store, [a])[0].metadata == {"title": "second"}, "a later session row must supersede"
+
+
+def sessions_are_apart(factory: Factory) -> None:
+    """The rows of one session do not show in another, whatever their keys."""
+    with _opened(factory) as store:
+        a, b = _fresh("session"), _fresh("session")
+        store.append(a, [_row("entry", "same", of="a")], revision=0)
+        store.append(b, [_row("entry", "same", of="b"), _row("entry", "more")], revision=0)
+        assert store.load(a) == [_row("entry", "same", of="a")], "one session's rows must not show in another"
+        assert len(store.load(b) or []) == 2, "each session must have a revision of its own"
+
+
+def reopening_keeps_everything(factory: Factory) -> None:
+    """A store that does input and output has, when opened again, all it had; closing twice does nothing."""
+    with _opened(factory) as store:
+        session, digest = _fresh("session"), _fresh("kept")
+        rows = [_row("session", session, metadata={"title": "kept"}), _row("entry", "e")]
+        store.append(session, rows, {digest: "kept"}, revision=0)
+        before = _listed(store, [session])
+        lasting = store.blocking
+        store.close()
+        store.close()
+    if not lasting:
+        return
+    with _opened(factory) as again:
+        assert again.load(session) == rows, "rows must be there after the store is opened again"
+        assert again.texts([digest]) == {digest: "kept"}, (
+            "texts must be there after the store is opened again"
+        )
+        assert _listed(again, [session]) == before, (
+            "a session must be listed the same after the store is opened again"
+        )
+        assert again.append(session, [_row("entry", "e2")], revision=2) == 3, "a reopened session must go on"
+
+
+def threads_write_their_own_sessions(factory: Factory) -> None:
+    """Several threads write a session each, and read meanwhile, without loss or error."""
+    with _opened(factory) as store:
+        ids = [_fresh("session") for _ in range(4)]
+        shared = {_fresh("shared"): "shared" for _ in range(25)}
+
+        def write(session: str) -> None:
+            for number in range(25):
+                store.append(session, [_row("entry", f"{number}")], shared, revision=number)
+                assert len(store.load(session) or []) == number + 1, "a writer must read its own rows"
+
+        _in_threads(*(partial(write, session) for session in ids))
+        assert len(store.texts(shared)) == 25, "texts that several threads keep must be there"
+        for session in ids:
+            keys = [row.key for row in store.load(session) or []]
+            assert keys == [f"{number}" for number in range(25)], (
+                "every row of every thread must be kept in order"
+            )
+
+
+def one_of_two_writers_wins(factory: Factory) -> None:
+    """Of threads that append to one session at the same revision, exactly one is kept."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        start = threading.Barrier(2)
+        won: list[int] = []
+
+        def write(name: str) -> None:
+            for revision in range(20):
+                start.wait()
+                with suppress(SessionBusyError):
+                    store.append(session, [_row("entry", name)], revision=revision)
+                    won.append(revision)
+
+        _in_threads(partial(write, "a"), partial(write, "b"))
+        assert sorted(won) == list(range(20)), "of two writers at one revision exactly one must be kept"
+        assert len(store.load(session) or []) == 20, "a refused writer must leave no row"
+
+
+CHECKS: tuple[Callable[[Factory], None], ...] = (
+    rows_come_back_in_order,
+    an_unknown_session_is_none,
+    a_stale_writer_keeps_nothing,
+    a_bad_row_keeps_nothing,
+    rows_cannot_be_changed_afterwards,
+    texts_are_kept_once,
+    any_text_comes_back,
+    sessions_are_listed_latest_first,
+    sessions_are_apart,
+    reopening_keeps_everything,
+    threads_write_their_own_sessions,
+    one_of_two_writers_wins,
+)
+"""The checks one by one, each called with the factory: for a test runner that reports them apart."""
+
+
+@contextmanager
+def _opened(factory: Factory) -> Iterator[SessionStore]:
+    store = factory()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _fresh(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex}"
+
+
+def _row(kind: str, key: str, **data: object) -> Row:
+    return Row(kind, key, data)
+
+
+def _listed(store: SessionStore, ids: Sequence[str]) -> list[SessionInfo]:
+    return [info for info in store.sessions() if info.id in ids]
+
+
+def _assert_missing(store: SessionStore, digest: str) -> None:
+    with _refused(StoreError, digest, why="a text that was never kept must be a StoreError"):
+        store.texts([digest])
+
+
+@contextmanager
+def _refused(expected: type[NbsessionError], *names: str, why: str) -> Iterator[None]:
+    try:
+        yield
+    except expected as error:
+        message = str(error)
+    else:
+        raise AssertionError(why)
+    for name in names:
+        assert name in message, f"{expected.__name__} must name {name!r}, and says {message!r}"
+
+
+def _in_threads(*calls: Callable[[], None]) -> None:
+    """Run the calls at the same time, and raise what one of them raised."""
+    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
+        for running in [pool.submit(call) for call in calls]:
+            running.result()

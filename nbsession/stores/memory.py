@@ -1,0 +1,95 @@
+"""A store that lasts as long as its object."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nbsession.stores import record
+from nbsession.stores.base import Row, SessionInfo
+
+
+@dataclass(slots=True)
+class _Kept:
+    created: float
+    updated: float = 0.0
+    description: record.Description = field(default_factory=record.Description)
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class MemoryStore:
+    """Keeps sessions in this process, and gives them back as a database would.
+
+    Rows are kept as JSON text: what could not be written to a file is refused
+    here too, and nobody can change a row after the fact. ``close`` does
+    nothing, since a store that is dropped is gone anyway.
+    """
+
+    blocking = False
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, _Kept] = {}
+        self._texts: dict[str, str] = {}
+        self._clock = record.Clock()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({len(self._sessions)} sessions)"
+
+    def append(
+        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+    ) -> int:
+        encoded = record.encode_rows(session, rows)
+        description = record.describe(session, rows)
+        fresh = {record.plain(digest, "a digest"): text for digest, text in (texts or {}).items()}
+        with self._lock:
+            kept = self._sessions.get(session)
+            if revision != (len(kept.rows) if kept else 0):
+                raise record.conflict(session, revision, len(kept.rows) if kept else 0)
+            for digest, text in fresh.items():
+                self._texts.setdefault(digest, text)
+            if not encoded:
+                return revision
+            now = self._clock.now()
+            if kept is None:
+                kept = self._sessions[session] = _Kept(created=now)
+            kept.rows += encoded
+            kept.updated = now
+            if description is not None:
+                kept.description = description
+            return len(kept.rows)
+
+    def load(self, session: str) -> list[Row] | None:
+        with self._lock:
+            kept = self._sessions.get(session)
+            rows = list(kept.rows) if kept else None
+        if rows is None:
+            return None
+        return [Row(kind, key, record.decode(data, f"row {kind!r} {key!r}")) for kind, key, data in rows]
+
+    def texts(self, digests: Iterable[str]) -> dict[str, str]:
+        wanted = list(digests)
+        with self._lock:
+            found = {digest: self._texts[digest] for digest in wanted if digest in self._texts}
+        if missing := [digest for digest in wanted if digest not in found]:
+            raise record.absent(missing, "memory")
+        return found
+
+    def sessions(self) -> list[SessionInfo]:
+        with self._lock:
+            listed = [
+                SessionInfo(
+                    id=session,
+                    created=kept.created,
+                    updated=kept.updated,
+                    revision=len(kept.rows),
+                    metadata=record.decode(kept.description.metadata, f"metadata of session {session!r}"),
+                    parent=kept.description.parent,
+                )
+                for session, kept in self._sessions.items()
+            ]
+        return sorted(listed, key=lambda info: info.updated, reverse=True)
+
+    def close(self) -> None:
+        """Do nothing: there is no file or connection to release."""

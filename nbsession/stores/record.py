@@ -1,0 +1,131 @@
+"""What every store does alike: rows as JSON text, what a session's rows say about it, and the time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import SessionBusyError, StoreError
+
+if TYPE_CHECKING:
+    from nbsession.stores.base import Row
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the latest row of kind ``"session"`` says: it supersedes the earlier ones as a whole.
+
+    ``metadata`` is JSON text.
+    """
+
+    metadata: str = "{}"
+    parent: str | None = None
+
+
+def encode(value: object, what: str) -> str:
+    """Return ``value`` as compact JSON that any database can hold.
+
+    Lone surrogates, which UTF-8 has no bytes for, are kept as escapes. What is
+    not JSON, NaN and infinity included, is a ``StoreError`` that begins with ``what``.
+    """
+    try:
+        text = _JSON.encode(value)
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                text = _ASCII.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{what} cannot be kept: {error}; use only text, finite numbers, booleans, None, lists and dicts"
+        ) from error
+    return text
+
+
+def decode(text: str, what: str, location: str = "") -> Any:
+    """Return the value that ``encode`` made this text of; other text is a ``StoreError``."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StoreError(
+            f"{what} is damaged in {location}: {error}; restore the store from a copy", location=location
+        ) from error
+
+
+def encode_rows(session: str, rows: Iterable[Row]) -> list[tuple[str, str, str]]:
+    """Return (kind, key, JSON text) of each row; one that cannot be kept is a ``StoreError`` naming it."""
+    plain(session, "a session id")
+    return [
+        (
+            plain(row.kind, "a row's kind"),
+            plain(row.key, f"the key of a row of kind {row.kind!r}"),
+            encode(dict(row.data), f"row {row.kind!r} {row.key!r} of session {session!r}"),
+        )
+        for row in rows
+    ]
+
+
+def encode_texts(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the JSON text of each text, by its digest."""
+    return {plain(digest, "a digest"): encode(text, f"text {digest}") for digest, text in texts.items()}
+
+
+def plain(text: str, what: str) -> str:
+    """Return ``text`` if it can be a database key, which NUL and lone surrogates keep it from being."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{what} may hold no lone surrogate, got {text!r}") from error
+    if "\0" in text:
+        raise StoreError(f"{what} may hold no NUL character, got {text!r}")
+    return text
+
+
+def describe(session: str, rows: Sequence[Row]) -> Description | None:
+    """Return what the last row of kind ``"session"`` says, or ``None`` where there is none."""
+    for row in reversed(rows):
+        if row.kind == "session":
+            metadata, parent = row.data.get("metadata") or {}, row.data.get("parent")
+            if not isinstance(metadata, Mapping):
+                raise StoreError(f"metadata of session {session!r} must be a dict, got {metadata!r}")
+            if not (parent is None or isinstance(parent, str)):
+                raise StoreError(f"parent of session {session!r} must be a session id, got {parent!r}")
+            text = encode(dict(metadata), f"metadata of session {session!r}")
+            return Description(text, None if parent is None else plain(parent, "a session id"))
+    return None
+
+
+def conflict(session: str, known: int, kept: int) -> SessionBusyError:
+    """Return the error for a writer that knew ``known`` rows where ``kept`` are."""
+    return SessionBusyError(
+        f"session {session!r} has {kept} rows in the store and this writer knew {known}: another one wrote "
+        f"meanwhile, and nothing of this was kept; open {session!r} again to go on from what is there, or "
+        "fork it under a new id"
+    )
+
+
+def absent(digests: Sequence[str], location: str) -> StoreError:
+    """Return the error for texts that rows refer to and the store does not have."""
+    shown = ", ".join(digests[:3]) + (", …" if len(digests) > 3 else "")
+    return StoreError(
+        f"{len(digests)} texts are missing from {location}: {shown}; restore the store from a copy",
+        location=location,
+    )
+
+
+class Clock:
+    """Seconds since the epoch that never repeat or go back, so that they order what one store does."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def now(self) -> float:
+        """Return the time, at least a microsecond after the last. Callers hold the store's lock."""
+        self._last = max(time.time(), self._last + 1e-6)
+        return self._last

@@ -1,0 +1,242 @@
+"""A store in a SQL database: a SQLite file, or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, Insert, Table, select
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from nbsession.errors import StoreError
+from nbsession.stores import record, schema, sqlite
+from nbsession.stores.base import Row, SessionInfo
+
+_DIGESTS_AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
+
+
+class SqlStore:
+    """Keeps sessions in the database at ``url``: ``sqlite:///…`` or ``postgresql+psycopg://…``.
+
+    Without a URL that is a SQLite file in this user's data folder. Tables are
+    made where there are none; a store of a newer schema is refused. What was
+    appended survives the process, however it ends. Any number of threads and
+    processes may use one database; in one process, SQLite's writers take
+    turns. ``location`` is the file's path, or the URL without its password.
+
+    A SQLite file that may only be read is opened by
+    ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``.
+    """
+
+    blocking = True
+
+    def __init__(self, url: str | None = None) -> None:
+        parsed = sqlite.default_url() if url is None else _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            parsed, self.location = sqlite.place(parsed)
+            self._engine = sqlite.engine(parsed, self.location)
+        else:
+            self.location = parsed.render_as_string(hide_password=True)
+            self._engine = _server(parsed, self.location)
+        self._writer = self._engine.execution_options(**{sqlite.WRITES: True})
+        self._is_file = parsed.get_backend_name() == "sqlite"
+        # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
+        self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
+        self._clock = record.Clock()
+        self._release = weakref.finalize(self, self._engine.dispose)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.location!r})"
+
+    def append(
+        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+    ) -> int:
+        encoded = record.encode_rows(session, rows)
+        description = record.describe(session, rows)
+        fresh = record.encode_texts(texts or {})
+        with self._writing() as connection:
+            if fresh:
+                # In one order everywhere, lest two writers wait for each other's.
+                values = [{"digest": digest, "text": fresh[digest]} for digest in sorted(fresh)]
+                connection.execute(_or_nothing(connection, schema.texts), values)
+            if not encoded:
+                _expect(connection, session, revision)
+                return revision
+            now = self._clock.now()
+            _advance(connection, session, revision, len(encoded), description, now)
+            connection.execute(
+                schema.rows.insert(),
+                [
+                    {
+                        "session": session,
+                        "sequence": sequence,
+                        "kind": kind,
+                        "key": key,
+                        "data": data,
+                        "at": now,
+                    }
+                    for sequence, (kind, key, data) in enumerate(encoded, revision)
+                ],
+            )
+        return revision + len(encoded)
+
+    def load(self, session: str) -> list[Row] | None:
+        sessions, rows = schema.sessions.c, schema.rows.c
+        record.plain(session, "a session id")
+        with self._reading() as connection:
+            revision = connection.execute(select(sessions.revision).where(sessions.id == session)).scalar()
+            if revision is None:
+                return None
+            query = select(rows.kind, rows.key, rows.data).where(rows.session == session)
+            found = connection.execute(query.order_by(rows.sequence)).all()
+        if len(found) != revision:
+            raise StoreError(
+                f"session {session!r} should have {revision} rows and has {len(found)} in {self.location}: "
+                "restore the store from a copy",
+                location=self.location,
+            )
+        return [
+            Row(kind, key, record.decode(data, f"row {kind!r} {key!r} of {session!r}", self.location))
+            for kind, key, data in found
+        ]
+
+    def texts(self, digests: Iterable[str]) -> dict[str, str]:
+        wanted = [record.plain(digest, "a digest") for digest in digests]
+        found: dict[str, str] = {}
+        texts = schema.texts.c
+        with self._reading() as connection:
+            for start in range(0, len(wanted), _DIGESTS_AT_ONCE):
+                some = wanted[start : start + _DIGESTS_AT_ONCE]
+                query = select(texts.digest, texts.text).where(texts.digest.in_(some))
+                for digest, text in connection.execute(query):
+                    found[digest] = record.decode(text, f"text {digest}", self.location)
+        if missing := [digest for digest in wanted if digest not in found]:
+            raise record.absent(missing, self.location)
+        return found
+
+    def sessions(self) -> list[SessionInfo]:
+        columns = schema.sessions.c
+        with self._reading() as connection:
+            found = connection.execute(select(schema.sessions).order_by(columns.updated.desc())).all()
+        return [
+            SessionInfo(
+                id=row.id,
+                created=row.created,
+                updated=row.updated,
+                revision=row.revision,
+                metadata=record.decode(row.metadata, f"metadata of session {row.id!r}", self.location),
+                parent=row.parent,
+            )
+            for row in found
+        ]
+
+    def close(self) -> None:
+        self._release()
+
+    def _prepare(self) -> None:
+        with self._reading() as connection:
+            version = schema.version(connection, self.location)
+        if version is None:
+            with self._writing() as connection:
+                # Another process may have been quicker.
+                if schema.version(connection, self.location) is None:
+                    schema.create(connection)
+        if self._is_file:
+            with self._typed():
+                sqlite.set_journal(self._engine, self.location)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._typed(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._typed(), self._turn, self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        """Turn the database's errors into ours, with the location and what to do."""
+        if not self._release.alive:
+            raise StoreError(f"the store {self.location} was closed: open it again", location=self.location)
+        try:
+            yield
+        except SQLAlchemyError as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            advice = sqlite.remedy(cause) or "nothing of this was kept; see that the database can be reached"
+            raise StoreError(f"{self.location}: {cause}: {advice}", location=self.location) from error
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except ArgumentError as error:
+        raise StoreError(
+            f"{url!r} is not a database URL: write sqlite:////path/of/sessions.db", location=url
+        ) from error
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise StoreError(
+            f"no store for {parsed.drivername!r}: use sqlite:///… or postgresql+psycopg://…",
+            location=parsed.render_as_string(hide_password=True),
+        )
+    return parsed
+
+
+def _server(url: URL, location: str) -> Engine:
+    try:
+        return sqlalchemy.create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except ImportError as error:
+        raise StoreError(
+            f'{location} needs a driver: pip install "psycopg[binary]"', location=location
+        ) from error
+
+
+def _or_nothing(connection: Connection, table: Table) -> Insert:
+    """Return an insert that leaves out what is there already, which has no spelling common to databases."""
+    if connection.dialect.name == "sqlite":
+        return sqlite_dialect.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _expect(connection: Connection, session: str, revision: int) -> None:
+    """Refuse a writer that knows another revision than the store's."""
+    columns = schema.sessions.c
+    kept = connection.execute(select(columns.revision).where(columns.id == session)).scalar() or 0
+    if kept != revision:
+        raise record.conflict(session, revision, kept)
+
+
+def _advance(
+    connection: Connection,
+    session: str,
+    revision: int,
+    count: int,
+    description: record.Description | None,
+    now: float,
+) -> None:
+    """Move the session on from ``revision`` by ``count`` rows, as only one of two writers can."""
+    values: dict[str, object] = {"revision": revision + count, "updated": now}
+    if description is not None or revision == 0:
+        said = description or record.Description()
+        values |= {"metadata": said.metadata, "parent": said.parent}
+    if revision == 0:
+        made = _or_nothing(connection, schema.sessions).values(id=session, created=now, **values)
+        moved = connection.execute(made).rowcount
+    else:
+        columns = schema.sessions.c
+        mine = (columns.id == session) & (columns.revision == revision)
+        moved = connection.execute(schema.sessions.update().where(mine).values(values)).rowcount
+    if moved != 1:
+        _expect(connection, session, revision)

@@ -1,0 +1,165 @@
+"""What is particular to SQLite: the file, its journal, its transactions, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from nbsession.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_SECONDS = 10.0
+"""How long a statement waits for another process's write to end."""
+
+WRITES = "nbsession_writes"
+"""The execution option of connections whose transactions write."""
+
+_SHARED = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
+}  # fmt: skip
+
+_REMEDIES = {
+    "SQLITE_READONLY": "it is read-only: make the file and its folder writable, or set $NBSESSION_STORE to "
+    "another place; what is there can still be read",
+    "SQLITE_FULL": "the disk, or the file's allowed size, is full: free some space and try again; nothing "
+    "of this was kept, and all before it is safe",
+    "SQLITE_NOTADB": "it is not a SQLite file, or its header is damaged: it was left as it is; restore it "
+    "from a copy, or move it away to begin a new one",
+    "SQLITE_CORRUPT": "it is damaged: it was left as it is; restore it from a copy, or save what can be "
+    "read with sqlite3 FILE .recover",
+    "SQLITE_CANTOPEN": "it cannot be opened: see that its folder exists and can be written, or set "
+    "$NBSESSION_STORE to another place",
+    "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS:.0f} seconds: try again, or stop "
+    "that process; nothing of this was kept",
+    "SQLITE_LOCKED": "another process holds it: try again; nothing of this was kept",
+    "SQLITE_IOERR": "the disk failed: check it and its free space, then try again; nothing of this was kept",
+}
+
+
+def default_url() -> URL:
+    """Return the URL of this user's file, in a folder that nobody else may enter."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_data_dir("nbsession", appauthor=False))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder {folder} for sessions cannot be made ({error.strerror}): make it writable, or set "
+            "$NBSESSION_STORE to a URL such as sqlite:////tmp/sessions.db",
+            location=str(folder),
+        ) from error
+    return URL.create("sqlite", database=str(folder / "sessions.db"))
+
+
+def place(url: URL) -> tuple[URL, str]:
+    """Return the URL with its path made absolute, and that path.
+
+    A file that is not there yet is made so that only this user may read it. A
+    database in memory is refused: each thread would see its own.
+    """
+    database = url.database or ":memory:"
+    if ":memory:" in database or url.query.get("mode") == "memory":
+        raise StoreError(
+            "SQLite in memory is not shared between threads; use MemoryStore()", location=str(url)
+        )
+    if database.startswith("file:"):
+        return url, database.removeprefix("file:")
+    path = Path(database).expanduser().absolute()
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be opened ({error.strerror}): {_REMEDIES['SQLITE_CANTOPEN']}", location=str(path)
+        ) from error
+    return url.set(database=str(path)), str(path)
+
+
+def engine(url: URL, location: str) -> Engine:
+    """Return an engine whose transactions are SQLite's own, and whose writes survive the process.
+
+    With a write-ahead log, ``synchronous=NORMAL`` makes each commit outlive a
+    killed process; a power cut may take the last commits with it, but leaves
+    the file whole (https://sqlite.org/pragma.html#pragma_synchronous). ``FULL``
+    would wait for the disk at each append, 17 times as long. Where the log
+    cannot be used, ``FULL`` stays: ``NORMAL`` is not safe without it.
+    """
+    made = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+    shared = is_shared(Path(location))
+
+    @event.listens_for(made, "connect")
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        # The driver's own transactions leave out CREATE TABLE and begin too late; see `begin`.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        log = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and not shared
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if log else 'FULL'}")
+
+    @event.listens_for(made, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later may fail at once, without waiting its turn.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return made
+
+
+def set_journal(engine: Engine, location: str) -> None:
+    """Turn on the write-ahead log, or turn it off where its shared memory does not reach everyone.
+
+    The file remembers it. Where somebody else is using the file, or it is
+    read-only, it stays as it is: the next to open it has its turn.
+    """
+    wanted = "delete" if is_shared(Path(location)) else "wal"
+    connection = engine.raw_connection()
+    try:
+        present = connection.cursor().execute("PRAGMA journal_mode").fetchone()[0]
+        if present != wanted:
+            connection.cursor().execute(f"PRAGMA journal_mode = {wanted}")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY")):
+            raise OperationalError("PRAGMA journal_mode", None, error) from error
+    finally:
+        connection.close()
+    engine.dispose()  # so that every connection chooses `synchronous` by the journal there is now
+
+
+def is_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Say whether ``path`` lies on a file system that several machines may have mounted.
+
+    A write-ahead log needs memory shared by all who open the file
+    (https://sqlite.org/wal.html). Known from ``mounts`` on Linux and from a
+    network path on Windows; elsewhere SQLite finds out by itself.
+    """
+    if sys.platform == "win32":
+        return str(path).startswith("\\\\")
+    kind, longest = "", -1
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    real = path.resolve()
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
+        # A later mount on the same point hides the earlier.
+        if real.is_relative_to(point) and len(point) >= longest:
+            kind, longest = after.split(" ")[0], len(point)
+    return kind in _SHARED or kind.startswith("fuse.")
+
+
+def remedy(error: BaseException | None) -> str | None:
+    """Say what an error of SQLite's means and what to do, or ``None`` for any other."""
+    name = getattr(error, "sqlite_errorname", "")
+    return next((text for prefix, text in _REMEDIES.items() if name.startswith(prefix)), None)
