@@ -180,7 +180,7 @@ class Notebook:
         self.path = self.path.with_name(f"reopened-{self.path.name}")
         nbformat.write(saved, self.path)
         self._load()
-        self.page.wait_for_function(f"() => {self.WIDGET}?.context?.isReady")
+        self.page.wait_for_function(f"() => window.jupyterapp && {self.WIDGET}?.context?.isReady")
 
     def theme(self, name: str) -> None:
         """Choose a theme by its name, as *JupyterLab Dark*."""
