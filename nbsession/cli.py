@@ -152,8 +152,14 @@ def _place(folder: Path | None) -> Path:
 def _without_keys(scratch: Path) -> dict[str, str]:
     """The environment of a kernel that can reach no provider and no stored session of the user."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    own = {name: str(scratch) for name in ("IPYTHONDIR", "XDG_DATA_HOME")}
-    return {**kept, **own, "CI": "1", "NBSESSION_MODEL": "simulated", "JUPYTER_PREFER_ENV_PATH": "1"}
+    own = {
+        "CI": "1",
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "NBSESSION_MODEL": "simulated",
+        "NBSESSION_STORE": f"sqlite:///{scratch / 'sessions.db'}",
+    }
+    return {**kept, **own}
 
 
 def _report(cell: Any) -> list[str]:

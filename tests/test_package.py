@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 LATER = {
@@ -80,3 +85,22 @@ def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp
     for static in (ROOT / "nbsession" / "notebook" / "static").rglob("*"):
         if static.is_file():
             assert static.relative_to(ROOT).as_posix() in names
+
+
+def test_the_readmes_test_line_is_what_continuous_integration_calls() -> None:
+    blocks = re.findall(r"```sh\n(.*?)\n```", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    install, test = blocks
+    assert install.endswith("nbsession demo")
+    assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1] == test
+
+
+def test_every_code_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```(?:python|ipython)\n(.*?)\n```", text, flags=re.DOTALL)
+    assert len(blocks) >= 4
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(block) for block in blocks])
+    monkeypatch.setenv("NBSESSION_STORE", f"sqlite:///{tmp_path / 'sessions.db'}")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    unknown = [out.text for cell in notebook.cells for out in cell.outputs if out.get("name") == "stderr"]
+    assert unknown == []
