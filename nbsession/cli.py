@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 from importlib import metadata, resources
@@ -34,42 +33,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.check:
             return check()
-        return demo(options.folder, browser=not options.no_browser, port=options.port, arguments=for_lab)
+        demo(options.folder, browser=not options.no_browser, port=options.port, arguments=for_lab)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename or options.folder}")
+    return 0
 
 
 def demo(
     folder: Path | None, *, browser: bool = True, port: int | None = None, arguments: Sequence[str] = ()
-) -> int:
-    """Open JupyterLab on the first notebook and return JupyterLab's exit status.
+) -> None:
+    """Open JupyterLab on the first notebook and return when it is stopped.
 
     The notebook is opened where it stands if ``folder`` holds it already, else
     it is copied there. Without a folder that is ``notebooks`` in the current
     directory if it holds the notebook, else a new ``nbsession-demo``.
     ``arguments`` are handed to JupyterLab as they are.
     """
+    from jupyterlab.labapp import LabApp
+
     notebook = _place(folder)
     # Not the notebook as an argument: then the printed address would not lead to it.
-    where = [f"--ServerApp.root_dir={notebook.parent}", f"--LabApp.default_url=/lab/tree/{notebook.name}"]
-    command = [sys.executable, "-m", "jupyterlab", *where, *arguments]
+    options = [f"--ServerApp.root_dir={notebook.parent}", f"--LabApp.default_url=/lab/tree/{notebook.name}"]
     if not browser:
-        command.append("--no-browser")
+        options.append("--no-browser")
     if port is not None:
-        command.append(f"--ServerApp.port={port}")
+        options.append(f"--ServerApp.port={port}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         # JupyterLab refuses root otherwise, and in a container there is often no one else.
-        command.append("--allow-root")
-    print(f"opening {notebook}", flush=True)
+        options.append("--allow-root")
     # A kernel of the user's own named python3 would not have nbsession.
-    surroundings = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
-    server = subprocess.Popen(command, env=surroundings)  # noqa: S603 - our own Python, arguments as a list
-    while True:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            # JupyterLab got the same Ctrl-C and asks whether to stop.
-            continue
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    print(f"opening {notebook}", flush=True)
+    LabApp.launch_instance([*options, *arguments])
 
 
 def check() -> int:
