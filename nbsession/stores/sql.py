@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -171,7 +172,7 @@ class SqlStore:
             raise StoreError(f"the store {self.location} was closed: open it again", location=self.location)
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             advice = sqlite.remedy(cause) or "nothing of this was kept; see that the database can be reached"
             raise StoreError(f"{self.location}: {cause}: {advice}", location=self.location) from error

@@ -6,12 +6,12 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
-from sqlalchemy.exc import OperationalError
 
 from nbsession.errors import StoreError
 
@@ -23,6 +23,10 @@ BUSY_SECONDS = 10.0
 
 WRITES = "nbsession_writes"
 """The execution option of connections whose transactions write."""
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+_MAKING = threading.Lock()
 
 _SHARED = {
     "9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
@@ -78,7 +82,12 @@ def place(url: URL) -> tuple[URL, str]:
         return url, database.removeprefix("file:")
     path = Path(database).expanduser().absolute()
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        # Never a file that is there: closing it would drop the locks that this process's other connections
+        # hold on it (https://sqlite.org/howtocorrupt.html, 2.2); nor may anyone connect before it is closed.
+        with _MAKING:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         raise StoreError(
             f"{path} cannot be opened ({error.strerror}): {_REMEDIES['SQLITE_CANTOPEN']}", location=str(path)
@@ -118,7 +127,7 @@ def engine(url: URL, location: str) -> Engine:
 def set_journal(engine: Engine, location: str) -> None:
     """Turn on the write-ahead log, or turn it off where its shared memory does not reach everyone.
 
-    The file remembers it. Where somebody else is using the file, or it is
+    The file remembers the choice. Where somebody else is using the file, or it is
     read-only, it stays as it is: the next to open it has its turn.
     """
     wanted = "delete" if is_shared(Path(location)) else "wal"
@@ -129,24 +138,24 @@ def set_journal(engine: Engine, location: str) -> None:
             connection.cursor().execute(f"PRAGMA journal_mode = {wanted}")
     except sqlite3.OperationalError as error:
         if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY")):
-            raise OperationalError("PRAGMA journal_mode", None, error) from error
+            raise
     finally:
         connection.close()
     engine.dispose()  # so that every connection chooses `synchronous` by the journal there is now
 
 
-def is_shared(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+def is_shared(path: Path) -> bool:
     """Say whether ``path`` lies on a file system that several machines may have mounted.
 
     A write-ahead log needs memory shared by all who open the file
-    (https://sqlite.org/wal.html). Known from ``mounts`` on Linux and from a
+    (https://sqlite.org/wal.html). Known from ``MOUNTS`` on Linux and from a
     network path on Windows; elsewhere SQLite finds out by itself.
     """
     if sys.platform == "win32":
         return str(path).startswith("\\\\")
     kind, longest = "", -1
     try:
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return False
     real = path.resolve()
