@@ -1,0 +1,373 @@
+"""What a reader sees of a compiled context: groups of rows, with the difference marked.
+
+Rows say what stands where, at what estimated cost, and how it differs from an
+older context. A text that this notebook already shows is not written again:
+the row says where it stands, and runs of earlier messages become one row.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import Image
+from nbsession.notebook.difference import Line, compare
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext, ContextDiff, Part
+
+SHORT = 90
+"""Characters of a single line up to which a text stands in its row, with nothing to unfold."""
+
+SNIPPET = 60
+"""Characters of a longer text that stand in its row while it is folded."""
+
+REPEATED = 280
+"""Characters up to which a text that was shown before is written again all the same."""
+
+EMBEDDED = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+MOST_IMAGE_BYTES = 300_000
+
+MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
+WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
+AFTER = "After the conversation"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part. ``text`` is ``None`` where it isn't written: ``note`` then says why.
+
+    ``change`` is ``"added"``, ``"removed"``, ``"changed"``, ``"moved"`` or ``""``;
+    ``lines`` is the difference of a changed part, ``images`` are data URIs.
+    """
+
+    key: str
+    title: str
+    path: str
+    tokens: int
+    change: str = ""
+    text: str | None = None
+    note: str = ""
+    lines: tuple[Line, ...] = ()
+    images: tuple[str, ...] = ()
+    delta: int = 0
+    snippet: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The change as one character, for those who see no colours."""
+        return MARKS[self.change]
+
+    @property
+    def inline(self) -> bool:
+        """Whether the text is short enough to stand in the row."""
+        text = self.text or ""
+        return not self.lines and not self.images and len(text) <= SHORT and "\n" not in text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one kind that stand together, with the estimated tokens of all of them."""
+
+    title: str
+    tokens: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A compiled context as it is shown."""
+
+    key: str
+    tokens: int
+    groups: tuple[Group, ...]
+    summary: str = ""
+    kept: int = 0
+    settings: tuple[str, ...] = ()
+    withheld: tuple[Row, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Place:
+    tick: int
+    cell: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What this notebook already shows of one session.
+
+    Texts are known by their hash. Running a cell again takes away what its
+    output showed, so those texts are written anew. ``latest`` is the last
+    tick's context.
+    """
+
+    latest: CompiledContext | None = None
+    places: dict[int, _Place] = field(default_factory=dict)
+
+    def forget(self, cell: str) -> None:
+        """Drop what the output of ``cell`` showed: it is being replaced."""
+        self.places = {text: place for text, place in self.places.items() if place.cell != cell}
+
+    def note(self, text: str, tick: int, cell: str) -> None:
+        """Keep that ``text`` is shown at ``tick``, in the output of ``cell``."""
+        self.places.setdefault(hash(text), _Place(tick, cell))
+
+    def tick_of(self, text: str) -> int | None:
+        """Return the tick at which ``text`` is shown, if it is."""
+        place = self.places.get(hash(text))
+        return place.tick if place is not None else None
+
+
+def card(
+    context: CompiledContext,
+    older: CompiledContext | None = None,
+    *,
+    key: str = "c",
+    ledger: Ledger | None = None,
+    tick: int = 0,
+    cell: str = "",
+) -> Card:
+    """Lay out ``context``, with what changed since ``older``.
+
+    With a ``ledger``, texts that it knows are left out, and those written here
+    are noted in it under ``tick`` and ``cell``.
+    """
+    rows = _Rows(context, older, key, ledger, tick, cell)
+    return Card(
+        key=key,
+        tokens=context.tokens,
+        groups=tuple(rows.groups()),
+        summary=summary(rows.diff) if rows.diff is not None else "",
+        kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
+        settings=tuple(_settings(context, rows.diff)),
+        withheld=tuple(
+            Row(f"{key}.w{n}", item.path, "", item.tokens, text=item.text, note=item.reason)
+            for n, item in enumerate(context.withheld)
+        ),
+        pending=context.pending,
+    )
+
+
+def summary(diff: ContextDiff) -> str:
+    """Say in a few words what changed: ``"+1 added · ~1 changed"``."""
+    if not diff:
+        return "nothing changed"
+    counts = (
+        ("added", diff.added),
+        ("changed", diff.changed),
+        ("removed", diff.removed),
+        ("moved", diff.moved),
+    )
+    words = [f"{MARKS[word]}{len(parts)} {word}" for word, parts in counts if parts]
+    if diff.settings:
+        words.append(f"~{len(diff.settings)} setting{'s' if len(diff.settings) > 1 else ''}")
+    return " · ".join(words)
+
+
+class _Rows:
+    """Makes the rows of one context."""
+
+    def __init__(
+        self,
+        context: CompiledContext,
+        older: CompiledContext | None,
+        key: str,
+        ledger: Ledger | None,
+        tick: int,
+        cell: str,
+    ) -> None:
+        self.context = context
+        self.diff = context.diff(older) if older is not None else None
+        self.key = key
+        self.ledger = ledger
+        self.tick = tick
+        self.cell = cell
+        self.count = 0
+        diff = self.diff
+        self.added = {part.identity for part in diff.added} if diff else set()
+        self.moved = {part.identity for part in diff.moved} if diff else set()
+        self.changed = {change.new.identity: change.old for change in diff.changed} if diff else {}
+
+    def groups(self) -> Iterator[Group]:
+        flow = list(self.context.flow)
+        last = max((n for n, part in enumerate(flow) if part.kind == "message"), default=-1)
+        removed = list(self.diff.removed) if self.diff else []
+        runs = [
+            *_runs((WORDS[part.kind], part) for part in self.context.system),
+            *_runs(("Tools", part) for part in self.context.parts if part.kind == "tool"),
+            *_runs(("Messages" if n <= last else AFTER, part) for n, part in enumerate(flow)),
+        ]
+        for title, parts in runs:
+            gone = [part for part in removed if _home(part) == title]
+            removed = [part for part in removed if part not in gone]
+            yield self.group(title, parts, gone)
+        for title, parts in _runs((_home(part), part) for part in removed):
+            yield self.group(title, [], parts)
+
+    def group(self, title: str, parts: list[Part], gone: list[Part]) -> Group:
+        rows: list[Row] = []
+        known: list[tuple[Part, int]] = []
+        for part in parts:
+            seen = self.seen(part)
+            if seen is not None and self.is_steady(part):
+                known.append((part, seen))
+                continue
+            rows.extend(self.folded(known))
+            known = []
+            rows.append(self.row(part, seen))
+        rows.extend(self.folded(known))
+        rows.extend(self.removed(part) for part in gone)
+        return Group(title, sum(part.tokens for part in parts), tuple(rows))
+
+    def is_steady(self, part: Part) -> bool:
+        """Whether a part is a message that stands as it stood."""
+        name = part.identity
+        return part.kind == "message" and not (
+            name in self.added or name in self.changed or name in self.moved
+        )
+
+    def seen(self, part: Part) -> int | None:
+        """Return the tick that shows a part, if its text need not be written again."""
+        if self.ledger is None or part.identity in self.changed:
+            return None
+        if len(part.text) <= REPEATED and not self.is_steady(part):
+            return None
+        return self.ledger.tick_of(part.text)
+
+    def row(self, part: Part, seen: int | None) -> Row:
+        old = self.changed.get(part.identity)
+        change = (
+            "changed" if old else "added" if part.identity in self.added
+            else "moved" if part.identity in self.moved else ""
+        )  # fmt: skip
+        text: str | None = _readable(part)
+        if self.ledger is not None and seen is None:
+            self.ledger.note(part.text, self.tick, self.cell)
+        if seen is not None:
+            text = None
+        lines = compare(_readable(old), _readable(part)) if old else ()
+        return Row(
+            key=self.next_key(),
+            title=_title(part),
+            path=_path(part),
+            tokens=part.tokens,
+            change=change,
+            text=text,
+            note=f"shown at tick {seen}" if seen is not None else "",
+            lines=lines,
+            images=tuple(_images(part)) if seen is None else (),
+            delta=part.tokens - old.tokens if old else 0,
+            snippet=_snippet(part),
+        )
+
+    def removed(self, part: Part) -> Row:
+        return Row(
+            key=self.next_key(),
+            title=_title(part),
+            path=_path(part),
+            tokens=part.tokens,
+            change="removed",
+            text=_readable(part),
+            snippet=_snippet(part),
+        )
+
+    def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
+        """Make one row of a run of messages that are shown elsewhere."""
+        if len(known) == 1:
+            part, seen = known[0]
+            yield self.row(part, seen if len(part.text) > SHORT else None)
+        elif known:
+            yield Row(
+                key=self.next_key(),
+                title=f"{len(known)} earlier messages",
+                path="",
+                tokens=sum(part.tokens for part, _ in known),
+                note=f"unchanged since tick {max(tick for _, tick in known)}",
+            )
+
+    def next_key(self) -> str:
+        self.count += 1
+        return f"{self.key}.{self.count}"
+
+
+def _runs(pairs: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, list[Part]]]:
+    """Gather neighbours of one title; the order of the context stays."""
+    title, parts = "", list[Any]()
+    for name, part in pairs:
+        if parts and name != title:
+            yield title, parts
+            parts = []
+        title = name
+        parts.append(part)
+    if parts:
+        yield title, parts
+
+
+def _home(part: Part) -> str:
+    return WORDS[part.kind]
+
+
+def _title(part: Part) -> str:
+    if part.kind == "tool":
+        return part.title
+    return (
+        part.title
+        or part.role
+        or {"section": part.key or "section", "system": "system", "text": "text"}[part.kind]
+    )
+
+
+def _path(part: Part) -> str:
+    # An entry's id tells a reader nothing that its place does not.
+    return f"{part.path}[{part.key}]" if part.key and part.kind == "section" else part.path
+
+
+def _readable(part: Part) -> str:
+    """Return the text as it is sent; a tool's description and schema are set apart and indented."""
+    if part.kind != "tool":
+        return part.text
+    try:
+        schema = json.loads(part.text)["input_schema"]
+    except (ValueError, LookupError, TypeError):
+        return part.text
+    return f"{part.body}\n\n{json.dumps(schema, indent=1, ensure_ascii=False)}"
+
+
+def _snippet(part: Part) -> str:
+    first = (part.body or part.text).lstrip().split("\n", 1)[0]
+    return first if len(first) <= SNIPPET else first[: SNIPPET - 1] + "…"
+
+
+def _images(part: Part) -> Iterator[str]:
+    for block in part.blocks:
+        if (
+            isinstance(block, Image)
+            and block.media_type in EMBEDDED
+            and 0 < len(block.data) <= MOST_IMAGE_BYTES
+        ):
+            yield f"data:{block.media_type};base64,{base64.b64encode(block.data).decode('ascii')}"
+
+
+def _settings(context: CompiledContext, diff: ContextDiff | None) -> Iterator[str]:
+    changed = diff.settings if diff else {}
+    for name, value in context.settings.items():
+        if name in changed:
+            yield f"~ {name}: {changed[name][0]!r} → {value!r}"
+        else:
+            yield f"{name}: {value!r}"
+    for name, (old, _) in changed.items():
+        if name not in context.settings:
+            yield f"− {name}: {old!r}"
+
+
+_ledgers: dict[str, Ledger] = {}
+
+
+def ledger_of(session: str) -> Ledger:
+    """Return what this kernel's notebook shows of the session of that id."""
+    return _ledgers.setdefault(session, Ledger())

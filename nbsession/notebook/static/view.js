@@ -1,0 +1,109 @@
+// The live form of an execution: HTML fragments come from the kernel, already safe, for named slots.
+//
+// In:  {k: "all", for, n, html}   everything, for the view that said hello
+//      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
+//      {k: "ack"}                 Stop was heard
+// Out: {k: "hello", me} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
+
+const PATIENCE = 500; // ms for the kernel to acknowledge Stop, before it is interrupted instead
+const BLOCK = /^(P|UL|OL|LI|PRE|BLOCKQUOTE|H[1-6])$/;
+
+// Text that is added between two renderings of an unfinished block belongs at the end of its last line.
+function lastLine(node) {
+  for (;;) {
+    const child = node.lastElementChild;
+    if (!child || (child.nextSibling && child.nextSibling.data.trim())) return node;
+    if (!BLOCK.test(child.tagName) && !(child.tagName === "CODE" && node.tagName === "PRE")) return node;
+    node = child;
+  }
+}
+
+function addText(slot, text) {
+  const line = lastLine(slot);
+  if (line.lastChild instanceof Text) line.lastChild.appendData(text);
+  else line.append(text);
+}
+
+// What a reader unfolded stays unfolded.
+function put(slot, html) {
+  const open = new Map([...slot.querySelectorAll("details[data-d]")].map((d) => [d.dataset.d, d.open]));
+  slot.innerHTML = html;
+  for (const d of slot.querySelectorAll("details[data-d]")) {
+    if (open.has(d.dataset.d)) d.open = open.get(d.dataset.d);
+  }
+}
+
+const OPS = { put, txt: addText, add: (slot, html) => slot.insertAdjacentHTML("beforeend", html) };
+
+function seconds(value) {
+  if (value < 99.95) return `${value.toFixed(1)} s`;
+  const whole = Math.round(value);
+  return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+function render({ model, el }) {
+  const me = Math.random().toString(36).slice(2);
+  let expected = null; // the number of the next message; null until everything has come
+  let impatience;
+  let clock = null;
+
+  const hello = () => {
+    expected = null;
+    model.send({ k: "hello", me });
+  };
+
+  const tick = () => {
+    const time = el.querySelector("time[data-t]");
+    if (!time) return;
+    if (clock?.node !== time) clock = { node: time, start: performance.now() - 1000 * time.dataset.t };
+    time.textContent = seconds((performance.now() - clock.start) / 1000);
+  };
+
+  const hear = (message) => {
+    if (message.k === "ack") {
+      clearTimeout(impatience);
+    } else if (message.k === "all" && message.for === me) {
+      el.innerHTML = message.html;
+      expected = message.n + 1;
+    } else if (message.k === "ops" && expected !== null) {
+      if (message.n !== expected) return hello();
+      expected += 1;
+      for (const [op, name, value] of message.ops) {
+        const slot = el.querySelector(`[data-s="${name}"]`);
+        if (slot) OPS[op](slot, value);
+      }
+    }
+  };
+
+  const click = (event) => {
+    const button = event.target.closest("button[data-do]");
+    if (!button) return;
+    button.disabled = true;
+    const [action, call] = button.dataset.do.split(":");
+    if (action === "stop") {
+      button.textContent = "Stopping…";
+      impatience = setTimeout(() => model.widget_manager?.kernel?.interrupt(), PATIENCE);
+      model.send({ k: "stop" });
+    } else {
+      model.send({ k: "answer", call, ok: action === "yes" });
+    }
+  };
+
+  const toggle = (event) => {
+    const { d } = event.target.dataset;
+    if (d) model.send({ k: "open", d, open: event.target.open });
+  };
+
+  el.classList.add("jp-RenderedHTMLCommon");
+  el.addEventListener("click", click);
+  el.addEventListener("toggle", toggle, true);
+  model.on("msg:custom", hear);
+  const timer = setInterval(tick, 100);
+  hello();
+  return () => {
+    clearInterval(timer);
+    model.off("msg:custom", hear);
+  };
+}
+
+export default { render };

@@ -1,0 +1,57 @@
+"""An execution in Markdown and in plain text: the answer, and one line a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbsession.notebook import templates
+from nbsession.notebook.markdown import inert, visible
+
+if TYPE_CHECKING:
+    from nbsession.notebook.transcript import TickRecord, Transcript
+
+
+def as_markdown(run: Transcript) -> str:
+    """Return what the model said, as harmless Markdown, with a line for each tick."""
+    blocks: list[str] = []
+    for tick in run.ticks:
+        if tick.text:
+            blocks.append(inert(tick.text))
+        blocks.append(f"*{_escaped(_line(tick))}*")
+    if run.error is not None:
+        blocks.append(f"**Error:** {_escaped(run.error.message)}")
+    if run.stopped:
+        blocks.append(f"*stopped: {_escaped(run.stopped)}*")
+    return "\n\n".join(blocks)
+
+
+def as_text(run: Transcript) -> str:
+    """Return what the model said, with a line for each tick."""
+    blocks: list[str] = []
+    for tick in run.ticks:
+        if tick.text:
+            blocks.append(visible(tick.text))
+        blocks.append(f"[{visible(_line(tick))}]")
+    if run.error is not None:
+        blocks.append(f"Error: {visible(run.error.message)}")
+    if run.stopped:
+        blocks.append(f"[stopped: {visible(run.stopped)}]")
+    return "\n\n".join(blocks)
+
+
+def _line(tick: TickRecord) -> str:
+    words = [f"tick {tick.number}"]
+    if tick.card is not None:
+        words.append(f"{templates.tokens(tick.card.tokens)} in")
+    if tick.usage is not None:
+        words.append(f"{templates.tokens(tick.usage.output_tokens, about=tick.usage.estimated)} out")
+    if tick.source:
+        words.append(tick.source if tick.model == tick.source else f"{tick.source}: {tick.model}")
+    if tick.calls:
+        words.append("called " + ", ".join(call.name for call in tick.calls))
+    return " · ".join(words)
+
+
+def _escaped(text: str) -> str:
+    """Escape what Markdown would take as markup."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#!|" else char for char in visible(text))

@@ -1,0 +1,90 @@
+"""The templates in ``static/``, and how figures are written in them.
+
+Every value is escaped, and hidden characters in it are spelled out, on its way
+into a template; only ``Markup`` that this package made goes in as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbsession.notebook.markdown import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+STATIC = Path(__file__).parent / "static"
+
+
+@cache
+def macro(template: str, name: str) -> Callable[..., str]:
+    """Return a macro of ``static/<template>.html.j2``, to be called for a fragment."""
+    found: Callable[..., str] = getattr(_environment().get_template(f"{template}.html.j2").module, name)
+    return found
+
+
+@cache
+def style(name: str = "view") -> Markup:
+    """Return ``static/<name>.css`` without comments and spare white space, as a ``<style>`` element.
+
+    It goes into every static output, so that each reads well alone: bytes count.
+    """
+    from markupsafe import Markup
+
+    css = re.sub(r"/\*.*?\*/", "", (STATIC / f"{name}.css").read_text("utf-8"), flags=re.DOTALL)
+    css = re.sub(r"\s+", " ", css)
+    css = re.sub(r"\s*([{};,>~])\s*|(:) ", r"\1\2", css).replace(";}", "}")
+    return Markup("<style>") + Markup(css.strip()) + Markup("</style>")  # noqa: S704  # our own file
+
+
+def tokens(count: int, *, about: bool = True) -> str:
+    """Write a token count: ``"≈1,234 tokens"``, without the sign where it was reported."""
+    return f"{'≈' if about else ''}{count:,} token{'' if count == 1 else 's'}"
+
+
+def signed(count: int) -> str:
+    """Write a change: ``"+12"``, ``"−3"``, ``"±0"``."""
+    return f"+{count:,}" if count > 0 else f"−{-count:,}" if count else "±0"
+
+
+def seconds(value: float) -> str:
+    """Write a time: ``"12 ms"``, ``"3.4 s"``, ``"2 min 5 s"``."""
+    if value < 0.9995:
+        return f"{value * 1000:.0f} ms"
+    if value < 99.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s"
+
+
+def dollars(value: float | None) -> str:
+    """Write a cost in US dollars, ``"–"`` where it is not known."""
+    if value is None:
+        return "–"
+    return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.2g}" if value >= 0.0001 else "<$0.0001"
+
+
+@cache
+def _environment() -> Environment:
+    import jinja2
+
+    class Tight(jinja2.FileSystemLoader):
+        """Drops line breaks and indentation of the templates themselves; a space to keep is ``{{ " " }}``."""
+
+        def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+            source, filename, current = super().get_source(environment, template)
+            return re.sub(r"\n[ \t]*", "", source), filename, current
+
+    environment = jinja2.Environment(
+        loader=Tight(STATIC),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars)
+    return environment

@@ -1,0 +1,383 @@
+"""What a reader is shown of an execution, gathered from its events.
+
+Plain state, no HTML: ``Transcript.apply`` takes the events in order and says
+what each one touched, so that a page changes there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from nbsession import events
+from nbsession.content import Text, Thinking, ToolCall
+from nbsession.notebook.cards import Card, Ledger, card
+from nbsession.notebook.markdown import Stream
+from nbsession.tokens import Usage, estimate
+
+if TYPE_CHECKING:
+    from nbsession.content import ToolResult
+    from nbsession.context import CompiledContext
+
+WHY_STOPPED = {
+    "max_ticks": "the limit of ticks is reached",
+    "max_tokens": "the answer reached its limit of tokens",
+    "refusal": "the model declined to answer",
+    "aborted": "stopped by you",
+    "stopped": "a continuation said so",
+    "budget": "the budget is used up",
+    "context_window": "the context window is full",
+}
+
+
+@dataclass(slots=True)
+class Prose:
+    """Text or thinking as it grows. ``fresh`` is what no page has shown yet; ``cut`` says it ends too early."""
+
+    key: str
+    kind: Literal["text", "thinking"]
+    chunks: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    stream: Stream = field(default_factory=Stream)
+    finished: bool = False
+    cut: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.chunks)
+
+    @property
+    def tokens(self) -> int:
+        """An estimate."""
+        return estimate(self.text)
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call and what became of it.
+
+    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
+    the result's own. ``partial`` is the raw JSON of an input that is still coming.
+    """
+
+    key: str
+    id: str
+    name: str
+    input: Mapping[str, Any] | None = None
+    partial: str = ""
+    status: str = "asked"
+    question: str = ""
+    progress: str = ""
+    result: ToolResult | None = None
+    traceback: str = ""
+
+    @property
+    def arguments(self) -> str:
+        """The arguments on one line, as they would be written in Python."""
+        if self.input is None:
+            return self.partial
+        return ", ".join(f"{name}={_value(value)}" for name, value in self.input.items())
+
+    @property
+    def input_json(self) -> str:
+        """The input, indented."""
+        return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
+
+    @property
+    def output(self) -> str:
+        """The result's text; JSON is indented."""
+        text = self.result.text if self.result is not None else ""
+        if text[:1] in "{[" and text[-1:] in "}]":
+            try:
+                return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            except ValueError:
+                return text
+        return text
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a result and it is not a good one."""
+        return self.result is not None and (self.result.is_error or self.result.status != "done")
+
+
+@dataclass(slots=True)
+class Note:
+    """Something that happened meanwhile, in one line."""
+
+    key: str
+    text: str
+
+
+Piece: TypeAlias = Prose | Call | Note
+
+
+@dataclass(slots=True)
+class TickRecord:
+    """One model call and the tools it asked for, as shown."""
+
+    key: str
+    number: int
+    card: Card | None = None
+    model: str = ""
+    source: str = ""
+    recorded: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    usage: Usage | None = None
+    cost: float | None = None
+    ended: bool = False
+    blocks: dict[int, Prose | Call] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in the order they were asked for."""
+        return [piece for piece in self.pieces if isinstance(piece, Call)]
+
+    @property
+    def text(self) -> str:
+        """What the model wrote, without its thinking."""
+        return "\n\n".join(
+            p.text for p in self.pieces if isinstance(p, Prose) and p.kind == "text" and p.text
+        )
+
+
+class Touched(NamedTuple):
+    """What an event changed: a new tick, its context, a new piece, a piece, or only the state of it all."""
+
+    what: Literal["tick", "context", "new", "piece", "state"]
+    tick: TickRecord | None = None
+    piece: Piece | None = None
+
+
+STATE = Touched("state")
+
+
+class Transcript:
+    """An execution as its reader sees it.
+
+    ``ledger`` is what the notebook shows of the session already; ``cell`` names
+    the output this is for. Times are in seconds, by the clock of whoever reads
+    the events, and are meaningless (``None``) for an execution read afterwards.
+    """
+
+    def __init__(self, ledger: Ledger | None = None, *, cell: str = "") -> None:
+        self.ledger = ledger if ledger is not None else Ledger()
+        self.cell = cell
+        self.ticks: list[TickRecord] = []
+        self.usage: Usage | None = None
+        self.cost: float | None = None
+        self.stop_reason = ""
+        self.reason = ""
+        self.error: events.Error | None = None
+        self.state = "starting"
+        self.started = time.monotonic()
+        self.first_text: float | None = None
+        self.ended: float | None = None
+        self._sent = False
+        self._count = 0
+
+    @property
+    def sources(self) -> list[tuple[str, str, str]]:
+        """The different (source, model, when recorded) of the ticks, in order."""
+        return list(dict.fromkeys((t.source, t.model, t.recorded) for t in self.ticks if t.source))
+
+    @property
+    def stopped(self) -> str:
+        """Why it ended other than by the model's own end of turn, or ``""``."""
+        if not self.stop_reason or self.stop_reason in ("end_turn", "error"):
+            return ""
+        return self.reason or WHY_STOPPED.get(self.stop_reason, self.stop_reason)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return (self.ended if self.ended is not None else time.monotonic()) - self.started
+
+    def apply(self, event: events.Event) -> Touched | None:
+        """Take the next event; return what it touched, ``None`` for nothing that is shown."""
+        match event:
+            case events.TextDelta() | events.InputJsonDelta() | events.ContentBlockStart():
+                return self._block(event)
+            case events.ContentBlockStop():
+                return self._block_end(event)
+            case (
+                events.ToolStart() | events.ToolProgress() | events.ToolEnd() | events.ConfirmationRequested()
+            ):
+                return self._tool(event)
+            case events.TickStart() | events.TickContext() | events.MessageStart() | events.TickEnd():
+                return self._tick(event)
+            case events.EntryCommitted() | events.KnobSet():
+                return self._note(event)
+            case events.MessageDelta():
+                self._current().usage = event.usage
+                return STATE
+            case events.ExecutionStart():
+                self.started = time.monotonic()
+                self._sent = not event.text
+                return STATE
+            case events.Error():
+                self.error = event
+                return STATE
+            case events.ExecutionEnd():
+                self.stop_reason, self.reason = event.stop_reason, event.reason
+                self.usage, self.cost = event.usage, event.cost
+                self.end()
+                return STATE
+        return None
+
+    def end(self) -> None:
+        """Mark the end, however it came: what was unfinished is cut."""
+        if self.ended is None:
+            self.ended = time.monotonic()
+        self.state = "ended"
+        for tick in self.ticks:
+            for piece in tick.pieces:
+                if isinstance(piece, Prose) and not piece.finished:
+                    piece.finished = piece.cut = True
+                elif isinstance(piece, Call) and piece.result is None:
+                    piece.status = "interrupted"
+
+    def calls(self) -> Iterator[Call]:
+        """Give all tool calls, the latest first."""
+        for tick in reversed(self.ticks):
+            yield from reversed(tick.calls)
+
+    def _current(self) -> TickRecord:
+        return self.ticks[-1] if self.ticks else self._new_tick(0)
+
+    def _new_tick(self, number: int) -> TickRecord:
+        tick = TickRecord(f"t{number}", number)
+        self.ticks.append(tick)
+        return tick
+
+    def _tick(
+        self, event: events.TickStart | events.TickContext | events.MessageStart | events.TickEnd
+    ) -> Touched:
+        if isinstance(event, events.TickStart):
+            self.state = "preparing the context"
+            return Touched("tick", self._new_tick(event.tick))
+        tick = self._current()
+        if isinstance(event, events.TickContext):
+            self._show(tick, event.context)
+            tick.model, tick.source = event.model, event.source
+            self.state = f"waiting for {event.model or 'the model'}"
+            return Touched("context", tick)
+        if isinstance(event, events.MessageStart):
+            tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
+            return Touched("context", tick)
+        tick.usage, tick.cost, tick.ended = event.usage, event.cost, True
+        for text in (_joined(tick.said), _joined(c.result.text for c in tick.calls if c.result is not None)):
+            self.ledger.note(text, tick.number, self.cell)
+        return Touched("context", tick)
+
+    def _show(self, tick: TickRecord, context: CompiledContext) -> None:
+        ledger = self.ledger
+        tick.card = card(
+            context, ledger.latest, key=tick.key, ledger=ledger, tick=tick.number, cell=self.cell
+        )
+        ledger.latest = context
+
+    def _block(
+        self, event: events.TextDelta | events.InputJsonDelta | events.ContentBlockStart
+    ) -> Touched | None:
+        tick = self._current()
+        if isinstance(event, events.ContentBlockStart):
+            piece: Prose | Call = (
+                Call(self._key(), event.id, event.name)
+                if event.block == "tool_call"
+                else Prose(self._key(), event.block)
+            )
+            tick.blocks[event.index] = piece
+            tick.pieces.append(piece)
+            self.state = {"text": "writing", "thinking": "thinking"}.get(event.block, f"calling {event.name}")
+            return Touched("new", tick, piece)
+        found = tick.blocks.get(event.index)
+        if isinstance(found, Prose) and isinstance(event, events.TextDelta):
+            if self.first_text is None and found.kind == "text":
+                self.first_text = time.monotonic()
+            found.chunks.append(event.text)
+            found.fresh.append(event.text)
+        elif isinstance(found, Call) and isinstance(event, events.InputJsonDelta):
+            found.partial += event.partial_json
+        else:
+            return None
+        return Touched("piece", tick, found)
+
+    def _block_end(self, event: events.ContentBlockStop) -> Touched | None:
+        tick = self._current()
+        piece = tick.blocks.pop(event.index, None)
+        content = event.content
+        tick.said.append(str(content))
+        if isinstance(piece, Call) and isinstance(content, ToolCall):
+            piece.id, piece.name, piece.input = content.id, content.name, content.input
+        elif isinstance(piece, Prose) and isinstance(content, Text | Thinking):
+            piece.finished = True
+            missing = content.text[len(piece.text) :]
+            if missing and content.text.startswith(piece.text):
+                piece.chunks.append(missing)
+                piece.fresh.append(missing)
+        else:
+            return None
+        return Touched("piece", tick, piece)
+
+    def _tool(
+        self,
+        event: events.ToolStart | events.ToolProgress | events.ToolEnd | events.ConfirmationRequested,
+    ) -> Touched:
+        if isinstance(event, events.ToolStart | events.ConfirmationRequested):
+            call, new = self._call(event.call.id, event.call.name)
+            call.input = event.call.input
+            if isinstance(event, events.ConfirmationRequested):
+                call.status, call.question = "waiting", event.message or f"Run {call.name}?"
+                self.state = "waiting for your answer"
+            else:
+                call.status = "running"
+                self.state = f"running {call.name}"
+        elif isinstance(event, events.ToolProgress):
+            call, new = self._call(event.call_id, "")
+            call.progress = event.data if isinstance(event.data, str) else json.dumps(event.data, default=str)
+        else:
+            call, new = self._call(event.result.call_id, event.result.name)
+            call.result, call.status, call.traceback = event.result, event.result.status, event.traceback
+        return Touched("new" if new else "piece", self._current(), call)
+
+    def _call(self, id_: str, name: str) -> tuple[Call, bool]:
+        for call in self.calls():
+            if call.id == id_:
+                return call, False
+        call = Call(self._key(), id_, name)
+        self._current().pieces.append(call)
+        return call, True
+
+    def _note(self, event: events.EntryCommitted | events.KnobSet) -> Touched | None:
+        if isinstance(event, events.KnobSet):
+            if event.by == "model" or not self.ticks:
+                return None
+            note = Note(
+                self._key(),
+                f"{event.name} set to {_value(event.value)} by the {event.by}; seen from the next tick on",
+            )
+        else:
+            if event.entry.role != "user" or not self._sent:
+                self._sent = self._sent or event.entry.role == "user"
+                return None
+            note = Note(self._key(), f"You said meanwhile: {event.entry.text}")
+        tick = self._current()
+        tick.pieces.append(note)
+        return Touched("new", tick, note)
+
+    def _key(self) -> str:
+        self._count += 1
+        return f"p{self._count}"
+
+
+def _joined(texts: Any) -> str:
+    return "\n\n".join(texts)
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

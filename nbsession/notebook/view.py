@@ -1,0 +1,199 @@
+"""An execution under its cell: live while it runs, then the same in static form for ever after.
+
+One output an execution. While it runs this output holds a widget; at the end,
+however it came, the same output is replaced by HTML, Markdown and plain text,
+which read the same without a kernel, and the widget is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbsession.notebook import templates
+from nbsession.notebook.cards import ledger_of
+from nbsession.notebook.live import Page, Ui, widget
+from nbsession.notebook.summary import as_markdown, as_text
+from nbsession.notebook.transcript import Call, Transcript
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
+    from IPython.core.display_functions import DisplayHandle
+
+    from nbsession.events import Event
+
+INTERVAL = 1 / 18
+"""Seconds between two messages to the page, at least."""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Running(Protocol):
+    """What is shown: an execution."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    def abort(self, reason: str | None = None) -> object:
+        """Stop it."""
+
+    def confirm(self, call_id: str, approved: bool) -> object:
+        """Answer a tool that asks before it runs."""
+
+
+class ExecutionView:
+    """Shows one execution.
+
+    ``quiet`` shows the answer and the footer only; ``raw`` shows it as the
+    model wrote it, not as Markdown. Without ``live`` nothing moves until the
+    end, for front ends without widgets. Call ``display`` in the cell, then await
+    ``follow`` on the execution's home loop.
+    """
+
+    def __init__(
+        self, execution: Running, *, quiet: bool = False, raw: bool = False, live: bool = True
+    ) -> None:
+        self._execution = execution
+        self._ui = Ui(live=live, quiet=quiet, raw=raw)
+        self._run = Transcript()
+        self._page = Page(self._run, self._ui)
+        self._cell = contextvars.copy_context()
+        self._handle: DisplayHandle | None = None
+        self._widget: AnyWidget | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unheard: deque[Mapping[str, Any]] = deque()
+        self._sent = 0
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def display(self) -> DisplayHandle | None:
+        """Make the output in the calling cell, and return its handle.
+
+        In a terminal, where an output cannot be replaced, nothing is shown
+        before the end, and there is no handle.
+        """
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        self._cell = contextvars.copy_context()
+        shell = get_ipython()
+        if getattr(shell, "kernel", None) is None:
+            self._ui.live = False
+            return None
+        self._run.cell = _cell_of(shell)
+        bundle: dict[str, Any] = {"text/plain": "…"}
+        if self._ui.live:
+            self._widget = widget()
+            self._widget.on_msg(self._on_message)
+            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # as IPython has it
+        return self._handle
+
+    async def follow(self) -> None:
+        """Show the execution's events as they come, to the end; then swap to the static form.
+
+        The swap also happens when this is cancelled, or the execution raises;
+        the error goes on to the caller.
+        """
+        self._loop = asyncio.get_running_loop()
+        while self._unheard:
+            self._hear(self._unheard.popleft())
+        try:
+            async for event in self._execution:
+                self._take(event)
+        finally:
+            self._finish()
+
+    def static(self) -> dict[str, str]:
+        """Return the output as it stands: HTML, Markdown and plain text."""
+        html = templates.macro("execution", "page")(self._ui.static(), self._run)
+        return {
+            "text/html": f"{templates.style()}{html}",
+            "text/markdown": as_markdown(self._run),
+            "text/plain": as_text(self._run),
+        }
+
+    def _take(self, event: Event) -> None:
+        if event.type == "execution_start":
+            self._run.ledger = ledger_of(getattr(event, "session", ""))
+            self._run.ledger.forget(self._run.cell)
+        touched = self._run.apply(event)
+        if touched is None or self._widget is None:
+            return
+        self._page.touch(touched)
+        if self._timer is None:
+            wait = self._sent_at + INTERVAL - time.monotonic()
+            if wait <= 0:
+                self._flush()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        ops = self._page.flush()
+        if ops:
+            self._sent += 1
+            self._sent_at = time.monotonic()
+            self._send({"k": "ops", "n": self._sent, "ops": ops})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._widget is not None and not self._over:
+            # Published from the home loop's thread, it belongs to the cell that began it.
+            self._cell.run(self._widget.send, message)
+
+    def _finish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._run.end()
+        self._over = True
+        self._cell.run(self._swap)
+
+    def _swap(self) -> None:
+        from IPython.display import display
+
+        if self._handle is not None:
+            self._handle.update(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+        else:
+            display(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+        if self._widget is not None:
+            self._widget.close()
+
+    def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
+        # Comes on whichever thread the kernel handles messages; state is touched on one loop only.
+        if self._loop is None:
+            self._unheard.append(content)
+        elif not self._over:
+            self._loop.call_soon_threadsafe(self._hear, content)
+
+    def _hear(self, content: Mapping[str, Any]) -> None:
+        kind = content.get("k")
+        if kind == "hello":
+            self._flush()
+            everything = {"k": "all", "for": content.get("me"), "n": self._sent, "html": self._page.html()}
+            self._send(everything)
+        elif kind == "stop":
+            self._execution.abort()
+            self._send({"k": "ack"})
+        elif kind == "open":
+            self._ui.open[str(content.get("d"))] = bool(content.get("open"))
+        elif kind == "answer":
+            for call in self._run.calls():
+                if call.key == content.get("call") and call.status == "waiting":
+                    self._answer(call, approved=content.get("ok") is True)
+
+    def _answer(self, call: Call, *, approved: bool) -> None:
+        call.status, call.question = ("running" if approved else "denied"), ""
+        self._execution.confirm(call.id, approved)
+
+
+def _cell_of(shell: Any) -> str:
+    """Name the cell that runs, as the front end knows it; ``""`` where it does not say."""
+    try:
+        parent = shell.get_parent()
+    except (AttributeError, LookupError):
+        return ""
+    return str(parent.get("metadata", {}).get("cellId", "")) if isinstance(parent, Mapping) else ""
