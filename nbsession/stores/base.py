@@ -24,7 +24,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A session as a list shows it. Times are in seconds since the epoch."""
+    """A session as a list shows it. Times are in seconds since the epoch.
+
+    ``metadata`` and ``parent`` are those in the data of its latest row of kind
+    ``"session"``.
+    """
 
     id: str
     created: float
@@ -51,7 +55,10 @@ class SessionStore(Protocol):
 
         ``revision`` is the number of rows kept so far, as the caller knows it
         (0 creates the session). Another number in the store means that
-        somebody else wrote: ``SessionBusyError``, and nothing is kept.
+        somebody else wrote: ``SessionBusyError``, and nothing is kept. A row
+        that is not JSON is a ``StoreError`` naming it, and nothing is kept
+        either. A digest that is there already keeps its text. Without rows,
+        texts alone are kept and no session is made.
         """
         ...
 

@@ -208,6 +208,27 @@ def threads_write_their_own_sessions(factory: Factory) -> None:
             )
 
 
+def a_reader_sees_whole_appends(factory: Factory) -> None:
+    """Who loads a session while it is written gets all rows of an append or none."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        done = threading.Event()
+
+        def write() -> None:
+            try:
+                for revision in range(0, 100, 2):
+                    store.append(session, [_row("entry", "a"), _row("entry", "b")], revision=revision)
+            finally:
+                done.set()
+
+        def read() -> None:
+            while not done.is_set():
+                rows = store.load(session) or []
+                assert len(rows) % 2 == 0, "a reader must see an append as a whole"
+
+        _in_threads(write, read, read)
+
+
 def one_of_two_writers_wins(factory: Factory) -> None:
     """Of threads that append to one session at the same revision, exactly one is kept."""
     with _opened(factory) as store:
@@ -239,6 +260,7 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     sessions_are_apart,
     reopening_keeps_everything,
     threads_write_their_own_sessions,
+    a_reader_sees_whole_appends,
     one_of_two_writers_wins,
 )
 """The checks one by one, each called with the factory: for a test runner that reports them apart."""

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Integer, MetaData, Table, Text, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+    inspect,
+    select,
+)
 
 from nbsession.errors import StoreError
 
 VERSION = 1
 """The version these tables have; a store of a newer one is refused."""
+
+_CREATING = int.from_bytes(b"nbstore")
+"""PostgreSQL's lock on making the tables: any number that other programs are unlikely to take."""
 
 tables = MetaData()
 
@@ -64,10 +79,17 @@ def version(connection: Connection, location: str) -> int | None:
     return int(found)
 
 
-def create(connection: Connection) -> None:
-    """Make the tables and note their version, inside the caller's transaction."""
-    tables.create_all(connection)
-    connection.execute(meta.insert().values(key="schema", value=str(VERSION)))
+def create(connection: Connection, location: str) -> None:
+    """Make the tables and note their version, inside the caller's transaction.
+
+    Where another process was quicker, that is waited for and nothing is done.
+    """
+    if connection.dialect.name == "postgresql":
+        # Its CREATE TABLE fails where another transaction creates the same; SQLite's transaction waits by itself.
+        connection.execute(select(func.pg_advisory_xact_lock(_CREATING)))
+    if version(connection, location) is None:
+        tables.create_all(connection)
+        connection.execute(meta.insert().values(key="schema", value=str(VERSION)))
 
 
 def _foreign(location: str, why: str) -> StoreError:

@@ -25,9 +25,10 @@ class SqlStore:
 
     Without a URL that is a SQLite file in this user's data folder. Tables are
     made where there are none; a store of a newer schema is refused. What was
-    appended survives the process, however it ends. Any number of threads and
-    processes may use one database; in one process, SQLite's writers take
-    turns. ``location`` is the file's path, or the URL without its password.
+    appended survives the process, however it ends; with SQLite, a power cut may
+    take the last appends, each as a whole. Any number of threads and processes
+    may use one database; in one process, SQLite's writers take turns.
+    ``location`` is the file's path, or the URL without its password.
 
     A SQLite file that may only be read is opened by
     ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``.
@@ -97,7 +98,9 @@ class SqlStore:
             revision = connection.execute(select(sessions.revision).where(sessions.id == session)).scalar()
             if revision is None:
                 return None
-            query = select(rows.kind, rows.key, rows.data).where(rows.session == session)
+            # The bound leaves out what others append between the two statements.
+            mine = (rows.session == session) & (rows.sequence < revision)
+            query = select(rows.kind, rows.key, rows.data).where(mine)
             found = connection.execute(query.order_by(rows.sequence)).all()
         if len(found) != revision:
             raise StoreError(
@@ -148,9 +151,7 @@ class SqlStore:
             version = schema.version(connection, self.location)
         if version is None:
             with self._writing() as connection:
-                # Another process may have been quicker.
-                if schema.version(connection, self.location) is None:
-                    schema.create(connection)
+                schema.create(connection, self.location)
         if self._is_file:
             with self._typed():
                 sqlite.set_journal(self._engine, self.location)
@@ -174,8 +175,8 @@ class SqlStore:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            advice = sqlite.remedy(cause) or "nothing of this was kept; see that the database can be reached"
-            raise StoreError(f"{self.location}: {cause}: {advice}", location=self.location) from error
+            name = getattr(cause, "sqlite_errorname", "")
+            raise StoreError(sqlite.explain(name, self.location, cause), location=self.location) from error
 
 
 def _parse(url: str) -> URL:
@@ -234,7 +235,8 @@ def _advance(
         values |= {"metadata": said.metadata, "parent": said.parent}
     if revision == 0:
         made = _or_nothing(connection, schema.sessions).values(id=session, created=now, **values)
-        moved = connection.execute(made).rowcount
+        # Some drivers don't count inserted rows unless asked.
+        moved = connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount
     else:
         columns = schema.sessions.c
         mine = (columns.id == session) & (columns.revision == revision)

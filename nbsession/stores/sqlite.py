@@ -33,21 +33,39 @@ _SHARED = {
     "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 }  # fmt: skip
 
+_ELSEWHERE = "set $NBSESSION_STORE to another place"
+
+# What the beginning of SQLite's own name for an error means for the file, and what to do.
 _REMEDIES = {
-    "SQLITE_READONLY": "it is read-only: make the file and its folder writable, or set $NBSESSION_STORE to "
-    "another place; what is there can still be read",
-    "SQLITE_FULL": "the disk, or the file's allowed size, is full: free some space and try again; nothing "
-    "of this was kept, and all before it is safe",
-    "SQLITE_NOTADB": "it is not a SQLite file, or its header is damaged: it was left as it is; restore it "
-    "from a copy, or move it away to begin a new one",
-    "SQLITE_CORRUPT": "it is damaged: it was left as it is; restore it from a copy, or save what can be "
-    "read with sqlite3 FILE .recover",
-    "SQLITE_CANTOPEN": "it cannot be opened: see that its folder exists and can be written, or set "
-    "$NBSESSION_STORE to another place",
-    "SQLITE_BUSY": f"another process has been writing for {BUSY_SECONDS:.0f} seconds: try again, or stop "
-    "that process; nothing of this was kept",
-    "SQLITE_LOCKED": "another process holds it: try again; nothing of this was kept",
-    "SQLITE_IOERR": "the disk failed: check it and its free space, then try again; nothing of this was kept",
+    "SQLITE_READONLY": (
+        "is read-only",
+        f"make the file and its folder writable, or {_ELSEWHERE}; what is there can still be read",
+    ),
+    "SQLITE_FULL": (
+        "is full, or the disk is",
+        "free some space and try again; nothing of this was kept, and all before it is safe",
+    ),
+    "SQLITE_NOTADB": (
+        "is not a SQLite file, or its header is damaged",
+        "it was left as it is; restore it from a copy, or move it away to begin a new one",
+    ),
+    "SQLITE_CORRUPT": (
+        "is damaged",
+        "it was left as it is; restore it from a copy, or save what can be read with sqlite3 FILE .recover",
+    ),
+    "SQLITE_CANTOPEN": (
+        "cannot be opened",
+        f"see that its folder exists and can be written, or {_ELSEWHERE}",
+    ),
+    "SQLITE_BUSY": (
+        f"is being written by another process, for more than {BUSY_SECONDS:.0f} seconds",
+        "try again, or stop that process; nothing of this was kept",
+    ),
+    "SQLITE_LOCKED": ("is held by another process", "try again; nothing of this was kept"),
+    "SQLITE_IOERR": (
+        "is on a disk that failed",
+        "check the disk and its free space, then try again; nothing of this was kept",
+    ),
 }
 
 
@@ -61,7 +79,7 @@ def default_url() -> URL:
     except OSError as error:
         raise StoreError(
             f"the folder {folder} for sessions cannot be made ({error.strerror}): make it writable, or set "
-            "$NBSESSION_STORE to a URL such as sqlite:////tmp/sessions.db",
+            "$NBSESSION_STORE to a URL such as sqlite:////path/of/sessions.db",
             location=str(folder),
         ) from error
     return URL.create("sqlite", database=str(folder / "sessions.db"))
@@ -89,9 +107,7 @@ def place(url: URL) -> tuple[URL, str]:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be opened ({error.strerror}): {_REMEDIES['SQLITE_CANTOPEN']}", location=str(path)
-        ) from error
+        raise StoreError(explain("SQLITE_CANTOPEN", str(path), error.strerror), location=str(path)) from error
     return url.set(database=str(path)), str(path)
 
 
@@ -168,7 +184,10 @@ def is_shared(path: Path) -> bool:
     return kind in _SHARED or kind.startswith("fuse.")
 
 
-def remedy(error: BaseException | None) -> str | None:
-    """Say what an error of SQLite's means and what to do, or ``None`` for any other."""
-    name = getattr(error, "sqlite_errorname", "")
-    return next((text for prefix, text in _REMEDIES.items() if name.startswith(prefix)), None)
+def explain(name: str, location: str, cause: object) -> str:
+    """Say what an error of SQLite's, by its name, means for the file and what to do about it."""
+    cause = " ".join(str(cause).split())  # one line, for those that show errors in one
+    for beginning, (state, advice) in _REMEDIES.items():
+        if name.startswith(beginning):
+            return f"{location} {state} ({cause}): {advice}"
+    return f"{location} cannot be used ({cause}): see that it can be reached; nothing of this was kept"

@@ -76,14 +76,14 @@ def test_tables_of_another_name_in_the_same_database_do_not_disturb(tmp_path: Pa
 def test_a_read_only_file_can_be_read_and_refuses_to_be_written(kept: Path) -> None:
     store = SqlStore(f"sqlite:///file:{kept}?mode=ro&uri=true")
     assert store.load("s") == ROWS
-    with refused(kept, "it is read-only: make the file and its folder writable"):
+    with refused(kept, "is read-only .*: make the file and its folder writable"):
         store.append("s", [Row("entry", "late", {})], revision=200)
     assert store.load("s") == ROWS
     store.close()
 
 
 def test_a_read_only_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with refused(tmp_path / "none.db", "cannot be opened: see that its folder exists"):
+    with refused(tmp_path / "none.db", "cannot be opened .*: see that its folder exists"):
         SqlStore(f"sqlite:///file:{tmp_path}/none.db?mode=ro&uri=true")
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_header_is_left_alone(kept: Path) -> None:
     content = bytearray(kept.read_bytes())
     content[:16] = b"not a database!!"
     kept.write_bytes(content)
-    with refused(kept, "header is damaged: it was left as it is"):
+    with refused(kept, "header is damaged .*: it was left as it is"):
         SqlStore(f"sqlite:///{kept}")
 
 
@@ -125,14 +125,14 @@ def test_damaged_pages_are_left_alone(kept: Path) -> None:
         content[start : start + page] = b"\xff" * page
     kept.write_bytes(content)
     store = SqlStore(f"sqlite:///{kept}")
-    with refused(kept, "it is damaged: .*recover"):
+    with refused(kept, "is damaged .*: .*recover"):
         store.load("s")
     store.close()
 
 
 def test_a_truncated_file_is_left_alone(kept: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:10_000])
-    with refused(kept, "it is damaged"):
+    with refused(kept, "is damaged"):
         SqlStore(f"sqlite:///{kept}").load("s")
 
 
@@ -157,7 +157,7 @@ def test_a_full_disk_keeps_nothing_of_the_append_and_all_before_it(kept: Path) -
     with store._engine.connect() as connection:  # the one connection, which the store's pool gives again
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    with refused(kept, "is full: free some space and try again"):
+    with refused(kept, "is full, or the disk is .*: free some space and try again"):
         store.append("s", [Row("entry", "big", {"text": "x" * 100_000})], {"d": "y" * 100_000}, revision=200)
     assert store.load("s") == ROWS
     with pytest.raises(StoreError, match="missing"):
@@ -175,7 +175,7 @@ def test_a_writer_that_does_not_end_is_not_waited_for_forever(
     store = SqlStore(f"sqlite:///{kept}")
     with closing(sqlite3.connect(kept, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with refused(kept, "another process has been writing"):
+        with refused(kept, "is being written by another process"):
             store.append("s", [Row("entry", "late", {})], revision=200)
         assert store.load("s") == ROWS, "readers do not wait for writers"
         other.execute("ROLLBACK")
