@@ -1,0 +1,119 @@
+"""The models: the contract, those that come with the package, and how a name finds one.
+
+Nothing of a provider is loaded before one of its models is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import ModelError, did_you_mean
+from nbsession.models.base import Capabilities, ModelAdapter
+
+if TYPE_CHECKING:
+    from nbsession.models.anthropic import AnthropicModel
+    from nbsession.models.simulated import SimulatedModel
+
+__all__ = [
+    "AnthropicModel",
+    "Capabilities",
+    "ModelAdapter",
+    "SimulatedModel",
+    "default_model",
+    "resolve",
+]
+
+DEFAULT_ANTHROPIC_ID = "claude-sonnet-5-5"
+"""The model that is used where a key is set and no model is named."""
+
+OLLAMA_URL = "http://localhost:11434"
+
+_HOMES = {"AnthropicModel": "nbsession.models.anthropic", "SimulatedModel": "nbsession.models.simulated"}
+_FORMS = ("anthropic:<id>", "ollama:<id>", "simulated")
+_PREFIXES = ("anthropic", "ollama", "simulated")
+_NOT_YET = ("openai", "recorded")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def resolve(model: str | ModelAdapter) -> ModelAdapter:
+    """Return the model that a name stands for; an adapter is returned as it is.
+
+    Names are ``"anthropic:<id>"`` (a bare ``"claude-…"`` is short for it),
+    ``"ollama:<id>"`` for a model that Ollama serves on this machine, and
+    ``"simulated"``. One name of a live model always gives the same adapter, so
+    that its connections are used again. Nothing is loaded or sent yet: a missing
+    key is found by the first request. Raises ``ModelError`` for any other name.
+    """
+    if not isinstance(model, str):
+        if isinstance(model, ModelAdapter):
+            return model
+        raise ModelError(
+            f"a model is a name ({_listed()}) or an adapter with stream(), got {type(model).__name__}: {model!r}",
+            kind="request",
+        )
+    name = model.strip()
+    if name == "simulated":
+        from nbsession.models.simulated import SimulatedModel
+
+        return SimulatedModel()
+    prefix, colon, identifier = name.partition(":")
+    if not colon and name.startswith("claude-"):
+        return _live("anthropic", name)
+    if prefix in ("anthropic", "ollama") and identifier:
+        return _live(prefix, identifier)
+    raise ModelError(_refusal(name, prefix), kind="request")
+
+
+def default_model() -> ModelAdapter:
+    """Return the model to use where none is named.
+
+    That is ``$NBSESSION_MODEL``, else an Anthropic model if ``ANTHROPIC_API_KEY``
+    is set, else ``"simulated"``; its ``name`` and ``source`` say which. Raises
+    ``ModelError`` if the variable names no model.
+    """
+    if named := os.environ.get("NBSESSION_MODEL", "").strip():
+        try:
+            return resolve(named)
+        except ModelError as error:
+            raise ModelError(f"NBSESSION_MODEL: {error}", kind=error.kind) from error
+    if os.environ.get("ANTHROPIC_API_KEY", "").strip():
+        return resolve(f"anthropic:{DEFAULT_ANTHROPIC_ID}")
+    return resolve("simulated")
+
+
+@functools.lru_cache(maxsize=32)
+def _live(prefix: str, identifier: str) -> ModelAdapter:
+    from nbsession.models.anthropic import AnthropicModel
+
+    if prefix == "ollama":
+        return AnthropicModel(identifier, base_url=OLLAMA_URL, prefix=prefix, caching=False)
+    return AnthropicModel(identifier)
+
+
+def _refusal(name: str, prefix: str) -> str:
+    if prefix in _NOT_YET:
+        return f"{name!r} names a kind of model that this version does not have; there are {_listed()}"
+    if prefix in _PREFIXES:
+        form = next(form for form in _FORMS if form.startswith(prefix))
+        return f"{name!r} is not a whole model name; write {form!r}"
+    if not name:
+        return f"a model's name is empty; there are {_listed()}"
+    guess = did_you_mean(prefix, _PREFIXES)
+    hint = guess if "did you mean" in guess else f"; there are {_listed()}, or pass an adapter"
+    return f"no model is named {name!r}{hint}"
+
+
+def _listed() -> str:
+    return ", ".join(repr(form) for form in _FORMS)
