@@ -119,14 +119,7 @@ class Notebook:
     def open(self) -> Notebook:
         """Load the page anew, and wait for the notebook and its kernel."""
         self._load()
-        self.page.wait_for_function(
-            f"""() => {{
-                const kernel = window.jupyterapp && {self.WIDGET}?.context?.isReady
-                    && {self.WIDGET}.context.sessionContext.session?.kernel;
-                return kernel?.connectionStatus === "connected" && kernel.status === "idle";
-            }}""",
-            timeout=60_000,
-        )
+        self._wait_for_kernel()
         return self
 
     def cells(self) -> Locator:
@@ -158,6 +151,28 @@ class Notebook:
         """Run the code cell of that index and wait until it has ended."""
         self.start(index)
         self.finish()
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel, as the toolbar's button does."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+
+    def restart(self) -> None:
+        """Restart the kernel and wait until it is back."""
+        self.page.evaluate(f"() => {self.WIDGET}.context.sessionContext.restartKernel()")
+        self._wait_for_kernel()
+
+    def reload(self) -> None:
+        """Load the page anew with the kernel that runs, and don't wait for what it does."""
+        self._load()
+        self.page.wait_for_function(
+            f"() => window.jupyterapp && {self.WIDGET}?.context?.sessionContext.session?.kernel"
+        )
+
+    def sources(self) -> list[str]:
+        """The source of each code cell."""
+        codes = f"{self.WIDGET}.content.widgets.filter(cell => cell.model.type === 'code')"
+        found: list[str] = self.page.evaluate(f"() => {codes}.map(cell => cell.model.sharedModel.source)")
+        return found
 
     def outputs(self) -> list[list[dict[str, Any]]]:
         """The outputs of each code cell, as they would be saved."""
@@ -197,6 +212,16 @@ class Notebook:
     def close(self) -> None:
         """End the kernel."""
         self.page.evaluate(f"() => {self.WIDGET}?.context.sessionContext.shutdown()")
+
+    def _wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            f"""() => {{
+                const kernel = window.jupyterapp && {self.WIDGET}?.context?.isReady
+                    && {self.WIDGET}.context.sessionContext.session?.kernel;
+                return kernel?.connectionStatus === "connected" && kernel.status === "idle";
+            }}""",
+            timeout=60_000,
+        )
 
     def _load(self) -> None:
         name = self.path.relative_to(self.lab.root).as_posix()

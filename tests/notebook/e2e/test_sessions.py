@@ -1,0 +1,266 @@
+"""Session cells in a real JupyterLab: seen, stopped, steered by sliders, saved and read again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from tests.notebook.e2e.conftest import MakeNotebook
+    from tests.notebook.e2e.lab import Notebook
+
+pytestmark = pytest.mark.timeout(240)
+
+FIRST = Path(__file__).parents[3] / "notebooks" / "01-first-session.ipynb"
+AGENT = '''
+%load_ext nbsession
+from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_knob, use_state
+from nbsession.testing import ScriptedModel, call
+
+@component
+def Notepad():
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    verbosity, _ = use_knob("verbosity", 3, min=1, max=5)
+    notes, set_notes = use_state([])
+
+    @tool
+    def add_note(note: str) -> str:
+        """Keep a note for later."""
+        set_notes(lambda kept: [*kept, note])
+        return "Noted."
+
+    return [
+        System(f"You are a {tone} assistant with a notepad. Verbosity: {verbosity} of 5."),
+        add_note,
+        notes and Section("\\n".join(f"- {note}" for note in notes), id="notepad", title="Notepad"),
+        Knobs(),
+        Timeline(),
+    ]
+'''
+LONG = "one two three four five six seven eight nine ten "
+
+
+def scripted(*responses: str, rate: int = 0, id: str = "") -> str:
+    """A cell that opens a session of the agent with the responses given."""
+    opened = f" --id {id}" if id else ""
+    return f"app = App(Notepad, model=ScriptedModel({', '.join(responses)}, rate={rate}))\n%session new app{opened}"
+
+
+def output(notebook: Notebook, index: int) -> Locator:
+    """What stands under the code cell of that index."""
+    return notebook.cells().nth(index).locator(".jp-Cell-outputArea")
+
+
+def stop_button(notebook: Notebook, index: int) -> Locator:
+    return output(notebook, index).get_by_role("button", name=re.compile("^Stop"))
+
+
+def plain(notebook: Notebook, index: int) -> str:
+    """The plain text of a code cell's outputs, as it would be saved."""
+    return "\n".join(
+        str(out["data"].get("text/plain", "")) for out in notebook.outputs()[index] if "data" in out
+    )
+
+
+def errors(notebook: Notebook) -> list[str]:
+    return [
+        f"{out['ename']}: {out['evalue']}"
+        for outputs in notebook.outputs()
+        for out in outputs
+        if out["output_type"] == "error"
+    ]
+
+
+def test_the_first_notebook_runs_twice_and_shows_every_tick(notebook: MakeNotebook, page: Page) -> None:
+    first = notebook(copy=FIRST)
+    sources = first.sources()
+    sessions = [n for n, source in enumerate(sources) if source.startswith("%%session")]
+    assert len(sessions) >= 4
+    for _ in range(2):
+        first.run_all()
+        assert errors(first) == []
+        for index in sessions:
+            expect(output(first, index)).to_contain_text("simulated")
+            expect(output(first, index)).to_contain_text("Tick ")
+            expect(stop_button(first, index)).to_have_count(0)
+    knobs = next(n for n, source in enumerate(sources) if source.startswith("%session knobs"))
+    expect(output(first, knobs).locator(".widget-slider").first).to_be_visible()
+    assert first.errors == []
+    for theme in ("Light", "Dark"):
+        first.theme(f"JupyterLab {theme}")
+        for index in (sessions[1], knobs):
+            output(first, index).scroll_into_view_if_needed()
+            first.screenshot(f"first-session-{index}-{theme.lower()}")
+
+
+def test_a_response_is_seen_while_it_streams(notebook: MakeNotebook, page: Page) -> None:
+    opened = notebook(AGENT, scripted(f"{LONG!r} * 12", rate=60), "%%session\nCount, please.")
+    opened.run(0)
+    opened.run(1)
+    opened.start(2)
+    expect(stop_button(opened, 2)).to_be_visible()
+    expect(output(opened, 2)).to_contain_text("three four")
+    seen = len(output(opened, 2).inner_text())
+    page.wait_for_function(
+        "([cell, seen]) => cell.innerText.length > seen", arg=[output(opened, 2).element_handle(), seen]
+    )
+    expect(stop_button(opened, 2)).to_be_visible()
+    opened.screenshot("streaming")
+    opened.finish()
+    expect(stop_button(opened, 2)).to_have_count(0)
+    assert plain(opened, 2).count("nine ten") == 12
+    assert errors(opened) == []
+    assert opened.errors == []
+
+
+@pytest.mark.parametrize("way", ["button", "interrupt"])
+def test_stopping_in_the_middle_keeps_what_came_and_the_session(
+    way: str, notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        scripted(f"{LONG!r} * 200", "'Here I am again.'", rate=30),
+        "%%session\nCount.",
+        "%%session\nStill there?",
+    )
+    opened.run(0)
+    opened.run(1)
+    opened.start(2)
+    expect(output(opened, 2)).to_contain_text("three four")
+    if way == "button":
+        stop_button(opened, 2).click()
+    else:
+        opened.interrupt()
+    opened.finish()
+    expect(output(opened, 2)).to_contain_text("stopped")
+    expect(output(opened, 2)).to_contain_text("one two three")
+    expect(stop_button(opened, 2)).to_have_count(0)
+    assert plain(opened, 2).count("nine ten") < 100
+    opened.screenshot(f"stopped-by-{way}")
+    opened.run(3)
+    expect(output(opened, 3)).to_contain_text("Here I am again.")
+    assert opened.errors == []
+
+
+def test_a_dragged_slider_shows_what_would_change_and_sends_nothing(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT, scripted("'Hello.'"), "%%session\nHello.", "%session knobs", "app.model.contexts.__len__()"
+    )
+    for index in range(4):
+        opened.run(index)
+    panel = output(opened, 3)
+    drag(panel.locator(".widget-slider .noUi-handle").first, page, by=200)
+    expect(panel).to_contain_text("Verbosity: 5 of 5")
+    expect(panel).to_contain_text(re.compile(r"≈?[+−-]?\d+ tokens?"))
+    opened.screenshot("slider-moved")
+    opened.run(4)
+    assert plain(opened, 4) == "1"
+    assert opened.errors == []
+
+
+def test_the_model_moves_the_slider_with_its_own_tool(notebook: MakeNotebook, page: Page) -> None:
+    responses = ("call('set_knob', name='verbosity', value=5)", "'Done.'")
+    opened = notebook(AGENT, scripted(*responses), "%session knobs", "%%session\nAt length, please.")
+    for index in range(3):
+        opened.run(index)
+    readout = output(opened, 2).locator(".widget-readout").first
+    expect(readout).to_have_text("3")
+    opened.run(3)
+    expect(readout).to_have_text("5")
+    expect(output(opened, 3)).to_contain_text("set_knob")
+    assert opened.errors == []
+
+
+def test_outputs_survive_a_reload_and_read_the_same_without_a_kernel(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    responses = ("call('add_note', note='milk')", "'I **noted** it.'")
+    opened = notebook(
+        AGENT, scripted(*responses), "%%session\nNote: milk.", "%session knobs", "%session context"
+    )
+    opened.run_all()
+    assert errors(opened) == []
+    opened.save()
+    opened.open()
+    for seen in ("Tick 1", "add_note", "I noted it.", "simulated"):
+        expect(output(opened, 2)).to_contain_text(seen)
+    opened.screenshot("reloaded")
+    opened.reopen_without_kernel()
+    for seen in ("Tick 1", "add_note", "Noted.", "I noted it.", "simulated"):
+        expect(output(opened, 2)).to_contain_text(seen)
+    expect(output(opened, 3)).to_contain_text("verbosity")
+    expect(output(opened, 4)).to_contain_text("milk")
+    expect(page.get_by_text("Error displaying widget")).to_have_count(0)
+    opened.screenshot("without-a-kernel")
+    assert opened.errors == []
+
+
+def test_a_page_reloaded_in_the_middle_gets_the_rest(notebook: MakeNotebook, page: Page) -> None:
+    opened = notebook(
+        AGENT, scripted(f"{LONG!r} * 40", rate=40), "%%session --background\nCount, please.", "%session list"
+    )
+    for index in range(3):
+        opened.run(index)
+    expect(output(opened, 2)).to_contain_text("three four")
+    opened.save()
+    opened.reload()
+    expect(output(opened, 2)).to_contain_text("one two three")
+    expect(stop_button(opened, 2)).to_be_visible()
+    stop_button(opened, 2).click()
+    expect(output(opened, 2)).to_contain_text("stopped")
+
+
+def test_a_session_goes_on_after_a_restart_of_the_kernel(notebook: MakeNotebook, page: Page) -> None:
+    opened = notebook(
+        AGENT,
+        "%session new Notepad --id restarted --model simulated",
+        "%%session\nAdd a note: bring the umbrella.",
+        "%session context",
+    )
+    opened.run_all()
+    assert errors(opened) == []
+    opened.restart()
+    opened.run(0)
+    opened.run(1)
+    opened.run(3)
+    assert errors(opened) == []
+    expect(output(opened, 3)).to_contain_text("bring the umbrella")
+
+
+def test_untrusted_text_is_never_live(notebook: MakeNotebook, page: Page) -> None:
+    nasty = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>[click](javascript:hacked)"
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    opened = notebook(
+        AGENT,
+        f"nasty = {nasty!r} + ' ![](http://192.0.2.1/leak.png) done'",
+        scripted("call('add_note', note=nasty)", "nasty"),
+        f"%%session\n{nasty}",
+        "%session context",
+    )
+    opened.run_all()
+    assert errors(opened) == []
+    expect(output(opened, 3)).to_contain_text("done")
+    assert page.evaluate("() => window.hacked") is None
+    assert page.locator(".jp-OutputArea a[href^='javascript']").count() == 0
+    assert not [url for url in requests if "192.0.2.1" in url]
+
+
+def drag(handle: Locator, page: Page, *, by: int) -> None:
+    """Drag a slider's handle by so many pixels, as a hand does."""
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + by, y, steps=8)
+    page.mouse.up()
