@@ -169,6 +169,39 @@ def summary(diff: ContextDiff) -> str:
     return " · ".join(words)
 
 
+def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
+    """Lay out only what differs: changed parts with their lines, then what was added, removed and moved."""
+    rows = [_changed(f"{key}.{n}", old, new) for n, (old, new) in enumerate(diff.changed)]
+    for change, parts in (("added", diff.added), ("removed", diff.removed), ("moved", diff.moved)):
+        rows.extend(
+            Row(
+                key=f"{key}.{change}{n}",
+                title=_title(part),
+                path=_path(part),
+                tokens=part.tokens,
+                change=change,
+                text=None if change == "moved" else _readable(part),
+                snippet=_snippet(part),
+            )
+            for n, part in enumerate(parts)
+        )
+    return tuple(rows)
+
+
+def _changed(key: str, old: Part, new: Part) -> Row:
+    return Row(
+        key=key,
+        title=_title(new),
+        path=_path(new),
+        tokens=new.tokens,
+        change="changed",
+        text=_readable(new),
+        lines=compare(_readable(old), _readable(new)),
+        delta=new.tokens - old.tokens,
+        snippet=_snippet(new),
+    )
+
+
 class _Rows:
     """Makes the rows of one context."""
 
@@ -240,28 +273,21 @@ class _Rows:
         return self.ledger.tick_of(part.text)
 
     def row(self, part: Part, seen: int | None) -> Row:
-        old = self.changed.get(part.identity)
-        change = (
-            "changed" if old else "added" if part.identity in self.added
-            else "moved" if part.identity in self.moved else ""
-        )  # fmt: skip
-        text: str | None = _readable(part)
         if self.ledger is not None and seen is None:
             self.ledger.note(part.text, self.tick, self.cell)
-        if seen is not None:
-            text = None
-        lines = compare(_readable(old), _readable(part)) if old else ()
+        old = self.changed.get(part.identity)
+        if old is not None:
+            return _changed(self.next_key(), old, part)
+        change = "added" if part.identity in self.added else "moved" if part.identity in self.moved else ""
         return Row(
             key=self.next_key(),
             title=_title(part),
             path=_path(part),
             tokens=part.tokens,
             change=change,
-            text=text,
+            text=None if seen is not None else _readable(part),
             note=f"shown at tick {seen}" if seen is not None else "",
-            lines=lines,
             images=tuple(_images(part)) if seen is None else (),
-            delta=part.tokens - old.tokens if old else 0,
             snippet=_snippet(part),
         )
 

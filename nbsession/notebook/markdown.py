@@ -25,27 +25,9 @@ GROWTH = 1.25
 """Beyond ``TAIL``, an unfinished block is rendered anew when it has grown by this factor: linear in sum."""
 
 LINK_REL = "noopener noreferrer nofollow"
-TAGS = frozenset(
-    (
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "strong",
-        "em",
-        "s",
-        "code",
-        "pre",
-        "blockquote",
-        "ul",
-        "ol",
-        "li",
-    )
-    + ("hr", "br", "a", "table", "thead", "tbody", "tr", "th", "td")
-)
+_TEXT_TAGS = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "a", "br", "hr")
+_BLOCK_TAGS = ("blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td")
+TAGS = frozenset((*_TEXT_TAGS, *_BLOCK_TAGS))
 
 # Controls but tab and newline; bidirectional overrides and isolates; invisible tag characters, with
 # which prompts are smuggled past a reader; lone surrogates, which no JSON message can carry.

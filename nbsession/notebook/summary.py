@@ -21,7 +21,7 @@ def as_markdown(run: Transcript) -> str:
     if run.error is not None:
         blocks.append(f"**Error:** {_escaped(run.error.message)}")
     if run.stopped:
-        blocks.append(f"*stopped: {_escaped(run.stopped)}*")
+        blocks.append(f"*{_escaped(run.stopped)}*")
     return "\n\n".join(blocks)
 
 
@@ -35,7 +35,7 @@ def as_text(run: Transcript) -> str:
     if run.error is not None:
         blocks.append(f"Error: {visible(run.error.message)}")
     if run.stopped:
-        blocks.append(f"[stopped: {visible(run.stopped)}]")
+        blocks.append(f"[{visible(run.stopped)}]")
     return "\n\n".join(blocks)
 
 

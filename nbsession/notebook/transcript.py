@@ -26,7 +26,7 @@ WHY_STOPPED = {
     "max_ticks": "the limit of ticks is reached",
     "max_tokens": "the answer reached its limit of tokens",
     "refusal": "the model declined to answer",
-    "aborted": "stopped by you",
+    "aborted": "by you",
     "stopped": "a continuation said so",
     "budget": "the budget is used up",
     "context_window": "the context window is full",
@@ -190,7 +190,9 @@ class Transcript:
         """Why it ended other than by the model's own end of turn, or ``""``."""
         if not self.stop_reason or self.stop_reason in ("end_turn", "error"):
             return ""
-        return self.reason or WHY_STOPPED.get(self.stop_reason, self.stop_reason)
+        if self.reason and self.stop_reason == "aborted":
+            return self.reason
+        return f"stopped: {self.reason or WHY_STOPPED.get(self.stop_reason, self.stop_reason)}"
 
     @property
     def seconds(self) -> float:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbsession.notebook import templates
+from nbsession.notebook import kernel, templates
 from nbsession.notebook.cards import ledger_of
 from nbsession.notebook.live import Page, Ui, widget
 from nbsession.notebook.summary import as_markdown, as_text
@@ -81,10 +81,10 @@ class ExecutionView:
 
         self._cell = contextvars.copy_context()
         shell = get_ipython()
-        if getattr(shell, "kernel", None) is None:
+        if kernel.of(shell) is None:
             self._ui.live = False
             return None
-        self._run.cell = _cell_of(shell)
+        self._run.cell = kernel.cell_id(shell) or ""
         bundle: dict[str, Any] = {"text/plain": "…"}
         if self._ui.live:
             self._widget = widget()
@@ -188,12 +188,3 @@ class ExecutionView:
     def _answer(self, call: Call, *, approved: bool) -> None:
         call.status, call.question = ("running" if approved else "denied"), ""
         self._execution.confirm(call.id, approved)
-
-
-def _cell_of(shell: Any) -> str:
-    """Name the cell that runs, as the front end knows it; ``""`` where it does not say."""
-    try:
-        parent = shell.get_parent()
-    except (AttributeError, LookupError):
-        return ""
-    return str(parent.get("metadata", {}).get("cellId", "")) if isinstance(parent, Mapping) else ""
