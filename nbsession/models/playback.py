@@ -1,0 +1,70 @@
+"""Finished content blocks, played as the events of a model that writes them now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from nbsession import tokens
+from nbsession.content import Block, Text, Thinking, ToolCall
+from nbsession.errors import ModelError
+from nbsession.events import ContentBlockStart, ContentBlockStop, InputJsonDelta, ModelEvent, TextDelta
+from nbsession.tokens import Usage
+
+CHUNKS = 4
+"""Deltas of a text that is not paced."""
+
+_WORD = re.compile(r"\s*\S+|\s+\Z")
+
+
+def words(text: str) -> list[str]:
+    """Cut a text into its words, each with the white space before it; joined, they are the text."""
+    return _WORD.findall(text)
+
+
+def chunks(text: str) -> list[str]:
+    """Cut a text into at most ``CHUNKS`` pieces of one length; joined, they are the text."""
+    size = max(1, math.ceil(len(text) / CHUNKS))
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+async def text_deltas(
+    index: int, pieces: Iterable[str], *, rate: float = 0, offset: int = 0
+) -> AsyncIterator[TextDelta]:
+    """Play pieces of text, ``rate`` of them a second, or all at once where it is 0."""
+    for piece in pieces:
+        await asyncio.sleep(1 / rate if rate > 0 else 0)
+        yield TextDelta(index, piece, offset)
+        offset += len(piece)
+
+
+async def block_events(
+    index: int, block: Block, *, pieces: Sequence[str] | None = None, rate: float = 0
+) -> AsyncIterator[ModelEvent]:
+    """Play one text, thinking or tool call block; only ``pieces`` of a text are paced by ``rate``."""
+    if isinstance(block, ToolCall):
+        yield ContentBlockStart(index, "tool_call", id=block.id, name=block.name)
+        yield InputJsonDelta(index, json.dumps(dict(block.input), ensure_ascii=False, default=str))
+    elif isinstance(block, (Text, Thinking)):
+        yield ContentBlockStart(index, "text" if isinstance(block, Text) else "thinking")
+        async for delta in text_deltas(index, chunks(block.text) if pieces is None else pieces, rate=rate):
+            yield delta
+    else:
+        raise ModelError(
+            f"a model answers with text, thinking and tool calls, got {type(block).__name__}: {block!r}"
+        )
+    yield ContentBlockStop(index, block)
+
+
+def estimated_usage(input_tokens: int, blocks: Iterable[Block]) -> Usage:
+    """Estimate what an answer used, and say that it is an estimate."""
+    thinking = output = 0
+    for block in blocks:
+        size = tokens.estimate(str(block))
+        output += size
+        if isinstance(block, Thinking):
+            thinking += size
+    return Usage(input_tokens, output, thinking_tokens=thinking, estimated=True)
