@@ -1,0 +1,281 @@
+"""What may stand on a magic's line, and how it is read. Pure: strings in, values out."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from nbsession.errors import SessionError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One ``--name``. Without ``metavar`` it is a flag; ``optional`` ones may stand without their value."""
+
+    name: str
+    help: str
+    metavar: str = ""
+    read: Callable[[str], Any] = str
+    optional: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How the option is written."""
+        if not self.metavar:
+            return self.name
+        return f"{self.name} [{self.metavar}]" if self.optional else f"{self.name} {self.metavar}"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One form of the magic: its words in order, the first ``required`` of them needed, and its options."""
+
+    name: str
+    help: str
+    words: tuple[str, ...] = ()
+    required: int = 0
+    options: tuple[Option, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        """The whole form in one line."""
+        words = [word if at < self.required else f"[{word}]" for at, word in enumerate(self.words)]
+        return " ".join([self.name, *words, *(f"[{option.usage}]" for option in self.options)])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A magic's line, read: ``options`` holds the values of those that were given, by name without dashes."""
+
+    command: Command
+    words: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def word(self, at: int) -> str | None:
+        """The word at a position, or ``None``."""
+        return self.words[at] if at < len(self.words) else None
+
+    def get(self, option: str, default: Any = None) -> Any:
+        """An option's value, ``True`` for a flag that was given."""
+        return self.options.get(option, default)
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _dollars(text: str) -> float:
+    amount = float(text.removeprefix("$"))
+    if amount <= 0 or not math.isfinite(amount):
+        raise ValueError
+    return amount
+
+
+def _identifier(text: str) -> str:
+    if not text.isidentifier():
+        raise ValueError
+    return text
+
+
+MODEL = Option("--model", "the model, e.g. simulated or anthropic:<id>", "MODEL")
+NAME = Option("--name", "the session's name in this kernel (default: its id)", "NAME")
+
+CELL = Command(
+    "%%session",
+    "send the cell's text to a session, and show what happens",
+    ("NAME",),
+    options=(
+        MODEL,
+        Option("--as", "bind the result to a variable", "VAR", _identifier),
+        Option("--max-ticks", "end after so many model calls", "N", _positive),
+        Option("--max-cost", "end before the next model call would pass so many US dollars", "USD", _dollars),
+        Option(
+            "--fork",
+            "send to a copy that stands at the head, or after a tick",
+            "TICK",
+            _natural,
+            optional=True,
+        ),
+        Option("--steer", "put the message into the running execution"),
+        Option("--dry-run", "show what would be sent, and send nothing"),
+        Option("--background", "return at once"),
+        Option("--raw", "show the response as it came, not as Markdown"),
+        Option("--quiet", "show the response only"),
+    ),
+)
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        command.name: command
+        for command in (
+            Command(
+                "new",
+                "open a session of a component or app",
+                ("COMPONENT",),
+                1,
+                (Option("--id", "its identity; kept on disk, so the same id goes on", "ID"), MODEL, NAME),
+            ),
+            Command("use", "make a session the current one", ("NAME",), 1),
+            Command("list", "the sessions of this kernel"),
+            Command("knobs", "the knobs as controls, and what a change would do to the context"),
+            Command(
+                "context",
+                "what the model would be sent now",
+                options=(Option("--diff", "compare with a tick", "TICK", _natural),),
+            ),
+            Command("ticks", "the session's model calls so far"),
+            Command("tree", "the mounted components"),
+            Command("model", "show the model, or choose another", ("MODEL",)),
+            Command(
+                "fork", "go on in a copy that stands at the head, or after a tick", ("TICK",), 0, (NAME,)
+            ),
+            Command("resume", "open a stored session again, of the current session's app", ("ID",), 1),
+            Command("reset", "go back to before the first message; nothing is deleted"),
+            Command("stop", "stop what runs"),
+            Command("help", "this list, or one command's options", ("COMMAND",)),
+        )
+    }
+)
+
+
+def parse_cell(line: str) -> Line:
+    """Read the line of a ``%%session`` cell.
+
+    Raises ``SessionError`` that names the unknown or malformed option.
+    """
+    return _read(CELL, _split(line))
+
+
+def parse_command(line: str) -> Line:
+    """Read the line of ``%session``; an empty one asks for help.
+
+    Raises ``SessionError`` that names the unknown command or option.
+    """
+    tokens = _split(line) or ["help"]
+    return _read(find_command(tokens[0]), tokens[1:])
+
+
+def find_command(name: str) -> Command:
+    """The command of that name; ``SessionError`` with the nearest one where there is none."""
+    command = COMMANDS.get(name)
+    if command is None:
+        raise SessionError(f"%session has no command {name!r}{did_you_mean(name, COMMANDS)}")
+    return command
+
+
+def describe(command: Command | None = None) -> str:
+    """The help text: all commands, or one command with its options."""
+    if command is not None:
+        prefix = "" if command is CELL else "%session "
+        rows = [(option.usage, option.help) for option in command.options]
+        return "\n".join([f"{prefix}{command.usage}", f"  {command.help}", *_table(rows)])
+    forms = [(f"%session {' '.join([form.name, *form.words])}", form.help) for form in COMMANDS.values()]
+    options = [(option.usage, option.help) for option in CELL.options]
+    return "\n".join(
+        ["%%session [NAME] [options], and a message below", *_table(options), "", *_table(forms)]
+    )
+
+
+def _read(command: Command, tokens: list[str]) -> Line:
+    words: list[str] = []
+    options: dict[str, Any] = {}
+    rest = iter(range(len(tokens)))
+    for at in rest:
+        token = tokens[at]
+        if not token.startswith("--"):
+            words.append(token)
+            continue
+        name, equals, value = token.partition("=")
+        option = _find(command, name)
+        following = tokens[at + 1] if at + 1 < len(tokens) else None
+        if option.metavar and not equals and _takes(option, following):
+            value, equals = str(following), "="
+            next(rest)
+        options[name.removeprefix("--")] = _value(option, value if equals else None)
+    _count(command, words)
+    return Line(command, tuple(words), MappingProxyType(options))
+
+
+def _takes(option: Option, following: str | None) -> bool:
+    """Whether the next word is the option's value; an optional one takes only what it can read."""
+    if following is None or following.startswith("--"):
+        return False
+    if not option.optional:
+        return True
+    try:
+        option.read(following)
+    except ValueError:
+        return False
+    return True
+
+
+def _value(option: Option, text: str | None) -> Any:
+    if not option.metavar:
+        if text is not None:
+            raise SessionError(f"{option.name} takes no value, got {text!r}; leave it away")
+        return True
+    if text is None and option.optional:
+        return True
+    if not text:
+        raise SessionError(f"{option.name} needs a value: {option.usage} ({option.help})")
+    try:
+        return option.read(text)
+    except ValueError:
+        kind = _KINDS.get(option.metavar, option.metavar)
+        raise SessionError(f"{option.name} takes {kind}, got {text!r}") from None
+
+
+_BELOW = ("", "; the message goes below this line")
+_KINDS = {
+    "N": "a whole number from 1",
+    "TICK": "a tick's number (a whole number from 0)",
+    "USD": "an amount of US dollars above 0",
+    "VAR": "a variable's name",
+}
+
+
+def _find(command: Command, name: str) -> Option:
+    for option in command.options:
+        if option.name == name:
+            return option
+    known = [option.name for option in command.options]
+    where = command.name if command is CELL else f"%session {command.name}"
+    near = did_you_mean(name, known)
+    raise SessionError(f"{where} has no option {name}{near or '; it takes none'}")
+
+
+def _count(command: Command, words: list[str]) -> None:
+    where = "" if command is CELL else "%session "
+    if len(words) < command.required:
+        raise SessionError(f"{where}{command.name} needs {command.words[len(words)]}: {where}{command.usage}")
+    if len(words) > len(command.words):
+        extra = words[len(command.words)]
+        raise SessionError(f"{extra!r} is one word too many: {where}{command.usage}{_BELOW[command is CELL]}")
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise SessionError(
+            f"cannot read {line.strip()!r}: {str(error).lower()}; put words with quotes in quotes"
+        ) from None
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(left) for left, _ in rows), default=0)
+    return [f"  {left:<{width}}  {right}" for left, right in rows]

@@ -1,0 +1,247 @@
+"""Sending a cell's text, and waiting for what comes of it.
+
+Two ways to wait. A cell that awaits lets the kernel's loop go on, so widgets
+stay alive; a blocking one (under ``%%time``, in a nested cell, in a terminal)
+does not. Both end the work when they are interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbsession.errors import SessionError
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+    from nbsession.execution import Execution, Result
+    from nbsession.notebook.arguments import Line
+    from nbsession.notebook.loop import Handle
+    from nbsession.notebook.sessions import Sessions
+    from nbsession.session import Session
+
+# ipykernel's SIGINT handler cannot wake an idle loop: it only sets a flag that
+# the loop sees at its next turn, so a waiting cell must take one this often.
+HEARTBEAT_SECONDS = 0.05
+GRACE_SECONDS = 3.0
+
+INTERRUPTED = "interrupted"
+_KEPT = "stopped by the interrupt; what came is kept"
+
+Ask = Callable[[str], str]
+
+
+class SessionInterrupted(KeyboardInterrupt):
+    """The execution was stopped by the user; the session stays usable. Shown in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"SessionInterrupted: {self}"]
+
+
+class View(Protocol):
+    """What shows an execution: at once where the cell stands, then as it happens."""
+
+    def display(self) -> Any: ...
+
+    async def follow(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A cell, read: to which session, what, and how it is shown."""
+
+    session: Session
+    message: str
+    model: Any = None
+    max_ticks: int | None = None
+    max_cost: float | None = None
+    cell: str | None = None
+
+    def send(self) -> Execution:
+        """Send it. A cell that was run before first takes the head back to before its message."""
+        if self.cell is not None:
+            _rewind(self.session, self.cell)
+        options: dict[str, Any] = {"model": self.model, "max_ticks": self.max_ticks, "budget": self.max_cost}
+        given = {name: value for name, value in options.items() if value is not None}
+        metadata = {"cell": self.cell} if self.cell is not None else None
+        return self.session.send(self.message, metadata=metadata, **given)
+
+    def preview(self) -> CompiledContext:
+        """Compile what it would send. Nothing is sent, and the session stays as it is."""
+        copy = self.session.fork()
+        try:
+            if self.cell is not None:
+                _rewind(copy, self.cell)
+            return copy.app.home.call(lambda: _compile_with(copy, self.message))
+        finally:
+            # Let go of it without closing, which would store it.
+            copy.app.forget(copy)
+
+
+def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = None) -> Request:
+    """Say what a cell asks for; opens the fork if it asks for one. Nothing is sent yet."""
+    message = body.strip("\n")
+    if not message.strip():
+        raise SessionError("there is no message: write it below the %%session line")
+    session = sessions.get(line.word(0))
+    if "fork" in line.options:
+        at = line.options["fork"]
+        session = sessions.add(
+            session.fork(None if at is True else at), target=sessions.target_of(session.id)
+        )
+        sessions.use(session.id)
+        cell = None  # the fork has its own timeline from here on
+    return Request(
+        session,
+        message,
+        model=sessions.model(line.get("model")),
+        max_ticks=line.get("max-ticks") or sessions.defaults.max_ticks or None,
+        max_cost=line.get("max-cost"),
+        cell=cell,
+    )
+
+
+async def see_through(execution: Execution, view: View, ask: Ask | None = None) -> Result:
+    """Show an execution to its end and return its result, on the session's home loop.
+
+    With ``ask``, which may block, confirmations are put to it (in a worker
+    thread); without, they are left to the view's buttons.
+    """
+    asking = asyncio.ensure_future(_confirm_by(ask, execution)) if ask is not None else None
+    try:
+        await view.follow()
+    except BaseException:
+        execution.abort("the view failed")
+        raise
+    finally:
+        if asking is not None:
+            asking.cancel()
+    return await execution
+
+
+async def wait(execution: Execution, work: Handle[Result] | asyncio.Task[Result]) -> Result:
+    """Wait on the kernel's loop for work that is seen through; an interrupt ends the execution.
+
+    Raises ``SessionInterrupted`` when the user stopped it, and the error of an
+    execution that failed.
+    """
+    waiter = asyncio.ensure_future(_outcome(work))
+    try:
+        while not waiter.done():
+            await asyncio.wait({waiter}, timeout=HEARTBEAT_SECONDS)
+    except asyncio.CancelledError:
+        execution.abort(INTERRUPTED)
+        _, late = await asyncio.wait({waiter}, timeout=GRACE_SECONDS)
+        if late:
+            work.cancel()
+            waiter.cancel()
+        elif not waiter.cancelled():
+            waiter.exception()  # looked at, so that nobody complains: the view has shown it
+        raise SessionInterrupted(_KEPT) from None
+    return _unless_stopped(waiter.result())
+
+
+def block(execution: Execution, work: Handle[Result], questions: Questions) -> Result:
+    """Wait in the calling thread, as ``wait`` does; questions are asked from this thread meanwhile."""
+    try:
+        while not work.done():
+            with contextlib.suppress(TimeoutError):
+                work.result(HEARTBEAT_SECONDS)
+            questions.answer_waiting()
+    except KeyboardInterrupt:
+        execution.abort(INTERRUPTED)
+        questions.close()
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            work.result(GRACE_SECONDS)
+        work.cancel()
+        raise SessionInterrupted(_KEPT) from None
+    finally:
+        questions.close()
+    return _unless_stopped(work.result())
+
+
+class Questions:
+    """Questions of another thread, answered by the one that blocks (only there ``input()`` works)."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._waiting: queue.SimpleQueue[tuple[str, Future[str]]] = queue.SimpleQueue()
+        self._closed = False
+
+    def put(self, question: str) -> str:
+        """Ask from any thread, and wait for the answer; it is no once nobody answers any more."""
+        answer: Future[str] = Future()
+        self._waiting.put((question, answer))
+        if self._closed:
+            self.close()
+        return answer.result()
+
+    def answer_waiting(self) -> None:
+        """Ask what is waiting; to be called by the thread that may."""
+        while not self._waiting.empty():
+            question, answer = self._waiting.get()
+            try:
+                answer.set_result(self._ask(question))
+            finally:
+                if not answer.done():  # interrupted, or the front end's input failed
+                    answer.set_result("no")
+
+    def close(self) -> None:
+        """Answer no to all that waits and will wait: the thread that may ask goes on to other things."""
+        self._closed = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()[1].set_result("no")
+
+
+def deny(question: str) -> str:
+    """Answer no where nobody can be asked, and say so in the cell."""
+    sys.stderr.write(f"{question}denied: nobody can be asked here\n")
+    return "no"
+
+
+async def _confirm_by(ask: Ask, execution: Execution) -> None:
+    from nbsession.events import ConfirmationRequested
+
+    async for event in execution:
+        if isinstance(event, ConfirmationRequested):
+            question = event.message or f"Allow {event.call.name}({_arguments(event.call.input)})?"
+            answer = await asyncio.to_thread(ask, f"{question} [y/N] ")
+            approved = answer.strip().lower() in ("y", "yes")
+            reason = None if approved else "nobody could be asked" if ask is deny else "the user said no"
+            execution.confirm(event.call.id, approved, reason=reason)
+
+
+def _arguments(given: Any) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in given.items()) if isinstance(given, dict) else ""
+
+
+async def _outcome(work: Handle[Result] | asyncio.Task[Result]) -> Result:
+    return await work
+
+
+def _unless_stopped(result: Result) -> Result:
+    if result.stop_reason == "aborted":
+        raise SessionInterrupted(f"{result.reason or 'stopped'}; what came is kept")
+    return result
+
+
+def _rewind(session: Session, cell: str) -> None:
+    for entry in session.timeline:
+        if entry.metadata.get("cell") == cell:
+            session.rewind(entry.parent)
+            return
+
+
+def _compile_with(copy: Session, message: str) -> CompiledContext:
+    from nbsession.message import drafts_of
+
+    for draft in drafts_of(message):
+        copy._core.append(draft.role, draft.content)
+    return copy.compile()

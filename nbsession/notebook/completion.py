@@ -1,0 +1,95 @@
+"""Completion on the magics' lines: commands, options, and the names they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import NbsessionError
+from nbsession.notebook import arguments
+
+if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext
+
+    from nbsession.notebook.arguments import Command
+    from nbsession.notebook.sessions import Sessions
+
+MODELS = ("simulated", "anthropic:", "openai:", "ollama:", "recorded:")
+
+
+def complete(sessions: Sessions, line: str) -> list[str] | None:
+    """What the last word of a line may become; ``None`` where the line is not a magic of ours.
+
+    ``line`` ends where the cursor stands.
+    """
+    words = line.split()
+    if not words or words[0] not in ("%session", "%%session", "session"):
+        return None
+    begun = "" if line[-1:].isspace() else words[-1]
+    before = words[1:] if not begun else words[1:-1]
+    if line.strip() == words[0] and begun:
+        return None  # the magic's own name is IPython's to complete
+    return [name for name in _candidates(sessions, words[0], before) if name.startswith(begun)]
+
+
+def matcher(sessions: Sessions) -> Callable[[CompletionContext], Any]:
+    """The same as a matcher of IPython's completer; on our lines no other has a say."""
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    def nbsession(context: CompletionContext) -> Any:
+        # Read from the full text: IPython's token ends at a dash or a colon.
+        line = context.full_text.split("\n")[context.cursor_line][: context.cursor_position]
+        in_body = context.cursor_line > 0 and not line.lstrip().startswith("%session")
+        found = None if in_body else complete(sessions, line.lstrip())
+        if found is None:
+            return {"completions": [], "suppress": False}
+        begun = "" if line[-1:].isspace() else line.split()[-1]
+        return {
+            "completions": [SimpleCompletion(name, type="magic") for name in found],
+            "matched_fragment": begun,
+            "suppress": True,
+        }
+
+    found: Callable[[CompletionContext], Any] = context_matcher(identifier="nbsession")(nbsession)
+    return found
+
+
+def _candidates(sessions: Sessions, magic: str, before: list[str]) -> list[str]:
+    if magic == "%%session":
+        return _within(sessions, arguments.CELL, before)
+    if not before:
+        return list(arguments.COMMANDS)
+    command = arguments.COMMANDS.get(before[0])
+    return _within(sessions, command, before[1:]) if command is not None else []
+
+
+def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str]:
+    waiting = next((o for o in command.options if before and o.name == before[-1]), None)
+    if waiting is not None and waiting.metavar and not waiting.optional:
+        return _values(sessions, waiting.metavar)
+    options = [option.name for option in command.options if option.name not in before]
+    words = [word for word in before if not word.startswith("-")]
+    kind = command.words[len(words)] if len(words) < len(command.words) else ""
+    return [*_values(sessions, kind), *options]
+
+
+def _values(sessions: Sessions, kind: str) -> list[str]:
+    if kind == "MODEL":
+        return list(MODELS)
+    if kind == "COMPONENT":
+        return sessions.targets()
+    if kind == "NAME":
+        return [name for name, _ in sessions]
+    if kind == "COMMAND":
+        return list(arguments.COMMANDS)
+    if kind in ("TICK", "ID"):
+        return _of_the_current(sessions, kind)
+    return []
+
+
+def _of_the_current(sessions: Sessions, kind: str) -> list[str]:
+    try:
+        session = sessions.current
+    except NbsessionError:
+        return []
+    return [str(tick.number) for tick in session.ticks] if kind == "TICK" else []

@@ -1,0 +1,88 @@
+"""Loading into IPython, and out of it again.
+
+Loading costs next to nothing: the view, the widgets and the templates are
+loaded at the first display.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import no_var_expand
+from traitlets import Bool, Int, Unicode
+from traitlets.config import Configurable
+
+from nbsession.notebook import completion, kernel
+from nbsession.notebook.loop import Engine
+from nbsession.notebook.magics import Magics, Rewriter
+from nbsession.notebook.sessions import Sessions
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+ATTRIBUTE = "nbsession"
+"""Under this name the shell holds what was loaded; a rewritten cell finds it there."""
+
+
+class Nbsession(Configurable):
+    """The notebook's defaults, to be set with ``%config Nbsession.<name> = <value>``."""
+
+    model = Unicode("", help="the model of sessions that are opened without one").tag(config=True)
+    max_ticks = Int(0, min=0, help="end each cell after so many model calls; 0: as the app says").tag(
+        config=True
+    )
+    live = Bool(True, help="show responses while they stream; else once they are complete").tag(config=True)
+
+
+class Extension:
+    """What one shell has loaded: the magics, the engine, and what must be undone."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.settings = Nbsession(parent=shell)
+        self.engine = Engine()
+        self.sessions = Sessions(self.engine, shell.user_ns, self.settings, kernel.loop(shell))
+        self.magics = Magics(shell, self.sessions, self.settings)
+        self.send = self.magics.send
+        self._rewriter = Rewriter(shell)
+        self._complete = completion.matcher(self.sessions)
+        self._shims = contextlib.ExitStack()
+
+    def load(self) -> None:
+        """Register everything with the shell."""
+        shell: Any = self.shell
+        shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
+        shell.register_magic_function(no_var_expand(self.magics.session), "line_cell", "session")
+        shell.configurables.append(self.settings)
+        if shell.Completer is not None:
+            shell.Completer.custom_matchers.append(self._complete)
+        self._shims.enter_context(kernel.idle_for_comms(shell))
+        setattr(shell, ATTRIBUTE, self)
+
+    def unload(self) -> None:
+        """Close the sessions opened here and take everything back."""
+        shell: Any = self.shell
+        shell.input_transformer_manager.line_transforms.remove(self._rewriter)
+        for kind in ("line", "cell"):
+            shell.magics_manager.magics[kind].pop("session", None)
+        shell.configurables.remove(self.settings)
+        if shell.Completer is not None:
+            shell.Completer.custom_matchers.remove(self._complete)
+        self._shims.close()
+        self.sessions.close()
+        self.engine.stop()
+        delattr(shell, ATTRIBUTE)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Give the shell ``%%session`` and ``%session``; a second time does nothing."""
+    if not hasattr(shell, ATTRIBUTE):
+        Extension(shell).load()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away again and close the sessions they opened."""
+    extension = getattr(shell, ATTRIBUTE, None)
+    if isinstance(extension, Extension):
+        extension.unload()

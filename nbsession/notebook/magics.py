@@ -1,0 +1,194 @@
+"""The glue between IPython and the rest: a cell becomes a request, and an error becomes one line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nbsession.errors import NbsessionError, SessionError
+from nbsession.notebook import arguments, cell, commands, kernel
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nbsession.execution import Execution, Result
+    from nbsession.notebook.arguments import Line
+    from nbsession.notebook.cell import Ask, Request, View
+    from nbsession.notebook.extension import Nbsession
+    from nbsession.notebook.loop import Handle
+    from nbsession.notebook.sessions import Sessions
+
+MAGIC = "%%session"
+
+
+class Rewriter:
+    """An input transformer that makes a ``%%session`` cell a native ``await``.
+
+    So the kernel's loop goes on while the cell runs. Where nothing can be
+    awaited it becomes a call of the magic, as IPython itself would make it;
+    unlike IPython, it allows comments before the magic.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        at = _magic_line(lines)
+        if at is None:
+            return lines
+        line = lines[at].strip()[len(MAGIC) :].strip()
+        body = "".join(lines[at + 1 :])
+        if can_await(self._shell):
+            return [f"await get_ipython().nbsession.send({line!r}, {body!r})\n"]
+        return [f"get_ipython().run_cell_magic('session', {line!r}, {body!r})\n"]
+
+
+class Magics:
+    """What the magics do: ``send`` for a cell that awaits, ``session`` for all others."""
+
+    def __init__(self, shell: InteractiveShell, sessions: Sessions, settings: Nbsession) -> None:
+        self.shell = shell
+        self.sessions = sessions
+        self.settings = settings
+        self.commands = commands.Commands(sessions)
+
+    async def send(self, line: str, body: str) -> None:
+        """Run a ``%%session`` cell on the kernel's loop."""
+        with one_line_errors():
+            request, options = self._request(line, body)
+            if not self._to_send(request, options):
+                return
+            ask = None if kernel.may_ask(self.shell) else cell.deny
+            execution = request.send()
+            work = self._submit(request, self._view(execution, options), execution, ask)
+            if options.get("background"):
+                self._bind(options, execution)
+                return
+            async with kernel.live_comms(self.shell):
+                self._bind(options, await cell.wait(execution, work))
+
+    def session(self, line: str, body: str | None = None) -> None:
+        """Run a ``%session`` command, or a ``%%session`` cell that blocks."""
+        with one_line_errors():
+            if body is None:
+                show(self.commands.perform(arguments.parse_command(line)))
+                return
+            request, options = self._request(line, body)
+            if self._to_send(request, options):
+                self._block(request, options)
+
+    def _block(self, request: Request, options: Line) -> None:
+        home = request.session.app.home
+        if home.loop is not self.sessions.engine.loop:
+            raise SessionError(
+                f"session {request.session.id!r} lives on the notebook's own loop, which this cell would block; "
+                "put %%session in a cell of its own, or open the session with %session new"
+            )
+        # Nothing may be dispatched to a loop that waits for us: async tools run on the engine.
+        home.user_loop, user_loop = None, home.user_loop
+        try:
+            questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
+            execution = request.send()
+            view = self._view(execution, options)
+            view.display()
+            work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
+            if options.get("background"):
+                self._bind(options, execution)
+                return
+            self._bind(options, cell.block(execution, work, questions))
+        finally:
+            home.user_loop = user_loop
+
+    def _request(self, line: str, body: str) -> tuple[Request, Line]:
+        options = arguments.parse_cell(line)
+        return cell.request(self.sessions, options, body, cell=kernel.cell_id(self.shell)), options
+
+    def _to_send(self, request: Request, options: Line) -> bool:
+        """Do what asks for no execution; return whether one is asked for."""
+        if options.get("steer"):
+            request.session.steer(request.message)
+            return False
+        if options.get("dry-run"):
+            show(commands.ShowContext(request.preview()))
+            return False
+        return True
+
+    def _view(self, execution: Execution, options: Line) -> View:
+        from nbsession.notebook.view import ExecutionView
+
+        live = self.settings.live and kernel.of(self.shell) is not None
+        return ExecutionView(
+            execution, quiet=options.get("quiet", False), raw=options.get("raw", False), live=live
+        )
+
+    def _submit(
+        self, request: Request, view: View, execution: Execution, ask: Ask | None
+    ) -> Handle[Result] | asyncio.Task[Result]:
+        view.display()
+        work = cell.see_through(execution, view, ask)
+        engine = self.sessions.engine
+        if request.session.app.home.loop is engine.loop:
+            return engine.submit(work)
+        return asyncio.create_task(work)
+
+    def _bind(self, options: Line, value: object) -> None:
+        name = options.get("as")
+        if name is not None:
+            self.shell.user_ns[name] = value
+
+
+def show(shown: commands.Shown) -> None:
+    """Show what a command gave: text is printed, the rest stands in a panel."""
+    if isinstance(shown, str):
+        print(shown)  # noqa: T201  # a magic's output is the cell's
+        return
+    from nbsession.notebook import panels
+
+    if isinstance(shown, commands.ShowKnobs):
+        panels.knobs(shown.session)
+    else:
+        panels.context(shown.context, older=shown.older)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Let the notebook show an error of ours in one line, without its traceback; it still stops Run All."""
+    try:
+        yield
+    except NbsessionError as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        # IPython asks the exception itself how it is to be shown.
+        error.__dict__["_render_traceback_"] = lambda: [text]
+        raise
+
+
+def can_await(shell: InteractiveShell) -> bool:
+    """Whether a cell that is about to run may await: it is a kernel's, on asyncio, and no cell runs around it."""
+    if kernel.of(shell) is None or not shell.autoawait:
+        return False
+    asyncio_runner, _ = shell.loop_runner_map["asyncio"]
+    return shell.loop_runner is asyncio_runner and not _within_a_cell(shell)
+
+
+def _within_a_cell(shell: InteractiveShell) -> bool:
+    """Whether a running cell is on the stack: ``%%time``, ``%%capture`` and ``run_cell`` run cells within one."""
+    running = type(shell).run_code.__code__
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is running:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _magic_line(lines: list[str]) -> int | None:
+    for at, line in enumerate(lines):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        return at if text.split(maxsplit=1)[0] == MAGIC else None
+    return None

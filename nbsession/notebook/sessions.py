@@ -1,0 +1,237 @@
+"""The sessions a kernel knows by name, and which of them a cell speaks to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbsession.errors import SessionError, did_you_mean
+
+if TYPE_CHECKING:
+    from nbsession.app import App
+    from nbsession.notebook.loop import Engine
+    from nbsession.session import Session
+    from nbsession.stores.base import SessionStore
+    from nbsession.tree import Component
+
+
+class Defaults(Protocol):
+    """What holds where a cell or command does not say: a model's name or ``""``, a limit or 0."""
+
+    model: str
+    max_ticks: int
+
+
+class Sessions:
+    """Sessions by name, and the current one.
+
+    ``namespace`` is where components, apps, sessions and models are looked up by
+    the names the user gave them. Sessions opened here have the engine's loop for
+    their home; ``user_loop`` is the one on which users' async tools run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        namespace: Mapping[str, Any],
+        defaults: Defaults,
+        user_loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.engine = engine
+        self.namespace = namespace
+        self.defaults = defaults
+        self.user_loop = user_loop
+        self._by_name: dict[str, Session] = {}
+        self._targets: dict[str, str] = {}
+        self._current: str | None = None
+        self._store: SessionStore | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Session]]:
+        self._forget_closed()
+        return iter(list(self._by_name.items()))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def current_name(self) -> str | None:
+        """The name of the session that a cell without a name speaks to."""
+        return self._current
+
+    @property
+    def current(self) -> Session:
+        """The session that a cell without a name speaks to; ``SessionError`` where there is none."""
+        self._forget_closed()
+        if self._current is None:
+            raise SessionError(f"there is no session yet: %session new COMPONENT{self._suggest()}")
+        return self._by_name[self._current]
+
+    def target_of(self, name: str) -> str:
+        """The component or app that a session was opened of, by the user's name for it."""
+        return self._targets.get(name, "")
+
+    def get(self, name: str | None) -> Session:
+        """The session of that name, or the current one for ``None``.
+
+        A variable of the user's that holds a session is a name too. Raises
+        ``SessionError`` with the nearest name.
+        """
+        if name is None:
+            return self.current
+        self._forget_closed()
+        if name in self._by_name:
+            return self._by_name[name]
+        from nbsession.session import Session
+
+        value = self.namespace.get(name)
+        if isinstance(value, Session):
+            self.bind(value.app)
+            return self.add(value, name)
+        variables = [key for key, value in self.namespace.items() if isinstance(value, Session)]
+        known = [*self._by_name, *variables]
+        hint = did_you_mean(name, known) or "; open one: %session new COMPONENT"
+        raise SessionError(f"no session is named {name!r}{hint}")
+
+    def use(self, name: str) -> Session:
+        """Make a session the current one."""
+        session = self.get(name)
+        self._current = name
+        return session
+
+    def add(self, session: Session, name: str | None = None, target: str = "") -> Session:
+        """Know a session by a name, by default its id."""
+        name = name or session.id
+        self._by_name[name] = session
+        if target:
+            self._targets[name] = target
+        return session
+
+    def new(
+        self, target: str, *, id: str | None = None, model: str | None = None, name: str | None = None
+    ) -> Session:
+        """Open a session of a component or app and make it the current one.
+
+        One with an ``id`` goes on where it was: in this kernel, or from disk.
+        One without begins afresh and lives in memory. Raises ``SessionError``
+        where ``target`` names nothing that a session can be opened of.
+        """
+        found = self._find(target)
+        session = self._open_already(found, id, target)
+        if session is None:
+            session = self._app(found, stored=id is not None).session(id)
+        chosen = self.model(model or self.defaults.model or None)
+        if chosen is not None:
+            session.model = chosen
+        self.add(session, name, target)
+        self._current = name or session.id
+        return session
+
+    def resume(self, id: str) -> Session:
+        """Open a stored session again, of the app of the current session."""
+        target = self.target_of(self._current or "")
+        if not target:
+            raise SessionError(
+                f"%session resume {id} needs a current session to take the component from; "
+                f"%session new COMPONENT --id {id} names it"
+            )
+        return self.new(target, id=id)
+
+    def bind(self, app: App) -> App:
+        """Give an app that has no home yet the engine's loop."""
+        if app.home.loop is None or app.home.loop.is_closed():
+            app.home.bind(self.engine.loop, user_loop=self.user_loop)
+        return app
+
+    def model(self, name: str | None) -> Any:
+        """What a model's name on a line stands for: a variable that holds a model, else the name itself."""
+        from nbsession.models import ModelAdapter
+
+        value = self.namespace.get(name) if name is not None else None
+        return value if isinstance(value, ModelAdapter) else name
+
+    def close(self) -> None:
+        """Close the sessions that were opened here; those the user opened stay open."""
+        for name, session in self:
+            if name in self._targets:
+                session.close()
+        self._by_name.clear()
+        self._targets.clear()
+        self._current = None
+
+    def targets(self) -> list[str]:
+        """The user's names of what a session can be opened of."""
+        from nbsession.app import App
+        from nbsession.tree import Component
+
+        return [
+            name
+            for name, value in list(self.namespace.items())
+            if isinstance(value, App | Component) and not name.startswith("_") and not _ours(value)
+        ]
+
+    def _find(self, target: str) -> App | Component:
+        from nbsession.app import App
+        from nbsession.tree import Component
+
+        value = self.namespace.get(target)
+        if isinstance(value, App | Component):
+            return value
+        if value is None:
+            near = did_you_mean(target, self.targets())
+            raise SessionError(f"nothing is named {target!r}{near or self._suggest()}")
+        remedy = "mark the function with @component" if callable(value) else "name a component or an App"
+        raise SessionError(f"{target} is a {type(value).__name__}, not a component or an App; {remedy}")
+
+    def _app(self, found: App | Component, *, stored: bool) -> App:
+        from nbsession.app import App
+
+        if isinstance(found, App):
+            return self.bind(found)
+        return self.bind(App(found, store=self._kept() if stored else None))
+
+    def _kept(self) -> SessionStore:
+        if self._store is None:
+            from nbsession.stores import default_store
+
+            self._store = default_store()
+        return self._store
+
+    def _open_already(self, found: App | Component, id: str | None, target: str) -> Session | None:
+        """The open session of that id, if it is of the same component; one of another is closed first."""
+        if id is None:
+            return None
+        for name, session in self:
+            if session.id != id or session.status == "closed":
+                continue
+            if self._targets.get(name) == target and not _is_app(found):
+                return session
+            if not _is_app(found):
+                session.close()
+        return None
+
+    def _forget_closed(self) -> None:
+        for name, session in list(self._by_name.items()):
+            if session.status == "closed":
+                del self._by_name[name]
+                self._targets.pop(name, None)
+                if self._current == name:
+                    self._current = None
+
+    def _suggest(self) -> str:
+        targets = self.targets()
+        if targets:
+            return f" (here: {', '.join(targets[:6])})"
+        return "; define a function and mark it with @component first"
+
+
+def _is_app(found: App | Component) -> bool:
+    from nbsession.app import App
+
+    return isinstance(found, App)
+
+
+def _ours(value: App | Component) -> bool:
+    """Whether a component is one of the package's own, imported beside the user's."""
+    module = getattr(value, "__module__", "") or ""
+    return not _is_app(value) and module.split(".")[0] == "nbsession"
