@@ -1,0 +1,286 @@
+"""Models behind the Messages API: Anthropic's own, and servers on this machine that speak it.
+
+The SDK takes about a second to import, so it is loaded when a model is first
+used, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from nbsession.errors import MissingKeyError, ModelError
+from nbsession.models.anthropic_request import DEFAULT_MAX_TOKENS, request_of
+from nbsession.models.anthropic_stream import Answer
+from nbsession.models.base import Capabilities, Source
+from nbsession.prices import window_of
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+    from nbsession.context import CompiledContext
+    from nbsession.events import ModelEvent
+
+DEFAULT_TIMEOUT = 180.0
+"""Seconds without a byte after which a request has failed; the API sends pings far more often."""
+
+_CONNECT_TIMEOUT = 10.0
+_LOCAL_KEY = "none-needed"
+_KINDS = {
+    "authentication_error": "authentication",
+    "permission_error": "authentication",
+    "rate_limit_error": "rate_limit",
+    "overloaded_error": "overloaded",
+    "timeout_error": "timeout",
+    "api_error": "server",
+    "invalid_request_error": "request",
+    "not_found_error": "request",
+    "request_too_large": "request",
+    "billing_error": "request",
+}
+_STATUS_KINDS = {
+    401: "authentication",
+    403: "authentication",
+    408: "timeout",
+    429: "rate_limit",
+    504: "timeout",
+    529: "overloaded",
+}
+_RETRYABLE = ("rate_limit", "overloaded", "timeout", "server", "connection", "stream")
+
+
+class AnthropicModel:
+    """A model that is reached through the Messages API.
+
+    ``name`` is the model's id as the provider spells it, for example one of
+    ``anthropic.types.Model``. ``base_url`` leads to another server; ``api_key``
+    is by default ``$ANTHROPIC_API_KEY``, read at each request. A ``base_url`` on
+    this machine needs no key, and is sent none but the one given here.
+    ``max_tokens`` bounds an answer, thinking included, unless a setting of the
+    tree does. ``timeout`` is in seconds of silence. ``max_retries`` counts the
+    further tries where the server is busy or not to be reached, before the answer
+    has begun. ``caching=False`` sets no cache marks. ``prefix`` stands before the
+    id in ``AnthropicModel.name``.
+
+    An adapter may be used from several event loops and by several tasks at once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_retries: int = 2,
+        caching: bool = True,
+        prefix: str = "anthropic",
+    ) -> None:
+        self._id = name.removeprefix(f"{prefix}:").strip()
+        if not self._id:
+            raise ModelError(
+                f"AnthropicModel() takes a model's id, such as 'claude-…', got {name!r}", kind="request"
+            )
+        self._prefix = prefix
+        self._base_url = base_url
+        self._api_key = api_key
+        self._max_tokens = max_tokens
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._caching = caching
+        # Connections belong to the loop that opened them.
+        self._clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[str, str | None, AsyncAnthropic]
+        ] = WeakKeyDictionary()
+
+    @property
+    def name(self) -> str:
+        """Prefix and id, as ``resolve`` takes it."""
+        return f"{self._prefix}:{self._id}"
+
+    @property
+    def source(self) -> Source:
+        """Always ``"live"``."""
+        return "live"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All kinds of content; the window where it is known."""
+        return Capabilities(window=window_of(self.name))
+
+    def __repr__(self) -> str:
+        return f"<AnthropicModel {self.name}>"
+
+    def warm(self) -> None:
+        """Load the SDK, which takes about a second; may be called in a thread, and more than once."""
+        import anthropic.resources.messages  # noqa: F401  # the client loads this one late
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; the next request opens new ones."""
+        held = self._clients.pop(asyncio.get_running_loop(), None)
+        if held is not None:
+            await held[2].close()
+
+    async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
+        """Answer ``context``, event by event; see ``ModelAdapter``.
+
+        Raises ``MissingKeyError`` before anything is loaded or sent, and
+        ``ModelError`` for every failure. A tool call that was cut by the end of the
+        answer begins and does not end: it is not to be run.
+        """
+        key, url = self._access()
+        request = request_of(context, self._id, max_tokens=self._max_tokens, caching=self._caching)
+        if "anthropic.resources.messages" not in sys.modules:
+            await asyncio.to_thread(self.warm)
+        import httpx2
+        from anthropic import AnthropicError
+
+        answer = Answer(self.name, self._prefix)
+        try:
+            stream = await self._client(key, url).messages.create(**request, stream=True)
+            async with stream, aclosing(aiter(stream)) as events:
+                async for raw in events:
+                    for event in answer.take(raw):
+                        yield event
+                    if answer.complete:
+                        await _read_out(events)
+        except (AnthropicError, httpx2.HTTPError, ValueError) as error:
+            raise self._failure(error, answer, key, url) from error
+        if not answer.complete:
+            raise ModelError(
+                f"{self.name} ended its answer before it was complete; what came is kept, send again",
+                retryable=True,
+                kind="stream",
+            )
+
+    def _access(self) -> tuple[str, str | None]:
+        """Return the key and the base URL of the next request."""
+        if self._base_url is not None and _on_this_machine(self._base_url):
+            key = (self._api_key or "").strip() or _LOCAL_KEY
+            url: str | None = self._base_url
+        else:
+            url = self._base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
+            key = (self._api_key or os.environ.get("ANTHROPIC_API_KEY") or "").strip()
+            if not key and url is not None and _on_this_machine(url):
+                key = _LOCAL_KEY
+        if not key:
+            raise MissingKeyError(
+                'no API key: set ANTHROPIC_API_KEY, pass api_key=, or use model="simulated" to go on without one'
+            )
+        if not (key.isascii() and key.isprintable()):
+            # HTTP libraries quote a header they refuse, and so would show the key.
+            raise ModelError(
+                f"the API key for {self.name} holds a character that no HTTP header may hold; copy it again",
+                kind="authentication",
+            )
+        return key, url
+
+    def _client(self, key: str, url: str | None) -> AsyncAnthropic:
+        loop = asyncio.get_running_loop()
+        held = self._clients.get(loop)
+        if held is not None and held[:2] == (key, url):
+            return held[2]
+        import httpx2
+        from anthropic import AsyncAnthropic
+
+        client = AsyncAnthropic(
+            api_key=key,
+            base_url=url,
+            timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_TIMEOUT)),
+            max_retries=self._max_retries,
+        )
+        self._clients[loop] = (key, url, client)
+        return client
+
+    def _failure(self, error: Exception, answer: Answer, key: str, url: str | None) -> ModelError:
+        """Put a failure of SDK or connection into one sentence of ours."""
+        import anthropic
+        import httpx2
+
+        if isinstance(error, anthropic.APIStatusError):
+            return self._refusal(error, key)
+        if isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException)):
+            return _error(
+                f"{self.name} sent nothing for {self._timeout:g} s; send again, or give it longer with timeout=",
+                "timeout",
+            )
+        if answer.started and isinstance(error, httpx2.HTTPError):
+            text = f"the connection to {self.name} broke off in mid-answer; what came is kept, send again"
+            return _error(text, "connection")
+        if isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError)):
+            host = urlsplit(url).netloc if url else "api.anthropic.com"
+            return _error(
+                f"{self.name} could not be reached at {host}; check that it runs and the network, then send again",
+                "connection",
+            )
+        return _error(f"{self.name} sent what cannot be read ({type(error).__name__}); send again", "stream")
+
+    def _refusal(self, error: Any, key: str) -> ModelError:
+        """Put an error that the API itself reports, before or in mid-stream, into one sentence."""
+        status = error.status_code
+        kind = (
+            _KINDS.get(error.type or "")
+            or _STATUS_KINDS.get(status)
+            or ("server" if status >= 500 else "request")
+        )
+        said = _said(error.api_message, key)
+        code = f" ({status})" if status >= 400 else ""
+        if kind == "authentication":
+            text = f"{self.name} refused the API key{code}{said}; check ANTHROPIC_API_KEY or api_key="
+        elif kind == "rate_limit":
+            wait = error.response.headers.get("retry-after", "")
+            pause = f"{wait} s" if wait.isdigit() else "a minute"
+            text = f"{self.name} is over its rate limit{code}{said}; wait {pause}, then send again"
+        elif kind == "overloaded":
+            text = f"{self.name} is overloaded{code}; wait a moment, then send again, or choose another model"
+        elif kind == "timeout":
+            text = f"{self.name} took too long{code}{said}; send again"
+        elif status == 404:
+            text = f"{self.name} is not known where it was asked for{code}{said}; check the model's id and base_url="
+        elif kind == "server":
+            text = f"{self.name} failed on its side{code}{said}; send again"
+        elif "too long" in said or "too large" in said:
+            text = (
+                f"the context is too large for {self.name}{code}{said}; show less, such as Timeline(limit=20)"
+            )
+        else:
+            text = (
+                f"{self.name} refused the request{code}{said}; look at the compiled context and the settings"
+            )
+        return _error(text, kind)
+
+
+def _error(text: str, kind: str) -> ModelError:
+    return ModelError(text, retryable=kind in _RETRYABLE, kind=kind)
+
+
+def _said(message: str | None, key: str) -> str:
+    """Return what the provider says, on one line, without the key."""
+    text = re.sub(r"\s+", " ", message or "").strip().rstrip(".").replace(key, "[key]")
+    return f": {text[:300]}" if text else ""
+
+
+def _on_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+async def _read_out(events: AsyncIterator[Any]) -> None:
+    """Read to the end after the last event: only then can the connection be used again."""
+    with suppress(Exception):
+        async with asyncio.timeout(1.0):
+            async for _ in events:
+                pass

@@ -1,0 +1,221 @@
+"""The raw stream of the Messages API, read into model events.
+
+Blocks are put together here and not by the SDK's stream helpers, which parse
+a tool's partial input anew at every delta and take a truncated one for whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nbsession.content import Block, Text, Thinking, ToolCall
+from nbsession.errors import ModelError
+from nbsession.events import (
+    ContentBlockStart,
+    ContentBlockStop,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    ModelEvent,
+    TextDelta,
+)
+from nbsession.tokens import Usage
+
+_CUT = ("max_tokens", "context_window", "refusal")
+_USAGE_FIELDS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+class _OpenBlock:
+    """A block that is coming in. ``raw`` is the provider's own form as it began."""
+
+    __slots__ = ("index", "length", "pieces", "raw", "signature")
+
+    def __init__(self, index: int, raw: dict[str, Any]) -> None:
+        self.index = index
+        self.raw = raw
+        self.pieces: list[str] = []
+        self.length = 0
+        self.signature: list[str] = []
+
+    def add(self, piece: str) -> int:
+        """Add a piece and return the offset, in characters, at which it stands."""
+        offset = self.length
+        self.pieces.append(piece)
+        self.length += len(piece)
+        return offset
+
+
+class Answer:
+    """One answer as it comes in: feed it the SDK's raw events, it gives model events.
+
+    ``model`` is the adapter's name, for messages and where the provider does not
+    say which model answers. ``complete`` turns true with the provider's
+    ``message_stop``. Event and block types that are not known are passed over.
+    """
+
+    def __init__(self, model: str, prefix: str = "anthropic") -> None:
+        self.complete = False
+        self.started = False
+        self._model = model
+        self._prefix = prefix
+        self._open: dict[int, _OpenBlock] = {}
+        self._held: _OpenBlock | None = None
+        self._usage: dict[str, int] = {}
+
+    def take(self, event: Any) -> Iterable[ModelEvent]:
+        """Take the next raw event and return what it amounts to.
+
+        Raises ``ModelError`` of kind ``"stream"`` for a tool input that is not a
+        JSON object.
+        """
+        kind = event.type
+        if kind == "content_block_delta":
+            return self._delta(event.index, event.delta)
+        if kind == "content_block_start":
+            return [*self._release(), *self._start_block(event.index, event.content_block)]
+        if kind == "content_block_stop":
+            return self._stop_block(event.index)
+        if kind == "message_start":
+            return self._start(event.message)
+        if kind == "message_delta":
+            return self._message_delta(event)
+        if kind == "message_stop":
+            self.complete = True
+            return [*self._release(), MessageStop()]
+        return ()
+
+    def _start(self, message: Any) -> Iterable[ModelEvent]:
+        self.started = True
+        self._count(getattr(message, "usage", None))
+        identifier = getattr(message, "model", "")
+        yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
+
+    def _start_block(self, index: int, content_block: Any) -> Iterable[ModelEvent]:
+        kind = content_block.type
+        if kind not in ("text", "thinking", "redacted_thinking", "tool_use"):
+            return
+        raw = content_block.to_dict()
+        block = self._open[index] = _OpenBlock(index, raw)
+        if kind == "tool_use":
+            yield ContentBlockStart(index, "tool_call", id=raw["id"], name=raw["name"])
+            if raw.get("input"):  # some servers send the whole input at once
+                yield self._input(block, json.dumps(raw["input"], ensure_ascii=False))
+            return
+        yield ContentBlockStart(index, "text" if kind == "text" else "thinking")
+        if text := raw.get(kind, ""):  # "text" and "thinking" name their field too
+            yield TextDelta(index, text, block.add(text))
+
+    def _delta(self, index: int, delta: Any) -> Iterable[ModelEvent]:
+        block = self._open.get(index)
+        if block is None:
+            return ()
+        kind = delta.type
+        if kind == "text_delta":
+            return (TextDelta(index, delta.text, block.add(delta.text)),)
+        if kind == "input_json_delta":
+            return (self._input(block, delta.partial_json),) if delta.partial_json else ()
+        if kind == "thinking_delta":
+            return (TextDelta(index, delta.thinking, block.add(delta.thinking)),) if delta.thinking else ()
+        if kind == "signature_delta":
+            block.signature.append(delta.signature)
+        return ()
+
+    def _input(self, block: _OpenBlock, text: str) -> InputJsonDelta:
+        return InputJsonDelta(block.index, text, block.add(text))
+
+    def _stop_block(self, index: int) -> Iterable[ModelEvent]:
+        block = self._open.pop(index, None)
+        if block is None:
+            return ()
+        if block.raw["type"] == "tool_use":
+            # Whether its input is whole is said only by the stop reason, which comes next.
+            self._held = block
+            return ()
+        return (ContentBlockStop(index, _finished(block)),)
+
+    def _release(self) -> Iterable[ModelEvent]:
+        """Give the end of the tool call that was held back, now that it is known to be whole."""
+        block, self._held = self._held, None
+        if block is not None:
+            call = ToolCall(block.raw["id"], block.raw["name"], self._parse(block))
+            yield ContentBlockStop(block.index, call)
+
+    def _parse(self, block: _OpenBlock) -> dict[str, Any]:
+        text = "".join(block.pieces)
+        try:
+            data = json.loads(text) if text.strip() else {}
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise ModelError(
+                f"{self._model} called {block.raw['name']} with an input that is no JSON object: {_short(text)}; "
+                f"the tool was not run, send again",
+                retryable=True,
+                kind="stream",
+            )
+        return data
+
+    def _message_delta(self, event: Any) -> Iterable[ModelEvent]:
+        self._count(getattr(event, "usage", None))
+        reason = event.delta.stop_reason
+        if not reason:
+            return
+        if reason == "model_context_window_exceeded":
+            reason = "context_window"
+        if reason in _CUT:
+            self._held = None
+        yield from self._release()
+        yield MessageDelta(reason, usage_of(self._usage), _detail(event.delta))
+
+    def _count(self, usage: Any) -> None:
+        """Take the figures that are given; they are sums so far, so the later one holds."""
+        for name in _USAGE_FIELDS:
+            if (value := getattr(usage, name, None)) is not None:
+                self._usage[name] = value
+        details = getattr(usage, "output_tokens_details", None)
+        if (value := getattr(details, "thinking_tokens", None)) is not None:
+            self._usage["thinking_tokens"] = value
+
+
+def usage_of(figures: Mapping[str, int]) -> Usage:
+    """Normalise the API's figures, whose ``input_tokens`` is the uncached remainder only."""
+    read = figures.get("cache_read_input_tokens", 0)
+    written = figures.get("cache_creation_input_tokens", 0)
+    return Usage(
+        input_tokens=figures.get("input_tokens", 0) + read + written,
+        output_tokens=figures.get("output_tokens", 0),
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        thinking_tokens=figures.get("thinking_tokens", 0),
+    )
+
+
+def _finished(block: _OpenBlock) -> Block:
+    text = "".join(block.pieces)
+    if block.raw["type"] == "text":
+        return Text(text)
+    if block.raw["type"] == "redacted_thinking":
+        return Thinking("", block.raw)
+    signature = (block.raw.get("signature") or "") + "".join(block.signature)
+    if not signature:
+        return Thinking(text)  # cut short, or of a server that signs nothing: not to be sent back
+    return Thinking(text, {**block.raw, "thinking": text, "signature": signature})
+
+
+def _detail(delta: Any) -> str:
+    details = getattr(delta, "stop_details", None)
+    for value in (
+        getattr(details, "explanation", None),
+        getattr(details, "category", None),
+        getattr(delta, "stop_sequence", None),
+    ):
+        if value:
+            return str(value)
+    return ""
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "…")

@@ -1,0 +1,121 @@
+"""What an answer costs, in US dollars, from a dated list of prices.
+
+``prices.json`` beside this module is the list; a file of the same form, named
+by ``$NBSESSION_PRICES``, is laid over it, and ``set_price`` over both.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import NbsessionError
+
+if TYPE_CHECKING:
+    from nbsession.tokens import Usage
+
+FREE = ("simulated", "scripted", "ollama")
+"""Models that cost nothing: rules, scripts, and those that run on one's own machine."""
+
+_MILLION = 1_000_000
+_DATE = re.compile(r"-\d{8}$")
+_set: dict[str, dict[str, Any]] = {}
+
+
+def cost(model: str, usage: Usage) -> float | None:
+    """Return what one answer of ``model`` cost, or ``None`` where no price is known.
+
+    ``model`` is a name with or without its provider's prefix and with or without
+    the date at the end of an id. ``usage`` is that of a single answer: some models
+    charge long prompts at another rate. What was read from and written to the
+    provider's cache has its own price. Recorded answers cost what they cost when
+    they were live; whoever replays them pays nothing and should not ask.
+    """
+    if model.partition(":")[0] in FREE:
+        return 0.0
+    price = _price_of(model)
+    if price is None:
+        return None
+    long = price.get("long")
+    if long is not None and usage.input_tokens > long["above"]:
+        price = long
+    fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+    dollars = (
+        fresh * price["input"]
+        + usage.output_tokens * price["output"]
+        + usage.cache_read_tokens * price.get("cache_read", price["input"])
+        + usage.cache_write_tokens * price.get("cache_write", price["input"])
+    )
+    return float(dollars) / _MILLION
+
+
+def window_of(model: str) -> int | None:
+    """Return how many tokens ``model`` takes, or ``None`` where that is not known."""
+    price = _price_of(model)
+    return None if price is None else price.get("window")
+
+
+def set_price(
+    model: str,
+    *,
+    input: float,
+    output: float,
+    cache_read: float | None = None,
+    cache_write: float | None = None,
+) -> None:
+    """Set the price of ``model`` for this process, in US dollars per million tokens.
+
+    Where no price is given for the cache, its tokens cost what other input does.
+    Raises ``ValueError`` for a negative price.
+    """
+    price = {"input": input, "output": output, "cache_read": cache_read, "cache_write": cache_write}
+    given = {name: value for name, value in price.items() if value is not None}
+    for name, value in given.items():
+        if value < 0:
+            raise ValueError(f"the {name} price of {model} must not be negative, got {value!r}")
+    _set[_family(model)] = given
+
+
+def price_date() -> str:
+    """Return the date of the list that comes with the package (ISO 8601)."""
+    return str(_packaged()["date"])
+
+
+def _price_of(model: str) -> Mapping[str, Any] | None:
+    family = _family(model)
+    for prices in (_set, _own(os.environ.get("NBSESSION_PRICES", "")), _packaged()["models"]):
+        if family in prices:
+            found: Mapping[str, Any] = prices[family]
+            return found
+    return None
+
+
+def _family(model: str) -> str:
+    return _DATE.sub("", model.rpartition(":")[2])
+
+
+@functools.cache
+def _packaged() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    return data
+
+
+@functools.cache
+def _own(path: str) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        models: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["models"]
+        for price in models.values():
+            float(price["input"]), float(price["output"])
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise NbsessionError(
+            f"NBSESSION_PRICES names {path!r}, which gives no prices ({type(error).__name__}: {error}); it must read "
+            '{"models": {"<id>": {"input": <USD per million tokens>, "output": …}}}'
+        ) from error
+    return models
