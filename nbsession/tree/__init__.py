@@ -1,0 +1,61 @@
+"""A reconciler in plain Python: components, hooks, fibers and a root to mount them.
+
+    from nbsession.tree import Root, component, use_state
+
+    @component
+    def Counter(step=1):
+        count, set_count = use_state(0)
+        return f"count: {count}"
+
+    root = Root(Counter(step=2))
+    root.flush()
+    root.fiber.children  # what is mounted, to be walked
+
+The life of a component: its element is matched with the fiber in the same slot
+or of the same key; the body runs and its hooks find their cells; what it
+returns is matched in turn; once nothing is dirty, effects run, children first.
+"""
+
+from nbsession.tree.boundary import ErrorBoundary
+from nbsession.tree.context import Context, create_context, use_context
+from nbsession.tree.element import Component, Element, Host, Node, component
+from nbsession.tree.fiber import Cell, Fiber
+from nbsession.tree.hooks import (
+    Ref,
+    State,
+    use_callback,
+    use_cell,
+    use_effect,
+    use_memo,
+    use_reducer,
+    use_ref,
+    use_state,
+)
+from nbsession.tree.rendering import current
+from nbsession.tree.root import GONE, Root
+
+__all__ = [
+    "GONE",
+    "Cell",
+    "Component",
+    "Context",
+    "Element",
+    "ErrorBoundary",
+    "Fiber",
+    "Host",
+    "Node",
+    "Ref",
+    "Root",
+    "State",
+    "component",
+    "create_context",
+    "current",
+    "use_callback",
+    "use_cell",
+    "use_context",
+    "use_effect",
+    "use_memo",
+    "use_reducer",
+    "use_ref",
+    "use_state",
+]

@@ -1,0 +1,234 @@
+"""Fibers: the mounted tree, as those who read it see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from nbsession.tree.element import FRAGMENT, Host
+
+if TYPE_CHECKING:
+    from nbsession.tree.element import Element
+    from nbsession.tree.reconcile import Tree
+
+CLEAN = 0
+DIRTY = 1
+DEAD = 2
+
+UNRENDERED = -1
+REDEFINED = -2
+VOLATILE = -3
+
+_ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "]": "%5D"})
+
+
+class Cell:
+    """What a hook keeps on its fiber between renders; base class for hooks defined elsewhere.
+
+    ``kind`` names the hook; ``use_cell`` sets it. A cell with ``persist`` true has
+    its ``value`` among the root's kept state.
+    """
+
+    __slots__ = ("kind",)
+
+    kind: str
+    persist: bool = False
+    value: Any = None
+
+    def unmount(self) -> None:
+        """Let go of what the cell holds; called once, after its fiber was unmounted."""
+
+    def clone(self, fiber: Fiber) -> Cell:
+        """Return a cell for ``fiber`` of a preview, which may be written to without any effect on this one."""
+        raise NotImplementedError(f"{type(self).__name__} has no clone(), so a preview cannot render it")
+
+
+class Fiber:
+    """One mounted element.
+
+    ``children`` are the strings, fibers and leaves below it, holes (``None``,
+    bools and empty strings) removed; that is what readers walk. ``output`` belongs
+    to the reader: the fiber sets it to ``None`` when something below changed, and
+    so upwards until a fiber whose output is ``None`` already. So whoever fills it
+    fills it on every fiber below as well.
+    ``hooks`` are the component's cells in order, or ``None``.
+    """
+
+    __slots__ = (
+        "children",
+        "cursor",
+        "depth",
+        "element",
+        "hooks",
+        "index",
+        "key",
+        "output",
+        "parent",
+        "root",
+        "scope",
+        "slots",
+        "status",
+        "type",
+    )
+
+    # Read by whoever renders: `slots` are the children with their holes, `index`
+    # the place among the siblings' slots, `scope` the context values in reach,
+    # `cursor` the next hook while rendering and the number of hooks after it.
+    type: Any
+    element: Element
+    key: str | None
+    parent: Fiber | None
+    root: Tree
+    depth: int
+    index: int
+    children: tuple[Any, ...]
+    slots: tuple[Any, ...]
+    hooks: list[Cell] | None
+    output: Any
+    scope: dict[Any, Any]
+
+    def __init__(self, type: Any, element: Element, parent: Fiber, index: int) -> None:
+        self.type = type
+        self.element = element
+        self.key = element.key
+        self.parent = parent
+        self.root = parent.root
+        self.depth = parent.depth + 1
+        self.scope = parent.scope
+        self.index = index
+        self.slots = ()
+        self.children = ()
+        self.hooks = None
+        self.cursor = UNRENDERED
+        self.status = DIRTY
+        self.output = None
+
+    @classmethod
+    def top(cls, element: Element, root: Tree) -> Fiber:
+        """Return the fiber above a root's node."""
+        fiber = cls.__new__(cls)
+        fiber.parent = None
+        fiber.root = root
+        fiber.depth = 0
+        fiber.scope = {}
+        fiber.type, fiber.element, fiber.key = element.type, element, None
+        fiber.index = 0
+        fiber.slots = fiber.children = ()
+        fiber.hooks = None
+        fiber.cursor = UNRENDERED
+        fiber.status = DIRTY
+        fiber.output = None
+        return fiber
+
+    def copy(self, root: Tree, parent: Fiber | None) -> Fiber:
+        """Return a copy in another tree, with cloned cells."""
+        fiber = Fiber.__new__(Fiber)
+        fiber.parent = parent
+        fiber.root = root
+        fiber.scope = {} if parent is None else parent.scope
+        fiber.type, fiber.element, fiber.key = self.type, self.element, self.key
+        fiber.depth, fiber.index = self.depth, self.index
+        fiber.slots, fiber.children = self.slots, self.children
+        fiber.cursor = self.cursor
+        fiber.status = CLEAN
+        fiber.output = self.output
+        fiber.hooks = None
+        if self.hooks is not None:
+            fiber.hooks = [cell.clone(fiber) for cell in self.hooks]
+        return fiber
+
+    @property
+    def path(self) -> str:
+        """The place in the tree: segments from the root, joined by ``/``.
+
+        A segment is ``Name[key]`` where there is a key, else ``Name.position`` with
+        the slot among its siblings, and only the position for a nested list; the
+        root's own node is just ``Name``. In keys, ``%``, ``/`` and ``]`` are
+        percent-encoded. A path is unique and stays the same as long as the fiber
+        is mounted.
+        """
+        segments = []
+        fiber = self
+        while fiber.parent is not None:
+            segments.append(fiber.segment)
+            fiber = fiber.parent
+        return "/".join(reversed(segments))
+
+    @property
+    def segment(self) -> str:
+        """The last segment of the path."""
+        if self.type is FRAGMENT:
+            return str(self.index)
+        if self.key is not None:
+            return f"{self.type.name}[{self.key.translate(_ESCAPES)}]"
+        if self.parent is None or self.parent.parent is None:
+            return str(self.type.name)
+        return f"{self.type.name}.{self.index}"
+
+    @property
+    def previewing(self) -> bool:
+        """Whether the fiber belongs to a preview, which is thrown away."""
+        return self.root.previewing
+
+    def mark(self) -> None:
+        """Mark the fiber dirty: it renders at the next flush. May be called from any thread."""
+        self.root.mark(self)
+
+    def invalidate(self) -> None:
+        """Drop the reader's output of this fiber and of those above it."""
+        fiber: Fiber | None = self
+        while fiber is not None and fiber.output is not None:
+            fiber.output = None
+            fiber = fiber.parent
+
+    def __repr__(self) -> str:
+        return f"<fiber {shorten(self.path)}>"
+
+
+def shorten(path: str) -> str:
+    """Return a path as an error message shows it: a long one without its middle."""
+    return path if len(path) <= 200 else f"{path[:80]}/…/{path[-110:].partition('/')[2]}"
+
+
+def post_order(fibers: Iterable[Fiber]) -> list[Fiber]:
+    """Return those of ``fibers`` that stand in the visible tree, children first, then siblings in order.
+
+    Costs as much as the given fibers and their ancestors; the rest of the tree is
+    not walked.
+    """
+    wanted = set(fibers)
+    below: dict[Fiber, list[Fiber]] = {}
+    linked: set[Fiber] = set()
+    tops: list[Fiber] = []
+    for fiber in wanted:
+        while fiber not in linked:
+            linked.add(fiber)
+            parent = fiber.parent
+            if parent is None:
+                tops.append(fiber)
+                break
+            below.setdefault(parent, []).append(fiber)
+            fiber = parent
+    order: list[Fiber] = []
+    # Last child first, so that the reverse is children first and first child first.
+    stack = tops
+    while stack:
+        fiber = stack.pop()
+        if fiber in wanted:
+            order.append(fiber)
+        if children := below.get(fiber):
+            if isinstance(fiber.type, Host) and fiber.type.hides:
+                children = [child for child in children if child in fiber.children]
+            children.sort(key=_index)
+            stack.extend(children)
+    order.reverse()
+    return order
+
+
+def _index(fiber: Fiber) -> int:
+    return fiber.index
+
+
+def depth_of(fiber: Fiber) -> int:
+    """Return a fiber's depth, to sort by."""
+    return fiber.depth

@@ -1,0 +1,290 @@
+"""The hooks: what a component may keep between renders.
+
+Each takes the next position on the fiber that renders. At the first render it
+makes its cell there; later it finds the cell again, so hooks have to be called
+in the same order each time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+
+from nbsession.errors import HookError
+from nbsession.tree.equality import STABLE, Stable, same_deps, unchanged
+from nbsession.tree.fiber import CLEAN, DEAD, Cell, Fiber
+from nbsession.tree.rendering import frames, keep, mismatch, outside
+
+if TYPE_CHECKING:
+    from typing import Self
+
+T = TypeVar("T")
+A = TypeVar("A")
+C = TypeVar("C", bound=Cell)
+F = TypeVar("F", bound=Callable[..., Any])
+
+CleanUp = Callable[[], object]
+
+
+class State(Cell, Stable):
+    """A state cell, which is its own setter: call it with a value, or with a function of the present one."""
+
+    __slots__ = ("fiber", "persist", "value")
+
+    kind = "state"
+
+    def __init__(self, fiber: Fiber, value: Any, persist: bool) -> None:
+        self.fiber = fiber
+        self.value = value
+        self.persist = persist
+
+    def __call__(self, value: Any) -> None:
+        """Set the state; the component renders again at the next flush.
+
+        Left out only where the old and the new value are equal immutable atoms. May
+        be called from any thread; from another than the root's owner it is handed
+        over, in order. After unmounting it only leaves a note at the root.
+        """
+        if self.fiber.root.admits(self._set, value):
+            self._set(value)
+
+    def _set(self, value: Any) -> None:
+        fiber = self.fiber
+        root = fiber.root
+        if fiber.status == DEAD:
+            position = (fiber.hooks or []).index(self)
+            root.note(
+                f"{fiber.path} was unmounted before its hook {position + 1} (use_{self.kind}) was set; "
+                "the value is dropped: cancel what sets it in the clean-up of an effect"
+            )
+            return
+        new = self._next(value)
+        if unchanged(self.value, new):
+            return
+        self.value = new
+        if self.persist and root.changes is not None:
+            root.changes[self] = fiber
+        if fiber.status == CLEAN:
+            root.enqueue(fiber)
+
+    def _next(self, value: Any) -> Any:
+        return value(self.value) if callable(value) else value
+
+    def clone(self, fiber: Fiber) -> Self:
+        return type(self)(fiber, self.value, self.persist)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} of {self.fiber.type.name}: {self.value!r}>"
+
+
+class Reduced(State):
+    """A reducer's cell, which is its own dispatch function."""
+
+    __slots__ = ("reducer",)
+
+    kind = "reducer"
+
+    reducer: Callable[[Any, Any], Any]
+
+    def _next(self, value: Any) -> Any:
+        return self.reducer(self.value, value)
+
+    def clone(self, fiber: Fiber) -> Self:
+        cell = super().clone(fiber)
+        cell.reducer = self.reducer
+        return cell
+
+
+class Memo(Cell):
+    """A kept value and the dependencies it was made from."""
+
+    __slots__ = ("deps", "kind", "value")
+
+    def __init__(self, kind: str, value: Any, deps: Sequence[Any] | None) -> None:
+        self.kind = kind
+        self.value = value
+        # A copy: the caller's list may change.
+        self.deps = None if deps is None else tuple(deps)
+
+    def clone(self, fiber: Fiber) -> Memo:
+        return Memo(self.kind, self.value, self.deps)
+
+
+class Ref(Cell, Generic[T]):
+    """A box that stays the same over renders; writing to ``current`` renders nothing."""
+
+    __slots__ = ("current",)
+
+    kind = "ref"
+
+    def __init__(self, current: T) -> None:
+        self.current = current
+
+    def clone(self, fiber: Fiber) -> Ref[T]:
+        return Ref(self.current)
+
+    def __repr__(self) -> str:
+        return f"Ref({self.current!r})"
+
+
+class Effect(Cell):
+    """An effect: what to run after the commit, and what to run before the next time."""
+
+    __slots__ = ("cleanup", "deps", "function", "pending")
+
+    kind = "effect"
+
+    def __init__(self, function: Callable[[], Any], deps: Sequence[Any] | None) -> None:
+        self.function = function
+        self.deps = None if deps is None else tuple(deps)
+        self.cleanup: CleanUp | None = None
+        self.pending = True
+
+    def clone(self, fiber: Fiber) -> Effect:
+        return Effect(self.function, self.deps)
+
+
+STABLE.update({State, Reduced})
+
+
+@overload
+def use_state(initial: Callable[[], T], *, persist: bool = True) -> tuple[T, State]: ...
+@overload
+def use_state(initial: T, *, persist: bool = True) -> tuple[T, State]: ...
+def use_state(initial: Any, *, persist: bool = True) -> tuple[Any, State]:
+    """Keep a value; return it and its setter, which stays the same object over renders.
+
+    ``initial`` may be a function, called at the first render. The setter takes a
+    value or a function of the present one, from any thread. With ``persist`` the
+    value is part of the root's kept state.
+    """
+    fiber = frames.frame.fiber
+    if fiber is None:
+        raise outside("use_state")
+    at = fiber.cursor
+    hooks = fiber.hooks
+    if hooks is not None and at < len(hooks):
+        cell = hooks[at]
+        if type(cell) is not State:
+            raise mismatch(fiber, at, "state")
+        fiber.cursor = at + 1
+        return cell.value, cell
+    value = _initial(fiber, at, initial, persist)
+    state = State(fiber, value, persist)
+    keep(fiber, state)
+    fiber.cursor = at + 1
+    return value, state
+
+
+def use_reducer(
+    reducer: Callable[[T, A], T], initial: T | Callable[[], T], *, persist: bool = True
+) -> tuple[T, Callable[[A], None]]:
+    """Keep a value that changes by actions; return it and the function that takes one.
+
+    ``reducer(value, action)`` gives the next value; the latest render's is used.
+    """
+    fiber, at, found = _next_hook("reducer", Reduced)
+    if found is None:
+        found = Reduced(fiber, _initial(fiber, at, initial, persist), persist)
+        keep(fiber, found)
+    found.reducer = reducer
+    fiber.cursor = at + 1
+    return found.value, found
+
+
+def _initial(fiber: Fiber, at: int, initial: Any, persist: bool) -> Any:
+    value = initial() if callable(initial) else initial
+    if persist and fiber.root.restore:
+        return fiber.root.restored(fiber, at, value)
+    return value
+
+
+def use_memo(fn: Callable[[], T], deps: Sequence[Any] | None) -> T:
+    """Return ``fn()``, worked out again only when ``deps`` changed (identity, or equal atoms); None: each time."""
+    return cast("T", _memo("memo", fn, deps, call=True))
+
+
+def use_callback(fn: F, deps: Sequence[Any] | None) -> F:
+    """Return ``fn``, the same object as long as ``deps`` are the same."""
+    return cast("F", _memo("callback", fn, deps, call=False))
+
+
+def _memo(kind: str, fn: Callable[..., Any], deps: Sequence[Any] | None, *, call: bool) -> Any:
+    fiber, at, found = _next_hook(kind, Memo)
+    if found is None:
+        found = Memo(kind, fn() if call else fn, deps)
+        keep(fiber, found)
+    elif not same_deps(found.deps, deps):
+        found.value = fn() if call else fn
+        found.deps = None if deps is None else tuple(deps)
+    fiber.cursor = at + 1
+    return found.value
+
+
+def use_ref(initial: T | None = None) -> Ref[Any]:
+    """Return a box with ``current``, the same one at each render. Not kept with the state."""
+    fiber, at, found = _next_hook("ref", Ref)
+    if found is None:
+        found = Ref(initial)
+        keep(fiber, found)
+    fiber.cursor = at + 1
+    return found
+
+
+def use_effect(fn: Callable[[], CleanUp | Any | None], deps: Sequence[Any] | None = None) -> None:
+    """Run ``fn`` after the commit, and again when ``deps`` changed; with ``None`` after each render.
+
+    ``fn`` may return a clean-up, run before the next time and at unmount. An async
+    function is refused: an effect is done when it returns.
+    """
+    if inspect.iscoroutinefunction(fn):
+        raise HookError(
+            f"use_effect got the async function {fn.__name__!r}; use use_data to fetch data, "
+            "or use_on_mount for async work when the component mounts"
+        )
+    fiber, at, found = _next_hook("effect", Effect)
+    if found is None:
+        found = Effect(fn, deps)
+        keep(fiber, found)
+        fiber.root.effects.append(fiber)
+    elif not same_deps(found.deps, deps):
+        found.function = fn
+        found.deps = None if deps is None else tuple(deps)
+        if not found.pending:
+            found.pending = True
+            fiber.root.effects.append(fiber)
+    fiber.cursor = at + 1
+
+
+def use_cell(kind: str, make: Callable[[Fiber], C]) -> C:
+    """Return the cell kept at this hook position; for hooks defined elsewhere.
+
+    ``make`` gets the fiber and makes the cell at the first render. In a preview
+    (``fiber.previewing``) it may start nothing. ``root.cells(kind)`` lists the
+    mounted cells.
+    """
+    fiber, at, found = _next_hook(kind, Cell)
+    if found is None:
+        found = make(fiber)
+        if getattr(found, "kind", None) != kind:
+            found.kind = kind
+        keep(fiber, found)
+        fiber.root.kinds.setdefault(kind, {})[fiber] = None
+    fiber.cursor = at + 1
+    return cast("C", found)
+
+
+def _next_hook(kind: str, expected: type[C]) -> tuple[Fiber, int, C | None]:
+    """Return the rendering fiber, the hook's position, and its cell if it was there at the last render."""
+    fiber = frames.frame.fiber
+    if fiber is None:
+        raise outside(kind if kind.startswith("use_") else f"use_{kind}")
+    at = fiber.cursor
+    hooks = fiber.hooks
+    if hooks is None or at >= len(hooks):
+        return fiber, at, None
+    cell = hooks[at]
+    if cell.kind != kind or not isinstance(cell, expected):
+        raise mismatch(fiber, at, kind)
+    return fiber, at, cell

@@ -1,0 +1,112 @@
+"""A preview: what would be rendered in another environment, over copies of what is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from nbsession.tree.boundary import failures_of
+from nbsession.tree.element import TOP, Component, Element, Node
+from nbsession.tree.fiber import DEAD, Cell, Fiber, depth_of
+from nbsession.tree.reconcile import Tree
+
+if TYPE_CHECKING:
+    from nbsession.tree.root import Root
+
+
+class Preview(Tree):
+    """A throw-away tree beside a live one.
+
+    A fiber is copied, with its cells, before it is written to, and so are those
+    above it; all others are the live tree's own.
+    """
+
+    previewing = True
+
+    def __init__(self, live: Root, environment: Any) -> None:
+        super().__init__(live.leaves, environment)
+        self.restore = live.restore
+        self.redefined = live.redefined
+        self._live = live
+        self._copies: dict[Fiber, Fiber] = {}
+
+    def render(self, stale: Iterable[Fiber], node: Node) -> Fiber:
+        """Render and return the preview's root fiber; ``node``, unless ``...``, replaces the root's."""
+        top = self._live.fiber.copy(self, None)
+        self._copies[self._live.fiber] = top
+        self.reach(stale)
+        if node is not ...:
+            top.element = Element(TOP, (node,), {}, None)
+            self.reach([top])
+        batch = list(self._reached)
+        self._reached.clear()
+        self.sweep(batch)
+        return top
+
+    def reach(self, fibers: Iterable[Fiber]) -> None:
+        """Let fibers, or their copies, render in this preview."""
+        wanted = [fiber for fiber in fibers if fiber.status != DEAD]
+        self._copy_paths(fiber for fiber in wanted if fiber.root is not self)
+        super().reach(fiber if fiber.root is self else self._copies[fiber] for fiber in wanted)
+
+    def _copy_paths(self, fibers: Iterable[Fiber]) -> None:
+        """Copy live fibers and those above them, and put the copies in their parents' slots."""
+        missing: dict[Fiber, None] = {}
+        for fiber in fibers:
+            above: Fiber | None = fiber
+            while above is not None and above not in self._copies and above not in missing:
+                missing[above] = None
+                above = above.parent
+        parents: dict[Fiber, None] = {}
+        for fiber in sorted(missing, key=depth_of):
+            assert fiber.parent is not None
+            parent = self._copies[fiber.parent]
+            self._copy(fiber, parent)
+            parents[parent] = None
+        for parent in parents:
+            whole = parent.slots is parent.children
+            parent.slots = self._replaced(parent.slots)
+            parent.children = parent.slots if whole else self._replaced(parent.children)
+
+    def _replaced(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
+        copies = self._copies
+        return tuple([copies.get(entry, entry) if entry.__class__ is Fiber else entry for entry in entries])
+
+    def _copy(self, fiber: Fiber, parent: Fiber) -> Fiber:
+        copy = self._copies[fiber] = fiber.copy(self, parent)
+        boundary = self._live.failed.get(fiber)
+        if boundary is not None:
+            owner = self._copies[boundary]
+            errors = failures_of(owner).errors
+            errors[copy] = errors.pop(fiber)
+            self.failed[copy] = owner
+        return copy
+
+    def owned(self, fiber: Fiber, parent: Fiber) -> Fiber:
+        return fiber if fiber.root is self else self._copy(fiber, parent)
+
+    def _move(self, fiber: Fiber, parent: Fiber, at: int) -> Fiber:
+        fiber = self.owned(fiber, parent)
+        fiber.index = at
+        return fiber
+
+    def swap(self, fiber: Fiber, latest: Component) -> None:
+        """Nothing: a new definition is for the live tree's next flush."""
+
+    def admits(self, call: Callable[..., None], *arguments: Any) -> bool:
+        return False
+
+    def mark(self, fiber: Fiber) -> None:
+        """Nothing: a preview renders once."""
+
+    def enqueue(self, fiber: Fiber) -> None:
+        """Nothing: a preview renders once."""
+
+    def note(self, text: str) -> None:
+        """Nothing: the live tree says it when it happens there."""
+
+    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
+        return self._live.kept(fiber, at, initial)
+
+    def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
+        """Nothing: copies of cells hold nothing."""

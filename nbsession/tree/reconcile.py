@@ -1,0 +1,347 @@
+"""Rendering: run the bodies of dirty components and match what they return with what is mounted.
+
+One work stack, no recursion: a chain of components may be deeper than Python's
+own stack. Children are matched by slot first, then by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from nbsession.tree.boundary import Boundary, failures_of, nearest_boundary
+from nbsession.tree.element import FRAGMENT, Component, Element, Node
+from nbsession.tree.equality import same_items, same_props
+from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, VOLATILE, Cell, Fiber, depth_of
+from nbsession.tree.node import duplicate_keys, refused
+from nbsession.tree.rendering import frames
+from nbsession.tree.run import explain, run
+
+
+class Tree:
+    """A tree that renders: what the live ``Root`` and a preview have in common."""
+
+    previewing = False
+
+    def __init__(self, leaves: Iterable[type], environment: Any) -> None:
+        self.leaves = tuple(leaves)
+        self.environment = environment
+        self.effects: list[Fiber] = []
+        self.kinds: dict[str, dict[Fiber, None]] = {}
+        self.changes: dict[Cell, Fiber] | None = None
+        self.restore: dict[str, Any] = {}
+        self.types: set[Component] = set()
+        self.redefined: dict[str, Component] = {}
+        self.failed: dict[Fiber, Fiber] = {}
+        self.removed: list[Fiber] = []
+        self._reached: list[Fiber] = []
+
+    def admits(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Say whether a change may be applied now; if not, the tree has taken care of it."""
+        raise NotImplementedError
+
+    def mark(self, fiber: Fiber) -> None:
+        """Mark a fiber dirty."""
+        raise NotImplementedError
+
+    def enqueue(self, fiber: Fiber) -> None:
+        """Queue a clean fiber for the next round."""
+        raise NotImplementedError
+
+    def note(self, text: str) -> None:
+        """Keep a note of something odd that is no error."""
+        raise NotImplementedError
+
+    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
+        """Return the kept value of a hook that mounts, or ``initial``."""
+        raise NotImplementedError
+
+    def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
+        """Unmount cells that their mounted fiber has no use for any more."""
+        raise NotImplementedError
+
+    def owned(self, fiber: Fiber, parent: Fiber) -> Fiber:
+        """Return the fiber to write to in place of ``fiber``, below ``parent``: itself, except in previews."""
+        return fiber
+
+    def reach(self, fibers: Iterable[Fiber]) -> None:
+        """Let fibers render in this very round: something that they read has changed."""
+        for fiber in tuple(fibers):
+            if fiber.status == CLEAN:
+                fiber.status = DIRTY
+                self._reached.append(fiber)
+
+    def sweep(self, batch: list[Fiber]) -> None:
+        """Render the dirty fibers of a batch and all that their output touches, parents first.
+
+        What an error leaves undone stays in ``batch``.
+        """
+        stack: list[Fiber] = []
+        if len(batch) > 1:
+            # Taken from the end: of equal depth, the first marked comes first.
+            batch.reverse()
+            batch.sort(key=depth_of, reverse=True)
+        try:
+            while batch:
+                fiber = batch.pop()
+                if fiber.status != DIRTY:
+                    continue
+                if fiber.type.__class__ is not Component:
+                    fiber.invalidate()
+                stack.append(fiber)
+                self._work(stack)
+                if self._reached:
+                    batch += self._reached
+                    self._reached.clear()
+                    batch.sort(key=depth_of, reverse=True)
+        except BaseException:
+            batch += stack
+            batch += self._reached
+            self._reached.clear()
+            raise
+
+    def _work(self, stack: list[Fiber]) -> None:
+        """Render until the stack is empty."""
+        frame = frames.frame
+        outer = frame.fiber
+        fiber = stack[-1]
+        try:
+            while stack:
+                fiber = stack.pop()
+                if fiber.status != DIRTY:
+                    continue
+                fiber.status = CLEAN
+                try:
+                    kind = fiber.type
+                    if kind.__class__ is Component:
+                        node = run(fiber, frame)
+                        nodes = node if node.__class__ is list or node.__class__ is tuple else (node,)
+                    else:
+                        frame.fiber = None
+                        nodes = kind.nodes(fiber)
+                    self._reconcile(fiber, nodes, stack)
+                except Exception as error:
+                    self._fail(fiber, error, stack)
+                else:
+                    if self.failed and fiber in self.failed:
+                        self._recover(fiber)
+        except BaseException:
+            if fiber.status == CLEAN:
+                fiber.status = DIRTY
+                stack.append(fiber)
+            raise
+        finally:
+            frame.fiber = outer
+
+    def _fail(self, fiber: Fiber, error: Exception, stack: list[Fiber]) -> None:
+        """Hand an error to the nearest boundary, or raise it with the path."""
+        boundary = nearest_boundary(fiber)
+        if boundary is None:
+            raise explain(fiber, error) from error
+        failures_of(boundary).errors[fiber] = error
+        self.failed[fiber] = boundary
+        boundary.status = DIRTY
+        stack.append(boundary)
+
+    def _recover(self, fiber: Fiber) -> None:
+        """Show a boundary's children again, once none of them fails."""
+        boundary = self.failed.pop(fiber)
+        errors = failures_of(boundary).errors
+        errors.pop(fiber, None)
+        if not errors:
+            self.reach([boundary])
+
+    def _reconcile(self, fiber: Fiber, nodes: Sequence[Node], stack: list[Fiber]) -> None:
+        """Match ``nodes`` with the fiber's slots; what is to be rendered below goes on the stack."""
+        old = fiber.slots
+        size = len(old)
+        slots: list[Any] = []
+        append = slots.append
+        work: list[Fiber] = []
+        holes = keyed = False
+        changed = len(nodes) != size
+        replaced = changed and size > 0
+        by_key: dict[str, Fiber] | None = None
+        try:
+            for node in nodes:
+                kind = node.__class__
+                at = len(slots)
+                before = old[at] if at < size else None
+                entry: Any
+                if kind is Element:
+                    if before.__class__ is Fiber and before.element is node:
+                        append(before)
+                        continue
+                    key = node.key
+                    match: Fiber | None = None
+                    if before.__class__ is Fiber and before.key == key:
+                        match = before
+                    elif key is not None:
+                        keyed = True
+                        if size:
+                            if by_key is None:
+                                by_key = {f.key: f for f in old if f.__class__ is Fiber and f.key is not None}
+                            match = by_key.get(key)
+                    if match is not None and (match.type is node.type or self._kin(match, node)):
+                        if match.element is node:
+                            entry = match
+                        else:
+                            entry = self._update(match, node, fiber, work)
+                        if entry is not before and entry.index != at:
+                            entry = self._move(entry, fiber, at)
+                    else:
+                        entry = self._mount(node, fiber, at, work)
+                elif kind is str:
+                    if not node:
+                        entry = None
+                    elif before.__class__ is str and before == node:
+                        entry = before
+                    else:
+                        entry = node
+                else:
+                    entry = self._other(node, before, fiber, at, work)
+                if entry is None:
+                    holes = True
+                if entry is not before:
+                    changed = True
+                    replaced = replaced or before.__class__ is Fiber
+                append(entry)
+            if keyed:
+                duplicate_keys(fiber, slots, nodes)
+        except BaseException:
+            self._abandon(fiber, work)
+            raise
+        if work:
+            work.reverse()
+            stack += work
+        if changed:
+            if replaced:
+                self._drop(old, slots)
+            _commit(fiber, tuple(slots), holes)
+
+    def _mount(self, element: Element, parent: Fiber, at: int, work: list[Fiber]) -> Fiber:
+        kind = element.type
+        if self.redefined and isinstance(kind, Component) and kind.identity is not None:
+            kind = self.redefined.get(kind.identity, kind)
+        fiber = Fiber(kind, element, parent, at)
+        work.append(fiber)
+        return fiber
+
+    def _update(self, fiber: Fiber, element: Element, parent: Fiber, work: list[Fiber]) -> Fiber:
+        """Give a mounted fiber its new element, and have it rendered unless that is the same for sure."""
+        before = fiber.element
+        alike = same_items(before.children, element.children) if before.children or element.children else True
+        if alike and same_props(before.props, element.props):
+            fiber.element = element if fiber.root is self else before
+            return fiber
+        fiber = self.owned(fiber, parent)
+        if fiber.type.__class__ is not Component:
+            fiber.type.renewed(fiber, element)
+        fiber.element = element
+        fiber.status = DIRTY
+        work.append(fiber)
+        return fiber
+
+    def _kin(self, fiber: Fiber, element: Element) -> bool:
+        """Say whether an element's component is the fiber's, defined anew; if so, swap it in place."""
+        old, new = fiber.type, element.type
+        if not isinstance(old, Component) or not isinstance(new, Component):
+            return False
+        if new.identity is None or old.identity != new.identity:
+            return False
+        latest = self.redefined.get(new.identity, new)
+        if latest is not old:
+            self.swap(fiber, latest)
+        return True
+
+    def swap(self, fiber: Fiber, latest: Component) -> None:
+        """Give a fiber the newer definition of its component."""
+        raise NotImplementedError
+
+    def _move(self, fiber: Fiber, parent: Fiber, at: int) -> Fiber:
+        fiber.index = at
+        return fiber
+
+    def _other(self, node: Node, before: Any, parent: Fiber, at: int, work: list[Fiber]) -> Any:
+        """Return the slot's entry for a node that is neither element nor text."""
+        if node is None or node is True or node is False:
+            return None
+        if isinstance(node, self.leaves):
+            return node
+        if isinstance(node, (list, tuple)):
+            return self._fragment(node, before, parent, at, work)
+        if isinstance(node, (str, int, float)):
+            text = str(node)
+            return (before if before.__class__ is str and before == text else text) or None
+        raise refused(node, parent)
+
+    def _fragment(
+        self, nodes: Sequence[Node], before: Any, parent: Fiber, at: int, work: list[Fiber]
+    ) -> Fiber:
+        """Return the fiber of a nested list, a slot of its own in its parent."""
+        if parent.type is FRAGMENT:
+            parent.cursor = VOLATILE
+        if before.__class__ is Fiber and before.type is FRAGMENT:
+            # A tuple cannot have changed, unless there are lists in it.
+            if before.element.children is nodes and before.cursor != VOLATILE:
+                return before
+            fiber = self.owned(before, parent)
+            fiber.element = Element(FRAGMENT, tuple(nodes), {}, None)
+            fiber.status = DIRTY
+        else:
+            fiber = Fiber(FRAGMENT, Element(FRAGMENT, tuple(nodes), {}, None), parent, at)
+        work.append(fiber)
+        return fiber
+
+    def _drop(self, old: Iterable[Any], slots: Iterable[Any]) -> None:
+        """Unmount the old fibers that have no slot any more."""
+        kept = {id(entry) for entry in slots}
+        for entry in old:
+            if entry.__class__ is Fiber and id(entry) not in kept and entry.root is self:
+                self.detach(entry)
+
+    def _abandon(self, fiber: Fiber, work: Iterable[Fiber]) -> None:
+        """Clear up after children that could not be matched: new ones go, old ones render later."""
+        old = {id(entry) for entry in fiber.slots}
+        for child in work:
+            if id(child) in old:
+                self._reached.append(child)
+            else:
+                child.status = DEAD
+
+    def detach(self, fiber: Fiber) -> None:
+        """Unmount a subtree; its clean-ups, children first, wait for the end of the round."""
+        order: list[Fiber] = []
+        stack = [fiber]
+        while stack:
+            gone = stack.pop()
+            gone.status = DEAD
+            if gone.hooks is not None:
+                order.append(gone)
+            if self.failed and gone in self.failed:
+                self._recover(gone)
+            for child in gone.slots:
+                if child.__class__ is Fiber and child.root is self:
+                    stack.append(child)
+        order.reverse()
+        self.removed += order
+
+
+def _commit(fiber: Fiber, slots: tuple[Any, ...], holes: bool) -> None:
+    """Give a fiber its new slots; drop the reader's output if the children differ."""
+    children = tuple([entry for entry in slots if entry is not None]) if holes else slots
+    if fiber.type.__class__ is Boundary:
+        # The fallback, where there is one, is shown instead of the children.
+        children = children[-1:]
+    before = fiber.children
+    fiber.slots = slots
+    fiber.children = children
+    if fiber.output is None:
+        return
+    if len(before) == len(children):
+        for old, new in zip(before, children, strict=True):
+            if old is not new and not (old.__class__ is str and new.__class__ is str and old == new):
+                break
+        else:
+            return
+    fiber.invalidate()

@@ -1,0 +1,432 @@
+"""``Root``: a mounted tree, its queue of dirty fibers, its effects and its kept state."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+from nbsession.errors import HookError, RenderError
+from nbsession.tree.element import TOP, Component, Element, Node
+from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, REDEFINED, Cell, Fiber, post_order, shorten
+from nbsession.tree.hooks import Effect
+from nbsession.tree.node import describe
+from nbsession.tree.preview import Preview
+from nbsession.tree.reconcile import Tree
+from nbsession.tree.rendering import frames
+
+ROUNDS = 25
+NOTES = 100
+
+
+class _Gone:
+    """The type of ``GONE``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "GONE"
+
+
+GONE = _Gone()
+"""What ``drain_changes`` gives as the value of an address whose hook was unmounted."""
+
+
+def _as_kept(raw: Any, initial: Any) -> Any:
+    return raw
+
+
+class Root(Tree):
+    """A tree of components, mounted at the first ``flush``.
+
+    ``leaves`` are the types of opaque values that may stand in the tree and are
+    compared by identity. ``environment`` is for hooks defined elsewhere. With an
+    ``owner`` (a thread's ident) changes from other threads are handed over by
+    ``carry(fn)``, in order; without ``carry`` they wait for the next flush.
+    ``restore`` maps addresses to kept values, which ``revive(raw, initial)`` makes
+    the state of hooks that mount there. ``on_dirty`` is called when the tree, at
+    rest, becomes dirty.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        leaves: Iterable[type] = (),
+        environment: Any = None,
+        carry: Callable[[Callable[[], None]], object] | None = None,
+        restore: Mapping[str, Any] | None = None,
+        revive: Callable[[Any, Any], Any] | None = None,
+        on_dirty: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(leaves, environment)
+        self.owner: int | None = None
+        self.notes: list[str] = []
+        self.restore = dict(restore or {})
+        self.fiber = Fiber.top(Element(TOP, (node,), {}, None), self)
+        self._carry = carry
+        self._revive = revive or _as_kept
+        self._on_dirty = on_dirty
+        self._queue: list[Fiber] = [self.fiber]
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._taken: set[str] = set()
+        self._gone: list[str] = []
+        self._cleanups: deque[tuple[Fiber, Effect]] = deque()
+        self._errors: list[RenderError] = []
+        self._flushing = False
+        self._previewing = False
+        self._unmounted = False
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something waits to be rendered."""
+        return bool(self._queue or self._inbox)
+
+    def flush(self) -> None:
+        """Render until nothing is dirty, then run effects, and again if those changed something.
+
+        The first call mounts the tree. After 25 rounds a ``RenderError`` names the
+        components that keep changing. A component that raises, with no
+        ``ErrorBoundary`` above it, is a ``RenderError`` with its path; it stays
+        dirty, what it rendered before stays, and the next flush tries again.
+        """
+        self._settle(with_effects=True)
+
+    def render(self) -> None:
+        """Render until nothing is dirty; effects wait for the next ``flush``."""
+        self._settle(with_effects=False)
+
+    def update(self, node: Node) -> None:
+        """Replace the root's node; rendered at the next flush."""
+        self.fiber.element = Element(TOP, (node,), {}, None)
+        self.mark(self.fiber)
+
+    def unmount(self) -> None:
+        """Take the tree down: effects' clean-ups and the cells' ``unmount``, children first.
+
+        Kept state does not count as gone. An error in a clean-up is raised once all
+        have run.
+        """
+        if self._unmounted:
+            return
+        self._finish_removed()
+        self.detach(self.fiber)
+        self._unmounted = True
+        self.effects.clear()
+        self._queue.clear()
+        self._reached.clear()
+        self._finish_removed()
+        self._run_effects()
+        self._raise_errors()
+
+    def refresh(self) -> None:
+        """Look whether mounted components were defined anew in their modules, and swap those that were.
+
+        They are marked dirty and render with the new function; their state stays
+        where the order and kinds of hooks fit, else it starts anew and ``notes`` says so.
+        """
+        newer = {old: new for old in self.types if (new := _defined_now(old)) is not old}
+        if not newer:
+            return
+        for old, new in newer.items():
+            self.types.discard(old)
+            self.types.add(new)
+            if new.identity is not None:
+                self.redefined[new.identity] = new
+        for fiber in self._walk():
+            kind = fiber.type
+            if isinstance(kind, Component) and kind in newer:
+                fiber.type = newer[kind]
+                _forget_definition(fiber)
+                self.mark(fiber)
+
+    def swap(self, fiber: Fiber, latest: Component) -> None:
+        fiber.type = latest
+        _forget_definition(fiber)
+        self.reach([fiber])
+
+    def preview(self, environment: Any, stale: Iterable[Fiber] = (), node: Node = ...) -> Fiber:
+        """Render ``stale`` fibers in another environment, and leave this tree exactly as it is.
+
+        Returns the root fiber of a tree to be thrown away, which shares the fibers
+        that are not touched. ``node`` replaces the root's node in it. Effects are
+        not run, setters do nothing. Raises ``RenderError`` where a component does,
+        and where this tree is dirty.
+        """
+        if self.dirty or self._flushing:
+            raise RenderError("the tree has changes that are not rendered yet; call flush() before preview()")
+        self._previewing = True
+        try:
+            return Preview(self, environment).render(stale, node)
+        finally:
+            self._previewing = False
+
+    def cells(self, kind: str) -> list[Any]:
+        """Return the mounted cells of a kind that ``use_cell`` made, children first, siblings in tree order.
+
+        Those below an ``ErrorBoundary`` that shows its fallback are left out.
+        """
+        fibers = post_order(self.kinds.get(kind, ()))
+        return [cell for fiber in fibers for cell in fiber.hooks or () if cell.kind == kind]
+
+    def state(self) -> dict[str, Any]:
+        """Return the kept state: the values of ``use_state`` and ``use_reducer`` by address, ``path#hook``."""
+        kept: dict[str, Any] = {}
+        stack = [(self.fiber, "")]
+        while stack:
+            fiber, path = stack.pop()
+            for at, cell in enumerate(fiber.hooks or ()):
+                if cell.persist:
+                    kept[f"{path}#{at}"] = cell.value
+            below = path + "/" if path else ""
+            fibers = [child for child in fiber.slots if child.__class__ is Fiber]
+            stack.extend((child, below + child.segment) for child in reversed(fibers))
+        return kept
+
+    def drain_changes(self) -> list[tuple[str, Any]]:
+        """Return what changed in the kept state since the last call: addresses with values, or ``GONE``.
+
+        The first call gives all of it. Later ones cost as much as the changes.
+        """
+        if self.changes is None:
+            self.changes = {}
+            state = self.state()
+            gone: list[tuple[str, Any]] = [(address, GONE) for address in self._taken if address not in state]
+            self._taken.clear()
+            return [*gone, *state.items()]
+        changes, self.changes = self.changes, {}
+        drained: dict[str, Any] = dict.fromkeys(self._gone, GONE)
+        self._gone.clear()
+        alive: dict[str, Any] = {}
+        for cell, fiber in changes.items():
+            hooks = fiber.hooks or []
+            if cell in hooks:
+                address = f"{fiber.path}#{hooks.index(cell)}"
+                if fiber.status == DEAD and not self._unmounted:
+                    drained[address] = GONE
+                else:
+                    alive[address] = cell.value
+        # Another component may have mounted where one is gone.
+        drained.update(alive)
+        return list(drained.items())
+
+    @property
+    def unrestored(self) -> list[str]:
+        """Addresses in ``restore`` whose hook has not mounted so far."""
+        return list(self.restore)
+
+    def admits(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Say whether a change may be applied now.
+
+        If not, it is handed over to the thread that owns the tree, or dropped: a
+        preview's bodies may change nothing here.
+        """
+        if self.owner is not None and self.owner != get_ident():
+            self._inbox.append(partial(call, *arguments))
+            if self._carry is not None:
+                self._carry(self.admit)
+            return False
+        if self._previewing:
+            rendering = frames.frame.fiber
+            return rendering is None or not rendering.previewing
+        if self._inbox:
+            self.admit()
+        return True
+
+    def admit(self) -> None:
+        """Apply the changes that other threads have handed over, in order."""
+        while self._inbox:
+            self._inbox.popleft()()
+
+    def mark(self, fiber: Fiber) -> None:
+        """Mark a fiber dirty; from another thread than the owner's it is handed over."""
+        if self.admits(self._mark, fiber):
+            self._mark(fiber)
+
+    def _mark(self, fiber: Fiber) -> None:
+        if fiber.status == CLEAN:
+            self.enqueue(fiber)
+
+    def enqueue(self, fiber: Fiber) -> None:
+        """Queue a clean fiber for the next round."""
+        fiber.status = DIRTY
+        self._queue.append(fiber)
+        if self._on_dirty is not None and len(self._queue) == 1 and not self._flushing:
+            self._on_dirty()
+
+    def note(self, text: str) -> None:
+        """Add to ``notes``, once; the oldest of more than 100 go."""
+        if text not in self.notes:
+            self.notes.append(text)
+            del self.notes[:-NOTES]
+
+    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
+        """Return the value that ``restore`` has for a hook that mounts, or ``initial``."""
+        address = f"{fiber.path}#{at}"
+        if address not in self.restore:
+            return initial
+        value = self._revive(self.restore[address], initial)
+        del self.restore[address]
+        self._taken.add(address)
+        return value
+
+    def kept(self, fiber: Fiber, at: int, initial: Any) -> Any:
+        """Return the same as ``restored``, and leave it for the hook that mounts in earnest."""
+        address = f"{fiber.path}#{at}"
+        return self._revive(self.restore[address], initial) if address in self.restore else initial
+
+    def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
+        """Unmount cells, the first at position ``start``, that their mounted fiber has no use for any more."""
+        for at, cell in enumerate(cells, start):
+            if self.changes is not None and cell.persist:
+                self._gone.append(f"{fiber.path}#{at}")
+            self._let_go(fiber, cell)
+
+    def _settle(self, *, with_effects: bool) -> None:
+        if self._flushing:
+            raise RenderError(
+                "flush() was called while this very tree renders or runs effects; set state instead, it is rendered next"
+            )
+        if self._unmounted:
+            return
+        self._flushing = True
+        try:
+            for _ in range(ROUNDS):
+                if self._inbox:
+                    self.admit()
+                if self._queue:
+                    self._render_queue()
+                if with_effects and (self.effects or self._cleanups):
+                    self._run_effects()
+                if self._errors:
+                    self._raise_errors()
+                if not self._queue and not self._inbox:
+                    return
+        finally:
+            self._flushing = False
+        raise RenderError(
+            f"the tree did not settle in {ROUNDS} rounds: {describe(self._queue)} keep changing; "
+            "set state only when it differs, or give the effect that sets it its dependencies"
+        )
+
+    def _render_queue(self) -> None:
+        batch, self._queue = self._queue, []
+        try:
+            self.sweep(batch)
+        finally:
+            # Left over only after an error.
+            if batch:
+                self._queue = [fiber for fiber in batch if fiber.status == DIRTY] + self._queue
+            if self.removed:
+                self._finish_removed()
+
+    def _finish_removed(self) -> None:
+        """Unmount the cells of fibers that went in this round; effects' clean-ups wait for the effects."""
+        removed, self.removed = self.removed, []
+        for fiber in removed:
+            for cell in fiber.hooks or ():
+                if cell.persist and self.changes is not None:
+                    self.changes[cell] = fiber
+                self._let_go(fiber, cell)
+
+    def _let_go(self, fiber: Fiber, cell: Cell) -> None:
+        if isinstance(cell, Effect):
+            if cell.cleanup is not None:
+                self._cleanups.append((fiber, cell))
+            return
+        if (fibers := self.kinds.get(cell.kind)) is not None:
+            fibers.pop(fiber, None)
+        try:
+            cell.unmount()
+        except Exception as error:
+            self._failed_later(fiber, f"use_{cell.kind}, unmounting,", error)
+
+    def _run_effects(self) -> None:
+        """Run the clean-ups of unmounted and changed effects, then the effects, children first."""
+        waiting, self.effects = self.effects, []
+        ready = post_order(fiber for fiber in waiting if fiber.status == CLEAN)
+        due = set(ready)
+        # Those below a boundary that shows its fallback, or whose render failed, wait.
+        self.effects = [fiber for fiber in waiting if fiber not in due and fiber.status != DEAD]
+        pending = [(fiber, cell) for fiber in ready for cell in _pending_effects(fiber)]
+        try:
+            while self._cleanups:
+                self._clean_up(*self._cleanups.popleft())
+            for fiber, effect in pending:
+                self._clean_up(fiber, effect)
+            for fiber, effect in pending:
+                self._run_effect(fiber, effect)
+        finally:
+            self.effects += dict.fromkeys(fiber for fiber, effect in pending if effect.pending)
+
+    def _run_effect(self, fiber: Fiber, effect: Effect) -> None:
+        try:
+            result = effect.function()
+        except Exception as error:
+            # Still pending: the next flush tries again.
+            self._failed_later(fiber, "an effect", error)
+            return
+        effect.pending = False
+        if callable(result):
+            effect.cleanup = result
+        elif result is not None:
+            if inspect.iscoroutine(result):
+                result.close()
+            refused = HookError(
+                f"it returned {type(result).__name__}; an effect returns None or its clean-up, a function"
+            )
+            self._failed_later(fiber, "an effect", refused)
+
+    def _clean_up(self, fiber: Fiber, effect: Effect) -> None:
+        cleanup, effect.cleanup = effect.cleanup, None
+        if cleanup is None:
+            return
+        try:
+            cleanup()
+        except Exception as error:
+            self._failed_later(fiber, "the clean-up of an effect", error)
+
+    def _failed_later(self, fiber: Fiber, what: str, error: Exception) -> None:
+        """Keep an error until everything else is done."""
+        path = fiber.path
+        failure = RenderError(f"{what} of {shorten(path)} raised {type(error).__name__}: {error}", path=path)
+        failure.__cause__ = error
+        self._errors.append(failure)
+
+    def _raise_errors(self) -> None:
+        if not self._errors:
+            return
+        first, *others = self._errors
+        self._errors.clear()
+        for other in others:
+            first.add_note(f"also: {other}")
+        raise first
+
+    def _walk(self) -> Iterator[Fiber]:
+        """Go through every mounted fiber, parents first."""
+        stack = [self.fiber]
+        while stack:
+            fiber = stack.pop()
+            yield fiber
+            stack.extend(child for child in reversed(fiber.slots) if child.__class__ is Fiber)
+
+
+def _pending_effects(fiber: Fiber) -> list[Effect]:
+    return [cell for cell in fiber.hooks or () if isinstance(cell, Effect) and cell.pending]
+
+
+def _forget_definition(fiber: Fiber) -> None:
+    if fiber.cursor >= 0:
+        fiber.cursor = REDEFINED
+
+
+def _defined_now(old: Component) -> Component:
+    """Return the component that stands in the module under the same qualified name now."""
+    found: Any = sys.modules.get(old.function.__module__)
+    for name in old.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, Component) and found.identity == old.identity else old

@@ -1,0 +1,86 @@
+"""Running one component's body, and what is said when that fails."""
+
+from __future__ import annotations
+
+from nbsession.errors import HookError, RenderError
+from nbsession.tree.element import Component, Node
+from nbsession.tree.fiber import REDEFINED, UNRENDERED, Fiber, shorten
+from nbsession.tree.rendering import Frame, HookMismatch
+
+
+def run(fiber: Fiber, frame: Frame) -> Node:
+    """Call a component's function and return its node.
+
+    Raises what the body raises, and ``HookError`` if the hooks differ from the last
+    render's. After a failed first render, or a new definition, hooks that fit are
+    found again, and otherwise all start anew.
+    """
+    count = fiber.cursor
+    fiber.cursor = 0
+    element = fiber.element
+    frame.fiber = fiber
+    try:
+        node = fiber.type.function(*element.children, **element.props)
+    except BaseException as error:
+        frame.fiber = None
+        if count >= 0:
+            _drop_hooks(fiber, count)
+        fiber.cursor = count
+        if isinstance(error, HookMismatch) and count < 0:
+            _drop_hooks(fiber, 0)
+            fiber.cursor = UNRENDERED
+            if count == REDEFINED:
+                fiber.root.note(
+                    f"{fiber.path} was defined anew with other hooks, so its state starts anew: {error}"
+                )
+            return run(fiber, frame)
+        raise
+    frame.fiber = None
+    if fiber.cursor != count:
+        _settle_hooks(fiber, count)
+    return node
+
+
+def _settle_hooks(fiber: Fiber, count: int) -> None:
+    """Check or note the number of hooks after a body has run."""
+    called = fiber.cursor
+    if count >= 0:
+        _drop_hooks(fiber, count)
+        fiber.cursor = count
+        raise HookError(
+            f"{fiber.type.name} called {called} {'hook' if called == 1 else 'hooks'} this time and {count} last time; "
+            "a hook may not sit behind an 'if'",
+            path=fiber.path,
+        )
+    if fiber.hooks is not None and called < len(fiber.hooks):
+        if count == REDEFINED:
+            fiber.root.note(f"{fiber.path} was defined anew with fewer hooks; those beyond {called} are gone")
+        _drop_hooks(fiber, called)
+    if fiber.type.identity is not None:
+        fiber.root.types.add(fiber.type)
+
+
+def _drop_hooks(fiber: Fiber, count: int) -> None:
+    """Unmount the hooks from position ``count`` on."""
+    hooks = fiber.hooks
+    if hooks is None or len(hooks) <= count:
+        return
+    gone = hooks[count:]
+    del hooks[count:]
+    fiber.root.release(fiber, gone, count)
+
+
+def explain(fiber: Fiber, error: Exception) -> Exception:
+    """Return the error to raise for one that a component raised: it names the path."""
+    path = fiber.path
+    shown = shorten(path) or "the root"
+    if isinstance(error, RenderError):
+        if error.path:
+            return error
+        return type(error)(f"{shown}: {error}", path=path)
+    traceback = error.__traceback__
+    # Two frames: ours and run's. Had the body begun, there were a third.
+    called = traceback is not None and traceback.tb_next is not None and traceback.tb_next.tb_next is not None
+    if isinstance(error, TypeError) and isinstance(fiber.type, Component) and not called:
+        return RenderError(f"{shown} was called with other arguments than it takes: {error}", path=path)
+    return RenderError(f"{shown} raised {type(error).__name__}: {error}", path=path)
