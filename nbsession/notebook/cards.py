@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Image
@@ -18,6 +18,7 @@ from nbsession.notebook.difference import Line, compare
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.notebook.ledger import Ledger
 
 SHORT = 90
 """Characters of a single line up to which a text stands in its row, with nothing to unfold."""
@@ -91,38 +92,6 @@ class Card:
     pending: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Place:
-    tick: int
-    cell: str
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What this notebook already shows of one session.
-
-    Texts are known by their hash. Running a cell again takes away what its
-    output showed, so those texts are written anew. ``latest`` is the last
-    tick's context.
-    """
-
-    latest: CompiledContext | None = None
-    places: dict[int, _Place] = field(default_factory=dict)
-
-    def forget(self, cell: str) -> None:
-        """Drop what the output of ``cell`` showed: it is being replaced."""
-        self.places = {text: place for text, place in self.places.items() if place.cell != cell}
-
-    def note(self, text: str, tick: int, cell: str) -> None:
-        """Keep that ``text`` is shown at ``tick``, in the output of ``cell``."""
-        self.places.setdefault(hash(text), _Place(tick, cell))
-
-    def tick_of(self, text: str) -> int | None:
-        """Return the tick at which ``text`` is shown, if it is."""
-        place = self.places.get(hash(text))
-        return place.tick if place is not None else None
-
-
 def card(
     context: CompiledContext,
     older: CompiledContext | None = None,
@@ -169,37 +138,32 @@ def summary(diff: ContextDiff) -> str:
     return " · ".join(words)
 
 
+def row(part: Part, *, key: str = "p") -> Row:
+    """Lay out one part by itself."""
+    return Row(
+        key=key,
+        title=_title(part),
+        path=_path(part),
+        tokens=part.tokens,
+        text=_readable(part),
+        images=tuple(_images(part)),
+        snippet=_snippet(part),
+    )
+
+
 def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
     """Lay out only what differs: changed parts with their lines, then what was added, removed and moved."""
     rows = [_changed(f"{key}.{n}", old, new) for n, (old, new) in enumerate(diff.changed)]
     for change, parts in (("added", diff.added), ("removed", diff.removed), ("moved", diff.moved)):
-        rows.extend(
-            Row(
-                key=f"{key}.{change}{n}",
-                title=_title(part),
-                path=_path(part),
-                tokens=part.tokens,
-                change=change,
-                text=None if change == "moved" else _readable(part),
-                snippet=_snippet(part),
-            )
-            for n, part in enumerate(parts)
-        )
+        for n, part in enumerate(parts):
+            made = replace(row(part, key=f"{key}.{change}{n}"), change=change)
+            rows.append(replace(made, text=None, images=()) if change == "moved" else made)
     return tuple(rows)
 
 
 def _changed(key: str, old: Part, new: Part) -> Row:
-    return Row(
-        key=key,
-        title=_title(new),
-        path=_path(new),
-        tokens=new.tokens,
-        change="changed",
-        text=_readable(new),
-        lines=compare(_readable(old), _readable(new)),
-        delta=new.tokens - old.tokens,
-        snippet=_snippet(new),
-    )
+    lines = compare(_readable(old), _readable(new))
+    return replace(row(new, key=key), change="changed", lines=lines, delta=new.tokens - old.tokens)
 
 
 class _Rows:
@@ -279,28 +243,13 @@ class _Rows:
         if old is not None:
             return _changed(self.next_key(), old, part)
         change = "added" if part.identity in self.added else "moved" if part.identity in self.moved else ""
-        return Row(
-            key=self.next_key(),
-            title=_title(part),
-            path=_path(part),
-            tokens=part.tokens,
-            change=change,
-            text=None if seen is not None else _readable(part),
-            note=f"shown at tick {seen}" if seen is not None else "",
-            images=tuple(_images(part)) if seen is None else (),
-            snippet=_snippet(part),
-        )
+        made = replace(row(part, key=self.next_key()), change=change)
+        if seen is None:
+            return made
+        return replace(made, text=None, images=(), note=f"shown at tick {seen}")
 
     def removed(self, part: Part) -> Row:
-        return Row(
-            key=self.next_key(),
-            title=_title(part),
-            path=_path(part),
-            tokens=part.tokens,
-            change="removed",
-            text=_readable(part),
-            snippet=_snippet(part),
-        )
+        return replace(row(part, key=self.next_key()), change="removed")
 
     def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
         """Make one row of a run of messages that are shown elsewhere."""
@@ -389,11 +338,3 @@ def _settings(context: CompiledContext, diff: ContextDiff | None) -> Iterator[st
     for name, (old, _) in changed.items():
         if name not in context.settings:
             yield f"− {name}: {old!r}"
-
-
-_ledgers: dict[str, Ledger] = {}
-
-
-def ledger_of(session: str) -> Ledger:
-    """Return what this kernel's notebook shows of the session of that id."""
-    return _ledgers.setdefault(session, Ledger())

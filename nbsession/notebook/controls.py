@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-    from nbsession.knobs import KnobSpec
+    from nbsession.knob_spec import KnobSpec
 
 FEW = 4
 """Options up to which they stand side by side instead of in a list."""
@@ -41,17 +40,10 @@ def control(spec: KnobSpec, value: Any) -> Widget:
     return made
 
 
-def options_of(spec: KnobSpec) -> list[tuple[str, Any]]:
-    """Return a choice's labels and values."""
-    given: Any = spec.options
-    pairs = given.items() if isinstance(given, Mapping) else ((option, option) for option in given)
-    return [(str(label), value) for label, value in pairs]
-
-
 def _choice(spec: KnobSpec, value: Any, shared: dict[str, Any]) -> Widget:
     import ipywidgets as widgets
 
-    options = options_of(spec)
+    options = list(zip(spec.labels, spec.options, strict=True))
     if len(options) <= FEW and sum(len(label) for label, _ in options) <= FEW_CHARACTERS:
         return widgets.ToggleButtons(options=options, value=value, **shared)
     return widgets.Dropdown(options=options, value=value, **shared)

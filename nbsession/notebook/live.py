@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.notebook import markdown, templates
-from nbsession.notebook.transcript import Call, Prose, Touched, Transcript
+from nbsession.notebook.pieces import Call, Prose
 
 if TYPE_CHECKING:
     from anywidget import AnyWidget
     from markupsafe import Markup
+
+    from nbsession.notebook.transcript import Touched, Transcript
 
 Op = tuple[Literal["put", "add", "txt"], str, str]
 

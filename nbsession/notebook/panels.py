@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipywidgets import Widget
 
     from nbsession.context import CompiledContext
-    from nbsession.knobs import KnobSpec
+    from nbsession.knob_spec import KnobSpec
     from nbsession.session import Session
 
 SMOOTH_SECONDS = 0.05

@@ -8,7 +8,8 @@ from nbsession.notebook import templates
 from nbsession.notebook.markdown import inert, visible
 
 if TYPE_CHECKING:
-    from nbsession.notebook.transcript import TickRecord, Transcript
+    from nbsession.notebook.pieces import TickRecord
+    from nbsession.notebook.transcript import Transcript
 
 
 def as_markdown(run: Transcript) -> str:

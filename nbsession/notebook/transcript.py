@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbsession import events
 from nbsession.content import Text, Thinking, ToolCall
-from nbsession.notebook.cards import Card, Ledger, card
-from nbsession.notebook.markdown import Stream
-from nbsession.tokens import Usage, estimate
+from nbsession.notebook.cards import card
+from nbsession.notebook.ledger import Ledger
+from nbsession.notebook.pieces import Call, Note, Piece, Prose, TickRecord, written
+from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
-    from nbsession.content import ToolResult
     from nbsession.context import CompiledContext
+    from nbsession.tick import Tick
 
 WHY_STOPPED = {
     "max_ticks": "the limit of ticks is reached",
@@ -31,118 +31,6 @@ WHY_STOPPED = {
     "budget": "the budget is used up",
     "context_window": "the context window is full",
 }
-
-
-@dataclass(slots=True)
-class Prose:
-    """Text or thinking as it grows. ``fresh`` is what no page has shown yet; ``cut`` says it ends too early."""
-
-    key: str
-    kind: Literal["text", "thinking"]
-    chunks: list[str] = field(default_factory=list)
-    fresh: list[str] = field(default_factory=list)
-    stream: Stream = field(default_factory=Stream)
-    finished: bool = False
-    cut: bool = False
-
-    @property
-    def text(self) -> str:
-        """All of it so far."""
-        return "".join(self.chunks)
-
-    @property
-    def tokens(self) -> int:
-        """An estimate."""
-        return estimate(self.text)
-
-
-@dataclass(slots=True)
-class Call:
-    """A tool call and what became of it.
-
-    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
-    the result's own. ``partial`` is the raw JSON of an input that is still coming.
-    """
-
-    key: str
-    id: str
-    name: str
-    input: Mapping[str, Any] | None = None
-    partial: str = ""
-    status: str = "asked"
-    question: str = ""
-    progress: str = ""
-    result: ToolResult | None = None
-    traceback: str = ""
-
-    @property
-    def arguments(self) -> str:
-        """The arguments on one line, as they would be written in Python."""
-        if self.input is None:
-            return self.partial
-        return ", ".join(f"{name}={_value(value)}" for name, value in self.input.items())
-
-    @property
-    def input_json(self) -> str:
-        """The input, indented."""
-        return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
-
-    @property
-    def output(self) -> str:
-        """The result's text; JSON is indented."""
-        text = self.result.text if self.result is not None else ""
-        if text[:1] in "{[" and text[-1:] in "}]":
-            try:
-                return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-            except ValueError:
-                return text
-        return text
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is a result and it is not a good one."""
-        return self.result is not None and (self.result.is_error or self.result.status != "done")
-
-
-@dataclass(slots=True)
-class Note:
-    """Something that happened meanwhile, in one line."""
-
-    key: str
-    text: str
-
-
-Piece: TypeAlias = Prose | Call | Note
-
-
-@dataclass(slots=True)
-class TickRecord:
-    """One model call and the tools it asked for, as shown."""
-
-    key: str
-    number: int
-    card: Card | None = None
-    model: str = ""
-    source: str = ""
-    recorded: str = ""
-    pieces: list[Piece] = field(default_factory=list)
-    usage: Usage | None = None
-    cost: float | None = None
-    ended: bool = False
-    blocks: dict[int, Prose | Call] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def calls(self) -> list[Call]:
-        """The tool calls, in the order they were asked for."""
-        return [piece for piece in self.pieces if isinstance(piece, Call)]
-
-    @property
-    def text(self) -> str:
-        """What the model wrote, without its thinking."""
-        return "\n\n".join(
-            p.text for p in self.pieces if isinstance(p, Prose) and p.kind == "text" and p.text
-        )
 
 
 class Touched(NamedTuple):
@@ -231,6 +119,23 @@ class Transcript:
                 return STATE
         return None
 
+    @classmethod
+    def of(cls, ticks: Sequence[Tick]) -> Transcript:
+        """Return the transcript of ticks that are over, from their records."""
+        run = cls()
+        for tick in ticks:
+            run._replay(tick)
+        run.end()
+        if ticks:
+            ends = [tick.ended for tick in ticks if tick.ended is not None]
+            run.started = ticks[0].started
+            run.ended = max(ends, default=run.started)
+            run.first_text = next((tick.first_token for tick in ticks if tick.first_token), None)
+            run.usage = sum((tick.usage for tick in ticks), Usage())
+            costs = [tick.cost for tick in ticks]
+            run.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        return run
+
     def end(self) -> None:
         """Mark the end, however it came: what was unfinished is cut."""
         if self.ended is None:
@@ -255,6 +160,24 @@ class Transcript:
         tick = TickRecord(f"t{number}", number)
         self.ticks.append(tick)
         return tick
+
+    def _replay(self, tick: Tick) -> None:
+        record = self._new_tick(tick.number)
+        if tick.context is not None:
+            record.card = card(tick.context, self.ledger.latest, key=record.key)
+            self.ledger.latest = tick.context
+        record.model, record.source, record.recorded = tick.model, tick.source, tick.recorded
+        record.usage, record.cost, record.ended = tick.usage, tick.cost, True
+        for block in tick.response:
+            if isinstance(block, Text | Thinking):
+                kind: Literal["text", "thinking"] = "text" if isinstance(block, Text) else "thinking"
+                record.pieces.append(Prose(self._key(), kind, [block.text], finished=True))
+        if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
+            record.pieces[-1].cut = True
+        for run in tick.tool_calls:
+            call = Call(self._key(), run.id, run.name, run.input, result=run.result, traceback=run.traceback)
+            call.status = run.result.status if run.result is not None else "interrupted"
+            record.pieces.append(call)
 
     def _tick(
         self, event: events.TickStart | events.TickContext | events.MessageStart | events.TickEnd
@@ -361,7 +284,7 @@ class Transcript:
                 return None
             note = Note(
                 self._key(),
-                f"{event.name} set to {_value(event.value)} by the {event.by}; seen from the next tick on",
+                f"{event.name} set to {written(event.value)} by the {event.by}; seen from the next tick on",
             )
         else:
             if event.entry.role != "user" or not self._sent:
@@ -377,9 +300,5 @@ class Transcript:
         return f"p{self._count}"
 
 
-def _joined(texts: Any) -> str:
+def _joined(texts: Iterable[str]) -> str:
     return "\n\n".join(texts)
-
-
-def _value(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)

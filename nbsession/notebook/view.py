@@ -15,16 +15,17 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.notebook import kernel, templates
-from nbsession.notebook.cards import ledger_of
+from nbsession.notebook.ledger import ledger_of
 from nbsession.notebook.live import Page, Ui, widget
 from nbsession.notebook.summary import as_markdown, as_text
-from nbsession.notebook.transcript import Call, Transcript
+from nbsession.notebook.transcript import Transcript
 
 if TYPE_CHECKING:
     from anywidget import AnyWidget
     from IPython.core.display_functions import DisplayHandle
 
     from nbsession.events import Event
+    from nbsession.notebook.pieces import Call
 
 INTERVAL = 1 / 18
 """Seconds between two messages to the page, at least."""

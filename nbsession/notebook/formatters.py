@@ -1,0 +1,124 @@
+"""How our values show themselves when a cell ends with one.
+
+Registered by the types' names, so that nothing is loaded before one is shown.
+The values themselves know no HTML.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.notebook import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.execution import Execution, Result
+    from nbsession.session import Preview, Session
+    from nbsession.tick import Tick
+
+
+def register(shell: InteractiveShell) -> None:
+    """Let the shell show our values as HTML."""
+    formatter = _html_formatter(shell)
+    for (module, name), show in _FORMATTERS.items():
+        formatter.for_type_by_name(f"nbsession.{module}", name, show)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Take back what ``register`` did."""
+    formatter = _html_formatter(shell)
+    ours = set(_FORMATTERS.values())
+    for kept in (formatter.deferred_printers, formatter.type_printers):
+        for key in [key for key, show in kept.items() if show in ours]:
+            del kept[key]
+
+
+def _html_formatter(shell: InteractiveShell) -> Any:
+    assert shell.display_formatter is not None
+    return shell.display_formatter.formatters["text/html"]
+
+
+def _session(session: Session) -> str:
+    facts = (
+        ("status", session.status),
+        ("entries", f"{len(session.timeline):,}"),
+        ("ticks", f"{len(session.ticks):,}"),
+        ("tokens", f"{session.usage.total_tokens:,}"),
+        ("cost", templates.dollars(session.usage.cost)),
+        ("knobs", ", ".join(f"{name} = {value!r}" for name, value in session.knobs.values().items())),
+    )
+    return _page("values", "facts", f"Session {session.id}", [fact for fact in facts if fact[1]])
+
+
+def _execution(execution: Execution) -> str:
+    return _result(execution.partial)
+
+
+def _result(result: Result) -> str:
+    run = _transcript(result.ticks)
+    run.stop_reason, run.reason = str(result.stop_reason), result.reason
+    run.usage, run.cost = result.usage, result.cost
+    return _run(run)
+
+
+def _tick(tick: Tick) -> str:
+    return _run(_transcript([tick]))
+
+
+def _context(context: CompiledContext) -> str:
+    from nbsession.notebook.panels import context_bundle
+
+    return context_bundle(context)["text/html"]
+
+
+def _diff(diff: ContextDiff) -> str:
+    from nbsession.notebook.cards import changes
+    from nbsession.notebook.live import Ui
+
+    return _page("panels", "difference", Ui(), changes(diff), diff)
+
+
+def _preview(preview: Preview) -> str:
+    from nbsession.notebook.cards import changes
+    from nbsession.notebook.live import Ui
+
+    return _page("panels", "preview", Ui(), preview, changes(preview.diff), "", False)
+
+
+def _part(part: Part) -> str:
+    from nbsession.notebook.cards import row
+    from nbsession.notebook.live import Ui
+
+    return _page("values", "part", Ui(), row(part))
+
+
+def _transcript(ticks: list[Tick]) -> Any:
+    from nbsession.notebook.transcript import Transcript
+
+    return Transcript.of(ticks)
+
+
+def _run(run: Any) -> str:
+    from nbsession.notebook.live import Ui
+
+    return _page("execution", "page", Ui(), run)
+
+
+def _page(template: str, macro: str, *values: object) -> str:
+    return f"{templates.style()}{templates.macro(template, macro)(*values)}"
+
+
+_FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("session", "Session"): _session,
+    ("session", "Preview"): _preview,
+    ("execution", "Execution"): _execution,
+    ("execution", "Result"): _result,
+    ("tick", "Tick"): _tick,
+    ("context", "CompiledContext"): _context,
+    ("context", "ContextDiff"): _diff,
+    ("context", "Part"): _part,
+}

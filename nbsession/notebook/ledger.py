@@ -1,0 +1,49 @@
+"""What a notebook shows already, so that it need not be shown twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+
+
+@dataclass(slots=True)
+class _Place:
+    tick: int
+    cell: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What this notebook already shows of one session.
+
+    Texts are known by their hash. Running a cell again takes away what its
+    output showed, so those texts are written anew. ``latest`` is the last
+    tick's context.
+    """
+
+    latest: CompiledContext | None = None
+    places: dict[int, _Place] = field(default_factory=dict)
+
+    def forget(self, cell: str) -> None:
+        """Drop what the output of ``cell`` showed: it is being replaced."""
+        self.places = {text: place for text, place in self.places.items() if place.cell != cell}
+
+    def note(self, text: str, tick: int, cell: str) -> None:
+        """Keep that ``text`` is shown at ``tick``, in the output of ``cell``."""
+        self.places.setdefault(hash(text), _Place(tick, cell))
+
+    def tick_of(self, text: str) -> int | None:
+        """Return the tick at which ``text`` is shown, if it is."""
+        place = self.places.get(hash(text))
+        return place.tick if place is not None else None
+
+
+_ledgers: dict[str, Ledger] = {}
+
+
+def ledger_of(session: str) -> Ledger:
+    """Return what this kernel's notebook shows of the session of that id."""
+    return _ledgers.setdefault(session, Ledger())

@@ -1,0 +1,132 @@
+"""The pieces of a tick as a reader is shown them: prose, tool calls, notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from nbsession.notebook.markdown import Stream
+from nbsession.tokens import Usage, estimate
+
+if TYPE_CHECKING:
+    from nbsession.content import ToolResult
+    from nbsession.notebook.cards import Card
+
+
+@dataclass(slots=True)
+class Prose:
+    """Text or thinking as it grows. ``fresh`` is what no page has shown yet; ``cut`` says it ends too early."""
+
+    key: str
+    kind: Literal["text", "thinking"]
+    chunks: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    stream: Stream = field(default_factory=Stream)
+    finished: bool = False
+    cut: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.chunks)
+
+    @property
+    def tokens(self) -> int:
+        """An estimate."""
+        return estimate(self.text)
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call and what became of it.
+
+    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
+    the result's own. ``partial`` is the raw JSON of an input that is still coming.
+    """
+
+    key: str
+    id: str
+    name: str
+    input: Mapping[str, Any] | None = None
+    partial: str = ""
+    status: str = "asked"
+    question: str = ""
+    progress: str = ""
+    result: ToolResult | None = None
+    traceback: str = ""
+
+    @property
+    def arguments(self) -> str:
+        """The arguments on one line, as they would be written in Python."""
+        if self.input is None:
+            return self.partial
+        return ", ".join(f"{name}={written(value)}" for name, value in self.input.items())
+
+    @property
+    def input_json(self) -> str:
+        """The input, indented."""
+        return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
+
+    @property
+    def output(self) -> str:
+        """The result's text; JSON is indented."""
+        text = self.result.text if self.result is not None else ""
+        if text[:1] in "{[" and text[-1:] in "}]":
+            try:
+                return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            except ValueError:
+                return text
+        return text
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a result and it is not a good one."""
+        return self.result is not None and (self.result.is_error or self.result.status != "done")
+
+
+@dataclass(slots=True)
+class Note:
+    """Something that happened meanwhile, in one line."""
+
+    key: str
+    text: str
+
+
+Piece: TypeAlias = Prose | Call | Note
+
+
+@dataclass(slots=True)
+class TickRecord:
+    """One model call and the tools it asked for, as shown."""
+
+    key: str
+    number: int
+    card: Card | None = None
+    model: str = ""
+    source: str = ""
+    recorded: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    usage: Usage | None = None
+    cost: float | None = None
+    ended: bool = False
+    blocks: dict[int, Prose | Call] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in the order they were asked for."""
+        return [piece for piece in self.pieces if isinstance(piece, Call)]
+
+    @property
+    def text(self) -> str:
+        """What the model wrote, without its thinking."""
+        return "\n\n".join(
+            p.text for p in self.pieces if isinstance(p, Prose) and p.kind == "text" and p.text
+        )
+
+
+def written(value: Any) -> str:
+    """Write a value on one line, as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str)
