@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Role: TypeAlias = Literal["user", "assistant", "tool"]
 """Who speaks. A ``tool`` entry carries tool results and is sent in a user turn."""

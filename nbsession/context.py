@@ -9,8 +9,8 @@ for.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -30,15 +30,17 @@ from nbsession.content import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from nbsession.timeline import Chunk
 
-Kind: TypeAlias = Literal["system", "section", "text", "message", "tool"]
+Kind: TypeAlias = Literal["system", "section", "text", "block", "message", "tool"]
 
 
 class Part:
     """One piece of a compiled context.
 
-    ``kind`` is ``"system"``, ``"section"``, ``"text"`` (loose text), ``"message"``
+    ``kind`` is ``"system"``, ``"section"``, ``"text"`` (loose text), ``"block"`` (formatted), ``"message"``
     or ``"tool"``; ``path`` is the component path it came from and ``key`` tells
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
@@ -99,7 +101,12 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON data, to be read back by ``from_dict``."""
-        data: dict[str, Any] = {"kind": self.kind, "path": self.path, "text": self.text, "tokens": self.tokens}
+        data: dict[str, Any] = {
+            "kind": self.kind,
+            "path": self.path,
+            "text": self.text,
+            "tokens": self.tokens,
+        }
         for name in ("key", "title", "role"):
             if getattr(self, name):
                 data[name] = getattr(self, name)
@@ -264,7 +271,9 @@ class CompiledContext:
     def __str__(self) -> str:
         blocks = [f"── system · {part.path} ≈{part.tokens}\n{part.text}" for part in self.system]
         blocks += [f"── tool · {part.title} ≈{part.tokens}" for part in self._tools]
-        blocks += [f"── {part.role or part.kind} · {part.path} ≈{part.tokens}\n{part.text}" for part in self.flow]
+        blocks += [
+            f"── {part.role or part.kind} · {part.path} ≈{part.tokens}\n{part.text}" for part in self.flow
+        ]
         return "\n".join(blocks)
 
 
@@ -287,7 +296,9 @@ def context_of(
         )
         for n, message in enumerate(messages)
     ]
-    return CompiledContext(parts, flow, [tool_part(spec, "tools") for spec in tools], specs=tools, settings=settings)
+    return CompiledContext(
+        parts, flow, [tool_part(spec, "tools") for spec in tools], specs=tools, settings=settings
+    )
 
 
 def tool_part(spec: ToolSpec, path: str) -> Part:
@@ -302,15 +313,15 @@ def entry_part(entry: Entry, path: str) -> Part:
     """
     blocks = sendable(entry.content)
     text = "\n\n".join([str(block) for block in blocks])
-    return Part(
-        "message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks)
-    )
+    return Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
 
 
 def sendable(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     """Leave out what no request may hold: blank texts, and thinking without a provider's own block."""
     for block in blocks:
-        if (isinstance(block, Text) and not block.text.strip()) or (isinstance(block, Thinking) and not block.raw):
+        if (isinstance(block, Text) and not block.text.strip()) or (
+            isinstance(block, Thinking) and not block.raw
+        ):
             break
     else:
         return blocks
@@ -424,7 +435,9 @@ class ContextDiff:
         lines.extend(f"↕ {_label(part)} moved" for part in self.moved)
         lines.extend(f"~ {name}: {old!r} → {new!r}" for name, (old, new) in self.settings.items())
         if lines:
-            lines.append(f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept")
+            lines.append(
+                f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept"
+            )
         return "\n".join(lines)
 
 
@@ -448,7 +461,9 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
         added=[part for part in after if part.identity not in old_parts],
         removed=[part for part in before if part.identity not in new_parts],
         changed=[
-            Change(old_parts[part.identity], part) for part in common if not _same(old_parts[part.identity], part)
+            Change(old_parts[part.identity], part)
+            for part in common
+            if not _same(old_parts[part.identity], part)
         ],
         moved=_moved([part.identity for part in before if part.identity in new_parts], common),
         settings=settings,
@@ -483,7 +498,7 @@ def _moved(old_order: list[tuple[str, str, str]], common: list[Part]) -> list[Pa
     """Return the parts outside the longest run that kept its order."""
     rank = {identity: n for n, identity in enumerate(old_order)}
     ranks = [rank[part.identity] for part in common]
-    if all(a < b for a, b in zip(ranks, ranks[1:], strict=False)):
+    if all(a < b for a, b in itertools.pairwise(ranks)):
         return []
     kept = _longest_increasing(ranks)
     return [part for n, part in enumerate(common) if n not in kept]

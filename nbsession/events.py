@@ -10,13 +10,14 @@ reader gets one joined delta a block.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from nbsession.content import Block, Entry, ToolCall, ToolResult
     from nbsession.context import CompiledContext
 

@@ -1,0 +1,151 @@
+"""An app: a root component with its model, store and limits; it opens sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import new_id
+from nbsession.errors import RenderError, SessionError
+from nbsession.fragment import ToolUse
+from nbsession.home import Home
+from nbsession.journal import read_past
+from nbsession.session import Session
+from nbsession.tree import Component, Element
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nbsession.execution import Execution
+    from nbsession.stores.base import SessionInfo, SessionStore
+    from nbsession.tools import Tool
+
+
+class App:
+    """A root component (or element), and what its sessions share.
+
+    ``model`` is a name or an adapter; without one it is ``$NBSESSION_MODEL``,
+    Anthropic's if a key is set, else the simulated model. ``store`` keeps the
+    sessions; without one they live in memory. ``max_ticks`` bounds an execution's
+    ticks, ``budget`` its cost (US dollars).
+    """
+
+    def __init__(
+        self,
+        root: Component | Element,
+        *,
+        model: Any = None,
+        store: SessionStore | None = None,
+        tools: Sequence[Tool] = (),
+        max_ticks: int = 10,
+        budget: float | None = None,
+        policies: Sequence[Any] = (),
+    ) -> None:
+        if not isinstance(root, (Component, Element)):
+            raise RenderError(
+                f"App() takes a component or an element, got {type(root).__name__}: {root!r}; "
+                "mark the function with @component"
+            )
+        if max_ticks < 1:
+            raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
+        if policies:
+            raise SessionError(
+                "policies are not supported yet; shape the conversation with Timeline(render=...)"
+            )
+        self.root = root
+        self.model = self._resolved(model)
+        self.store = store
+        self.tools = tuple(tools)
+        self.tool_uses = tuple(ToolUse(tool, "App") for tool in self.tools)
+        self.max_ticks = max_ticks
+        self.budget = budget
+        self.home = Home()
+        self._sessions: dict[str, Session] = {}
+
+    def session(
+        self,
+        id: str | None = None,
+        *,
+        tools: Sequence[Tool] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **props: Any,
+    ) -> Session:
+        """Open a session; the same id gives the same session, from memory or from the store.
+
+        Without an id it is a new one. ``tools`` are added to the app's, ``props`` go to
+        the root component.
+        """
+        return self.home.call(lambda: self._session(id, tools, metadata, props))
+
+    def _session(
+        self,
+        id: str | None,
+        tools: Sequence[Tool],
+        metadata: Mapping[str, Any] | None,
+        props: Mapping[str, Any],
+    ) -> Session:
+        if id is not None and not (isinstance(id, str) and id.strip()):
+            raise SessionError(f"a session's id is a non-empty string, got {id!r}")
+        open_one = self._sessions.get(id) if id is not None else None
+        if open_one is not None:
+            return open_one
+        rows = self.store.load(id) if self.store is not None and id is not None else None
+        return self.adopt(
+            Session(
+                self,
+                id or new_id("se"),
+                tools=[ToolUse(tool, "session") for tool in tools],
+                metadata=metadata,
+                props=props,
+                past=read_past(rows) if rows is not None else None,
+            )
+        )
+
+    def sessions(self) -> list[SessionInfo]:
+        """List the sessions that the store keeps, the last updated first."""
+        return self.store.sessions() if self.store is not None else []
+
+    def element(self, props: Mapping[str, Any]) -> Element:
+        """Return the root element with these props."""
+        if isinstance(self.root, Element):
+            if props:
+                raise SessionError(
+                    f"props {sorted(props)} are given, but App() was given an element, not a component"
+                )
+            return self.root
+        return self.root(**props)
+
+    def adopt(self, session: Session) -> Session:
+        """Make a session findable by its id."""
+        self._sessions[session.id] = session
+        return session
+
+    def forget(self, session: Session) -> None:
+        """Let go of a session that was closed."""
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+
+    def _resolved(self, model: Any) -> Any:
+        if model is None:
+            return None
+        from nbsession.models import resolve
+
+        return resolve(model)
+
+    def __repr__(self) -> str:
+        name = self.root.name if isinstance(self.root, Component) else repr(self.root)
+        return f"<App {name}, {len(self._sessions)} sessions>"
+
+
+def run(element_or_app: App | Component | Element, message: Any, *, model: Any = None) -> Execution:
+    """Send one message, once: no identity, and nothing is stored."""
+    if isinstance(element_or_app, App):
+        app = App(
+            element_or_app.root,
+            model=model if model is not None else element_or_app.model,
+            tools=element_or_app.tools,
+            max_ticks=element_or_app.max_ticks,
+            budget=element_or_app.budget,
+        )
+    else:
+        app = App(element_or_app, model=model)
+    return app.session().send(message)

@@ -1,0 +1,217 @@
+"""Tree → compiled context. Pure: it reads fibers and writes only their cached fragments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from nbsession.context import CompiledContext, FlowItem, Part, Withheld
+from nbsession.errors import CompileError
+from nbsession.fragment import Fragment, ModelChoice, ToolUse, fragment_of
+from nbsession.timeline import Chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nbsession.tools import Tool
+    from nbsession.tree import Fiber
+
+
+class Sent(NamedTuple):
+    """A trailing part as it was sent earlier in this execution, and the entry it followed."""
+
+    after: str
+    part: Part
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"after": self.after, "part": self.part.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Sent:
+        return cls(data["after"], Part.from_dict(data["part"]))
+
+
+class Compiled(NamedTuple):
+    """A compiled context and what the loop needs beside it.
+
+    ``toolbox`` maps every name and alias to its tool, user-only tools included;
+    ``model`` is the tree's choice or ``None``; ``sent`` are the trailing parts that
+    the next compile of this execution has to leave where they stand.
+    """
+
+    context: CompiledContext
+    toolbox: Mapping[str, Tool]
+    model: Any
+    sent: tuple[Sent, ...]
+
+
+def compile(  # noqa: A001  # the field's word for it
+    root: Fiber,
+    *,
+    tools: Iterable[ToolUse] = (),
+    sent: Sequence[Sent] = (),
+    needs_timeline: bool = False,
+    pending: tuple[str, ...] = (),
+) -> Compiled:
+    """Compile a rendered tree.
+
+    ``tools`` are those given outside the tree, nearest first; a tool of the tree
+    hides one of its name. ``sent`` are trailing parts of earlier ticks of the
+    execution: they stay where they stood, and only what differs is sent again
+    at the end. Raises ``CompileError`` for a tool name or section id used twice,
+    an entry shown twice, and, with ``needs_timeline``, a tree without a
+    ``Timeline``.
+    """
+    fragment = fragment_of(root)
+    if needs_timeline and not fragment.timelines:
+        raise CompileError(
+            "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
+            f"add Timeline() to {root.path or 'the root component'}",
+            path=root.path,
+        )
+    uses = _tools(fragment.tools, tools)
+    system, flow, sent_now = _arrange(fragment, sent)
+    if len(fragment.sections) > 1:
+        _check_sections(fragment.sections)
+    if len(fragment.timelines) > 1:
+        _check_entries(fragment)
+    shown = [use for use in uses if use.tool.audience != "user"]
+    hidden = tuple(
+        Withheld(f"{use.path}/{use.tool.name}", "user audience", use.tool.name)
+        for use in uses
+        if use not in shown
+    )
+    parts = [use.part for use in shown]
+    choice = _model(fragment.models)
+    context = CompiledContext(
+        system,
+        flow,
+        parts,
+        specs=[use.tool.spec for use in shown],
+        settings=choice.settings,
+        withheld=(*fragment.withheld, *hidden) if hidden else fragment.withheld,
+        tokens=_tokens(fragment, parts, sent, flow),
+        pending=pending,
+    )
+    return Compiled(context, _toolbox(uses), choice.model, sent_now)
+
+
+def _arrange(
+    fragment: Fragment, sent: Sequence[Sent]
+) -> tuple[Sequence[Part], Sequence[FlowItem], tuple[Sent, ...]]:
+    """Split a body into system prompt, messages and trailing context."""
+    body, first, last = fragment.body, fragment.first, fragment.last
+    if first < 0:
+        return cast("Sequence[Part]", body), (), ()
+    system = cast("Sequence[Part]", body[:first])
+    trailing = cast("Sequence[Part]", body[last + 1 :])
+    if not trailing and not sent:
+        return system, body[first:], ()
+    flow = list(body[first : last + 1])
+    end = _last_entry(flow)
+    flow, kept = _place(flow, sent)
+    standing = {item.part.identity: item.part.digest for item in kept}
+    new = [part for part in trailing if standing.get(part.identity) != part.digest]
+    flow.extend(new)
+    return system, flow, (*kept, *[Sent(end, part) for part in new])
+
+
+def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], list[Sent]]:
+    """Put trailing parts of earlier ticks back behind the entries they followed."""
+    if not sent:
+        return flow, []
+    waiting: dict[str, list[Sent]] = {}
+    for item in sent:
+        waiting.setdefault(item.after, []).append(item)
+    placed: list[FlowItem] = []
+    kept: list[Sent] = []
+    for item in flow:
+        keys = {entry.id for entry in item.entries} if isinstance(item, Chunk) else {item.key}
+        if waiting.keys().isdisjoint(keys):
+            placed.append(item)
+            continue
+        for part in item.parts if isinstance(item, Chunk) else (item,):
+            placed.append(part)
+            for earlier in waiting.get(part.key, ()):
+                placed.append(earlier.part)
+                kept.append(earlier)
+    return placed, kept
+
+
+def _last_entry(flow: Sequence[FlowItem]) -> str:
+    last = flow[-1]
+    return last.entries[-1].id if isinstance(last, Chunk) else last.key
+
+
+def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[Sent], flow: Sequence[FlowItem]) -> int:
+    total = sum([part.tokens for part in tools])
+    if not sent:
+        return total + fragment.tokens
+    before = sum([item.tokens for item in fragment.body[: max(fragment.first, 0)]])
+    return total + before + sum([item.tokens for item in flow])
+
+
+def _tools(in_tree: Sequence[ToolUse], given: Iterable[ToolUse]) -> list[ToolUse]:
+    """Order the tools, the tree's first; the nearest of a name wins."""
+    known: dict[str, ToolUse] = {}
+    for use in in_tree:
+        name = use.tool.name
+        if known.get(name) is use:
+            continue
+        if name in known:
+            raise CompileError(
+                f"two tools are named {name!r}: one at {known[name].path}, one at {use.path}; "
+                f"rename one, for example with @tool(name=...)",
+                path=use.path,
+            )
+        known[name] = use
+    for use in given:
+        known.setdefault(use.tool.name, use)
+    return list(known.values())
+
+
+def _toolbox(uses: Sequence[ToolUse]) -> dict[str, Tool]:
+    toolbox: dict[str, Tool] = {}
+    for use in uses:
+        for alias in use.tool.aliases:
+            toolbox[alias] = use.tool
+    for use in uses:
+        toolbox[use.tool.name] = use.tool
+    return toolbox
+
+
+def _model(choices: Sequence[ModelChoice]) -> ModelChoice:
+    """Join the tree's model choices; the later one wins."""
+    model: Any = None
+    settings: dict[str, Any] = {}
+    for choice in choices:
+        model = choice.model if choice.model is not None else model
+        settings.update(choice.settings)
+    return ModelChoice(model, settings, choices[-1].path if choices else "")
+
+
+def _check_sections(sections: Sequence[tuple[str, str]]) -> None:
+    places: dict[str, str] = {}
+    for key, path in sections:
+        if key in places:
+            raise CompileError(
+                f"two sections have the id {key!r}: one at {places[key]}, one at {path}", path=path
+            )
+        places[key] = path
+
+
+def _check_entries(fragment: Fragment) -> None:
+    """Refuse an entry that two timelines show."""
+    seen: set[str] = set()
+    for item in fragment.body:
+        keys = [entry.id for entry in item.entries] if isinstance(item, Chunk) else []
+        if isinstance(item, Part) and item.kind == "message" and item.key:
+            keys = [item.key]
+        for key in keys:
+            if key in seen:
+                first, second = fragment.timelines[:2]
+                raise CompileError(
+                    f"the entry {key!r} is shown by two timelines, {first} and {second}; "
+                    "give each its own roles= or filter=",
+                    path=second,
+                )
+            seen.add(key)

@@ -1,0 +1,55 @@
+"""The components: what a context is written with."""
+
+from nbsession.components.collapsed import Collapsed
+from nbsession.components.formatting import (
+    H1,
+    H2,
+    H3,
+    Bold,
+    BulletList,
+    Code,
+    Italic,
+    Json,
+    Link,
+    NumberedList,
+    Paragraph,
+    Table,
+    TaskList,
+)
+from nbsession.components.knobs import Knobs
+from nbsession.components.media import Document, Image
+from nbsession.components.message import Assistant, Message, User
+from nbsession.components.mode import XML, Markdown
+from nbsession.components.model import Model
+from nbsession.components.section import Section
+from nbsession.components.system import System
+from nbsession.components.timeline import Timeline
+
+__all__ = [
+    "H1",
+    "H2",
+    "H3",
+    "XML",
+    "Assistant",
+    "Bold",
+    "BulletList",
+    "Code",
+    "Collapsed",
+    "Document",
+    "Image",
+    "Italic",
+    "Json",
+    "Knobs",
+    "Link",
+    "Markdown",
+    "Message",
+    "Model",
+    "NumberedList",
+    "Paragraph",
+    "Section",
+    "System",
+    "Table",
+    "TaskList",
+    "Timeline",
+    "User",
+]

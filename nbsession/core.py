@@ -1,0 +1,388 @@
+"""What a session is made of, for the loop that runs it: touched on the home loop only."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbsession.compiler import Compiled, Sent
+from nbsession.content import Block, Entry, Role, Text, ToolCall, ToolResult, new_id
+from nbsession.errors import BudgetError
+from nbsession.event_log import BlockText, EventLog
+from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
+from nbsession.hooks import Environment, SessionUsage
+from nbsession.journal import Journal, Rows, context_record
+from nbsession.knobs import Knobs, Setting
+from nbsession.mount import Mount
+from nbsession.state import GONE, StateLog
+from nbsession.stores.base import Row
+from nbsession.tokens import Usage
+from nbsession.tools import ToolContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nbsession.context import CompiledContext
+    from nbsession.execution import Execution, Result
+    from nbsession.fragment import ToolUse
+    from nbsession.home import Home
+    from nbsession.message import Draft
+    from nbsession.models.base import ModelAdapter
+    from nbsession.session import Session
+    from nbsession.tick import Tick, ToolRun
+    from nbsession.timeline import Record
+
+KNOB = "knob:"
+SENT = "sent"
+FEED = 10_000
+"""Events that a session keeps for subscribers, executions of the past included."""
+EXECUTIONS = 256
+"""Finished executions that a session keeps in memory."""
+
+
+class SessionCore:
+    """The parts of one session and what the loop does with them.
+
+    Everything here runs on the home loop; ``Session`` is the door for everybody else.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        node: Any,
+        *,
+        home: Home,
+        journal: Journal,
+        record: Record,
+        state: StateLog,
+        ticks: list[Tick],
+        tools: Sequence[ToolUse],
+        model: Any,
+        max_ticks: int,
+        budget: float | None,
+    ) -> None:
+        self.session = session
+        self.home = home
+        self.journal = journal
+        self.record = record
+        self.state = state
+        self.ticks = ticks
+        self.tools = tuple(tools)
+        self.model = model
+        self.max_ticks = max_ticks
+        self.budget = budget
+        self.current: Execution | None = None
+        self.line: deque[Execution] = deque()
+        self.executions: deque[Execution] = deque(maxlen=EXECUTIONS)
+        self.steered: list[Draft] = []
+        self.queued: list[Draft] = []
+        self.feed = EventLog(limit=FEED)
+        self.sequence = 0
+        self.usage = Usage()
+        self.cost: float | None = 0.0
+        for tick in ticks:
+            self._add_usage(tick)
+        self.window: int | None = None
+        self.sent: tuple[Sent, ...] = tuple(Sent.from_dict(item) for item in state.current.get(SENT, ()))
+        self.knobs = Knobs(on_set=self._knob_was_set, values=_values_in(state.current))
+        self.environment = Environment(
+            knobs=self.knobs,
+            record=record,
+            session=session,
+            usage=self._session_usage,
+            set_knob=self._set_knob_later,
+        )
+        self.mount = Mount(node, self.environment, state, carry=home.post)
+        self.last_sent: Mapping[str, Any] | None = None
+        self._announced = len(record)
+        self._rows: Rows = Rows()
+        self._log: EventLog | None = None
+
+    # Events
+
+    def emit(self, event: Event, log: EventLog | None = None) -> None:
+        """Number a durable event; keep it in the execution's log and the session's feed."""
+        if event.durable:
+            self.sequence += 1
+        event.sequence = self.sequence
+        if isinstance(event, MessageStart):
+            self.feed.end_blocks()
+            if log is not None:
+                log.end_blocks()
+        share: BlockText | None = log.append(event) if log is not None else None
+        self.feed.append(event, share)
+
+    def _knob_was_set(self, setting: Setting) -> None:
+        self._keep_state([(KNOB + setting.name, setting.value)])
+        self.environment.knob_watchers.mark()
+        self.emit(KnobSet(setting.name, setting.value, setting.by), self._log)
+
+    def _set_knob_later(self, name: str, value: Any) -> None:
+        def apply() -> None:
+            present = self.knobs[name]
+            self.knobs.set(name, value(present) if callable(value) else value, by="program")
+
+        self.home.post(apply)
+
+    # The timeline
+
+    def append(
+        self,
+        role: Role,
+        content: tuple[Block, ...],
+        *,
+        log: EventLog | None = None,
+        status: Literal["complete", "interrupted"] = "complete",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """Append an entry to the timeline; it is stored at the next ``keep``."""
+        entry = Entry(new_id("en"), self.record.head, role, content, status, time.time(), metadata or {})
+        self.record.append(entry)
+        self.environment.timeline_watchers.mark()
+        self._rows.add(Row("entry", entry.id, entry.to_dict()))
+        self.emit(EntryCommitted(entry), log)
+        return entry
+
+    def move_head(self, head: str | None) -> None:
+        """Stand at another entry; what comes next is its child."""
+        self.record.move(head)
+        self._announced = min(self._announced, len(self.record))
+        self.environment.timeline_watchers.mark()
+        self._rows.add(Row("head", "", {"head": head}))
+
+    async def announce(self, session: Session) -> None:
+        """Call ``use_on_message`` callbacks for the entries that were committed since the last call."""
+        while self._announced < len(self.record):
+            entry = self.record[self._announced]
+            self._announced += 1
+            await self.mount.fire("on_message", entry, session)
+
+    def heal(self) -> None:
+        """Answer tool calls that a crash left open, so that the next request is valid."""
+        if not len(self.record) or not self.record[-1].tool_calls:
+            return
+        results = tuple(
+            ToolResult(
+                call.id,
+                call.name,
+                (Text("Its outcome is unknown: the process ended while it ran."),),
+                True,
+                "unknown",
+            )
+            for call in self.record[-1].tool_calls
+        )
+        self.append("tool", results)
+
+    def deliver(self, log: EventLog) -> None:
+        """Move steered and queued messages into the timeline."""
+        drafts, self.steered, self.queued = [*self.steered, *self.queued], [], []
+        for draft in drafts:
+            self.append(draft.role, draft.content, log=log)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages wait for the next tick."""
+        return bool(self.steered or self.queued)
+
+    # Executions, one at a time
+
+    def enqueue(self, execution: Execution) -> None:
+        """Run an execution now, or after those before it."""
+        self.home.settle()
+        self.mount.own()
+        if self.current is None:
+            self._begin(execution)
+        else:
+            self.line.append(execution)
+
+    def _begin(self, execution: Execution) -> None:
+        self.current = execution
+        self._log = execution._log
+        self.executions.append(execution)
+        execution.start()
+
+    def next(self, ended: Execution) -> None:
+        """Start the execution whose turn it is."""
+        if self.current is not ended:
+            return
+        self.current, self._log = None, None
+        if self.line:
+            self._begin(self.line.popleft())
+
+    def drop(self, execution: Execution) -> None:
+        """Take an execution that has not begun out of the line."""
+        if execution in self.line:
+            self.line.remove(execution)
+
+    async def end_execution(self, execution: Execution, result: Result) -> None:
+        """Call the end hooks, reset momentary knobs and let go of trailing context."""
+        try:
+            await self.announce(self.session)
+            await self.mount.fire("on_execution_end", result, self.session)
+            self.mount.flush()
+        finally:
+            self.knobs.reset_momentary()
+            self.sent = ()
+            self._keep_state([(SENT, GONE)])
+            self._drain()
+
+    # Ticks
+
+    def compile(self, tools: Sequence[ToolUse] = (), *, needs_timeline: bool = False) -> Compiled:
+        """Compile the settled tree for a tick; its trailing context is remembered."""
+        compiled = self.mount.compile(
+            tools=(*tools, *self.tools), sent=self.sent, needs_timeline=needs_timeline
+        )
+        self.sent_before = self.sent
+        self.sent = compiled.sent
+        return compiled
+
+    def begin_tick(self, tick: Tick) -> None:
+        """Number the state and the timeline as the tick was compiled."""
+        self._keep_state([(SENT, [item.to_dict() for item in self.sent_before] or GONE)])
+        self._drain()
+        tick.head_before, tick.state_before = self.record.head, self.state.version
+        self.last_sent = self.knobs.values()
+        self.ticks.append(tick)
+        if self.sent != self.sent_before:
+            self._keep_state([(SENT, [item.to_dict() for item in self.sent])])
+
+    def finish_tick(self, tick: Tick) -> None:
+        """Close a tick: its end, its usage, the state and timeline after it."""
+        self._drain()
+        tick.ended = time.time()
+        tick.head_after, tick.state_after = self.record.head, self.state.version
+        self._add_usage(tick)
+        self.environment.usage_watchers.mark()
+
+    def price(self, tick: Tick) -> None:
+        """Work out what a tick cost."""
+        from nbsession.prices import cost
+
+        tick.cost = cost(tick.model, tick.usage)
+
+    def _add_usage(self, tick: Tick) -> None:
+        self.usage = self.usage + tick.usage
+        self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
+
+    def _session_usage(self) -> SessionUsage:
+        last = self.ticks[-1].context if self.ticks else None
+        return SessionUsage(
+            self.usage,
+            cost=self.cost,
+            window=self.window,
+            context_tokens=last.tokens if last is not None else 0,
+        )
+
+    def choose_model(self, asked: Any, in_tree: Any) -> ModelAdapter:
+        """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""
+        from nbsession.models import default_model, resolve
+
+        for choice in (asked, in_tree, self.model):
+            if choice is not None:
+                model = resolve(choice)
+                break
+        else:
+            model = default_model()
+        self.window = model.capabilities.window
+        return model
+
+    def check_budget(self, execution: Execution, context: CompiledContext, model: ModelAdapter) -> None:
+        """Refuse a model call that the budget (US dollars an execution) does not cover."""
+        if self.budget is None:
+            return
+        from nbsession.prices import cost
+
+        spent = sum(tick.cost or 0.0 for tick in execution.ticks)
+        estimate = cost(model.name, Usage(input_tokens=context.tokens)) or 0.0
+        if spent + estimate > self.budget:
+            raise BudgetError(
+                f"the next call would cost about ${estimate:.4f} and pass the budget of ${self.budget:.4f} "
+                f"by ${spent + estimate - self.budget:.4f} (${spent:.4f} are spent); raise budget= to go on"
+            )
+
+    def tool_context(self, execution: Execution, call: ToolCall) -> ToolContext:
+        """Make what a tool with a ``ToolContext`` parameter is given."""
+
+        def emit(data: Any) -> None:
+            self.home.post(lambda: execution.emit(ToolProgress(call.id, data)))
+
+        return ToolContext(
+            session=self.session, call_id=call.id, emit=emit, spawn=self.session.spawn, name=call.name
+        )
+
+    # What is kept
+
+    def _keep_state(self, changes: list[tuple[str, Any]]) -> None:
+        new = self.state.record(changes)
+        if new:
+            self._rows.add(
+                Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
+            )
+
+    def _drain(self) -> None:
+        new = self.mount.drain()
+        if new:
+            self._rows.add(
+                Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
+            )
+
+    async def keep(self, *rows: Row | None) -> None:
+        """Store what was appended since the last call, then ``rows``, as one transaction."""
+        for row in rows:
+            if row is not None:
+                self._rows.add(row)
+        if self._rows:
+            waiting, self._rows = self._rows, Rows()
+            await self.journal.append(waiting)
+
+    def execution_row(self, id: str, status: str, stop_reason: str = "", reason: str = "") -> Row | None:
+        """Return the row that says how an execution stands."""
+        if not self.journal.keeps:
+            return None
+        data = {"status": status, "stop_reason": str(stop_reason), "reason": reason, "at": time.time()}
+        return Row("execution", id, data)
+
+    def tick_row(self, tick: Tick, *, end: bool = False) -> Row | None:
+        """Return the row of a tick: with its context when it begins, with what came of it at its end."""
+        if not self.journal.keeps or tick.context is None:
+            return None
+        if not end:
+            before = self.ticks[tick.number - 1] if tick.number else None
+            return Row("tick", str(tick.number), context_record(tick, before, self._rows.texts))
+        return Row("tick", str(tick.number), _tick_end(tick))
+
+    def tool_row(self, tick: Tick, run: ToolRun) -> Row | None:
+        """Return the row that says that a tool ended, before its entry is appended."""
+        if not self.journal.keeps or run.result is None:
+            return None
+        return Row("event", f"{tick.number}/{run.id}", {"type": "tool_end", "result": run.result.to_dict()})
+
+
+def _tick_end(tick: Tick) -> dict[str, Any]:
+    return {
+        "model": tick.model,
+        "source": tick.source,
+        "recorded": tick.recorded,
+        "stop_reason": tick.stop_reason,
+        "detail": tick.detail,
+        "usage": tick.usage.to_dict(),
+        "cost": tick.cost,
+        "first_token": tick.first_token,
+        "ended": tick.ended,
+        "interrupted": tick.interrupted,
+        "error": str(tick.error) if tick.error is not None else "",
+        "head_after": tick.head_after,
+        "state_after": tick.state_after,
+        "response": [block.to_dict() for block in tick.response] if tick.error is not None else None,
+    }
+
+
+def _change(change: tuple[str, Any]) -> list[Any]:
+    address, value = change
+    return [address] if value is GONE else [address, value]
+
+
+def _values_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {address.removeprefix(KNOB): value for address, value in state.items() if address.startswith(KNOB)}

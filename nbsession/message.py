@@ -1,0 +1,72 @@
+"""What may be sent, brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from nbsession.content import Block, Document, Entry, Image, Role, Text
+from nbsession.errors import SessionError
+from nbsession.rich import result_content
+
+
+class Draft(NamedTuple):
+    """A message that is not in the timeline yet."""
+
+    role: Role
+    content: tuple[Block, ...]
+
+
+def drafts_of(message: Any) -> list[Draft]:
+    """Read a message as ``send`` takes it.
+
+    A string, an entry, a list of content (text, images, data frames, figures),
+    ``{"role", "content"}``, a list of those, or ``{"messages": [...]}``. Raises
+    ``SessionError`` for anything else and for a message without content.
+    """
+    drafts = _drafts(message)
+    for draft in drafts:
+        if not any(not isinstance(block, Text) or block.text.strip() for block in draft.content):
+            raise SessionError(
+                "the message is empty; write some text, or use session.render() to run without one"
+            )
+    return drafts
+
+
+def _drafts(message: Any) -> list[Draft]:
+    if isinstance(message, Entry):
+        return [Draft(message.role, message.content)]
+    if isinstance(message, Mapping):
+        if "messages" in message:
+            return _drafts(list(message["messages"]))
+        return [_from_mapping(message)]
+    if isinstance(message, (list, tuple)) and message and all(_is_message(item) for item in message):
+        return [draft for item in message for draft in _drafts(item)]
+    return [Draft("user", _content(message))]
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, Entry) or (isinstance(item, Mapping) and "role" in item)
+
+
+def _from_mapping(message: Mapping[str, Any]) -> Draft:
+    if "content" not in message:
+        raise SessionError(f"a message needs 'content', got the keys {sorted(message)}")
+    role = message.get("role", "user")
+    if role not in ("user", "assistant"):
+        raise SessionError(f"a message's role must be 'user' or 'assistant', got {role!r}")
+    return Draft(role, _content(message["content"]))
+
+
+def _content(value: Any) -> tuple[Block, ...]:
+    if isinstance(value, str):
+        return (Text(value),)
+    if isinstance(value, (Text, Image, Document)):
+        return (value,)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return tuple(block for item in value for block in _content(item))
+    if isinstance(value, Mapping) and value.get("type") == "text" and isinstance(value.get("text"), str):
+        return (Text(value["text"]),)
+    if value is None or isinstance(value, (bool, int, float, set)):
+        raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
+    return result_content(value)

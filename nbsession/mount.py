@@ -1,0 +1,138 @@
+"""A mounted tree and its kept state: settle it, compile it, preview it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+from nbsession import compiler
+from nbsession.errors import RenderError
+from nbsession.fragment import LEAVES, ToolUse
+from nbsession.hooks import CallbackCell, Environment, call_hook
+from nbsession.state import GONE, StateLog, encode, revive
+from nbsession.tree import GONE as TREE_GONE
+from nbsession.tree import Root
+
+if TYPE_CHECKING:
+    from nbsession.compiler import Compiled, Sent
+    from collections.abc import Iterable, Mapping, Sequence
+
+STATE = "state:"
+ROUNDS = 25
+
+
+class Mount:
+    """A tree in an environment, with the log of its kept state.
+
+    Kept state is taken from ``state`` when a component mounts, by component path
+    and hook.
+    """
+
+    def __init__(self, node: Any, environment: Environment, state: StateLog, *, carry: Any = None) -> None:
+        kept = {
+            address.removeprefix(STATE): value
+            for address, value in state.current.items()
+            if address.startswith(STATE)
+        }
+        self.environment = environment
+        self.state = state
+        self.mounted = False
+        self.root = Root(
+            node, leaves=LEAVES, environment=environment, carry=carry, restore=kept, revive=revive
+        )
+
+    def own(self) -> None:
+        """Make the calling thread the one on which the tree changes."""
+        self.root.owner = threading.get_ident()
+
+    def flush(self) -> None:
+        """Render until nothing is dirty and run effects; swap components that were defined anew."""
+        self.root.refresh()
+        self.root.flush()
+        self.mounted = True
+        self.environment.knobs.check()
+
+    def render(self) -> None:
+        """Render until nothing is dirty, without running effects."""
+        self.root.refresh()
+        self.root.render()
+        self.mounted = True
+        self.environment.knobs.check()
+
+    async def settle(self, session: Any = None) -> None:
+        """Flush, run mount and unmount callbacks and await pending data, until nothing is left to do."""
+        for _ in range(ROUNDS):
+            self.flush()
+            busy = await self._left(session)
+            for cell in self._cells("on_mount"):
+                if not cell.fired:
+                    cell.fired = busy = True
+                    await call_hook(cell.callback, session)
+            pending = [cell for cell in self.root.cells("use_data") if cell.pending]
+            if pending:
+                busy = True
+                await asyncio.gather(*[cell.fetch() for cell in pending])
+            if not busy and not self.root.dirty:
+                return
+        names = ", ".join(sorted({cell.fiber.path for cell in self._cells("on_mount")}) or ["the tree"])
+        raise RenderError(f"the tree did not settle in {ROUNDS} rounds of rendering and mounting: {names}")
+
+    async def fire(self, kind: str, *arguments: Any) -> list[Any]:
+        """Call the life-cycle callbacks of one kind, children first, one after another."""
+        return [await call_hook(cell.callback, *arguments) for cell in self._cells(kind)]
+
+    def _cells(self, kind: str) -> list[CallbackCell]:
+        return list(self.root.cells(kind))
+
+    async def _left(self, session: Any) -> bool:
+        left, self.environment.unmounted[:] = list(self.environment.unmounted), []
+        for callback in left:
+            await call_hook(callback, session)
+        return bool(left)
+
+    def compile(
+        self, *, tools: Iterable[ToolUse] = (), sent: Sequence[Sent] = (), needs_timeline: bool = False
+    ) -> Compiled:
+        """Compile the tree as it stands."""
+        return compiler.compile(
+            self.root.fiber, tools=tools, sent=sent, needs_timeline=needs_timeline, pending=self.pending
+        )
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The keys of data that was asked for and has not come."""
+        return tuple(str(cell.key) for cell in self.root.cells("use_data") if cell.pending)
+
+    def preview(
+        self, values: Mapping[str, Any], *, tools: Iterable[ToolUse] = (), sent: Sequence[Sent] = ()
+    ) -> Compiled:
+        """Compile the tree as it would be under other knob values, and leave it as it is."""
+        knobs = self.environment.knobs.overlay(values)
+        present = self.environment.knobs
+        stale = dict.fromkeys(
+            holder
+            for name, value in values.items()
+            if present[name] != value
+            for holder in present.holders(name)
+        )
+        stale.update(dict.fromkeys(self.environment.knob_watchers) if stale else {})
+        fiber = self.root.preview(self.environment.preview(knobs), list(stale))
+        return compiler.compile(fiber, tools=tools, sent=sent, pending=self.pending)
+
+    def drain(self) -> list[tuple[str, Any]]:
+        """Move what changed in the tree's kept state into the log; return what was new."""
+        return self.state.record(
+            (
+                STATE + address,
+                GONE
+                if value is TREE_GONE
+                else encode(value, f"state {address.rpartition('#')[2]} of {address.rpartition('#')[0]}"),
+            )
+            for address, value in self.root.drain_changes()
+        )
+
+    async def unmount(self, session: Any = None) -> None:
+        """Take the tree down: clean-ups, then unmount callbacks."""
+        self.root.unmount()
+        await self._left(session)

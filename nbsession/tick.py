@@ -1,0 +1,252 @@
+"""One tick: a model call, and the tools it asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult
+from nbsession.errors import ModelError, did_you_mean
+from nbsession.events import (
+    ContentBlockStart,
+    ContentBlockStop,
+    Event,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    TextDelta,
+    ToolEnd,
+    ToolStart,
+)
+from nbsession.tokens import Usage
+from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+    from nbsession.models.base import ModelAdapter
+
+
+@dataclass(slots=True)
+class ToolRun:
+    """A tool call with what came of it. ``result`` is ``None`` until it ended."""
+
+    call: ToolCall
+    result: ToolResult | None = None
+    value: Any = None
+    traceback: str = ""
+
+    @property
+    def id(self) -> str:
+        """The call's id."""
+        return self.call.id
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return self.call.name
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """What it was called with."""
+        return self.call.input
+
+    def __str__(self) -> str:
+        return f"{self.call} → {self.result.text if self.result else '…'}"
+
+
+@dataclass(slots=True)
+class Tick:
+    """One model call and the tools it asked for.
+
+    ``number`` counts through the session. ``context`` is exactly what was sent,
+    ``response`` the content that came back. Times are in seconds since the epoch,
+    ``None`` until they are known; ``cost`` is in US dollars, ``None`` where a
+    price is not known. ``should_continue`` is the decision so far, and ``reason``
+    why. ``error`` is the exception that ended the tick, if one did.
+    """
+
+    number: int
+    execution: str = ""
+    context: CompiledContext | None = None
+    model: str = ""
+    source: str = ""
+    recorded: str = ""
+    response: tuple[Block, ...] = ()
+    tool_calls: list[ToolRun] = field(default_factory=list)
+    stop_reason: str = ""
+    detail: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    started: float = field(default_factory=time.time)
+    first_token: float | None = None
+    ended: float | None = None
+    should_continue: bool = False
+    reason: str = ""
+    error: BaseException | None = None
+    interrupted: bool = False
+    head_before: str | None = None
+    head_after: str | None = None
+    state_before: int = 0
+    state_after: int = 0
+
+    @property
+    def text(self) -> str:
+        """The response's text."""
+        return "\n\n".join(block.text for block in self.response if isinstance(block, Text))
+
+    def __repr__(self) -> str:
+        return f"<Tick {self.number}: {self.stop_reason or 'running'}, {len(self.tool_calls)} tool calls>"
+
+
+class Response:
+    """A response while it comes in: finished blocks, and the text of those that are not."""
+
+    __slots__ = ("_open", "blocks", "complete", "delta", "start")
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+        self._open: dict[int, tuple[ContentBlockStart, list[str]]] = {}
+        self.start: MessageStart | None = None
+        self.delta: MessageDelta | None = None
+        self.complete = False
+
+    def take(self, event: Event) -> None:
+        """Take the next event of the model's stream."""
+        if isinstance(event, TextDelta):
+            self._open[event.index][1].append(event.text)
+        elif isinstance(event, InputJsonDelta):
+            self._open[event.index][1].append(event.partial_json)
+        elif isinstance(event, ContentBlockStart):
+            self._open[event.index] = (event, [])
+        elif isinstance(event, ContentBlockStop):
+            self._open.pop(event.index, None)
+            self.blocks.append(event.content)
+        elif isinstance(event, MessageStart):
+            self.start = event
+        elif isinstance(event, MessageDelta):
+            self.delta = event
+        elif isinstance(event, MessageStop):
+            self.complete = True
+
+    def content(self) -> tuple[Block, ...]:
+        """Return what there is: a text or thinking that was cut is kept, a tool call that was cut is not."""
+        cut: list[Block] = []
+        for start, pieces in self._open.values():
+            text = "".join(pieces)
+            if text and start.block == "text":
+                cut.append(Text(text))
+            elif text and start.block == "thinking":
+                cut.append(Thinking(text))
+        return (*self.blocks, *cut)
+
+
+async def call_model(
+    model: ModelAdapter,
+    context: CompiledContext,
+    tick: Tick,
+    response: Response,
+    emit: Callable[[Event], None],
+) -> None:
+    """Stream one answer into ``response`` and ``tick``.
+
+    Raises ``ModelError`` where the model fails or ends too early; what came until
+    then is in ``response``.
+    """
+    async with aclosing(model.stream(context)) as stream:  # type: ignore[type-var]  # adapters are generators
+        async for event in stream:
+            if tick.first_token is None and isinstance(event, (TextDelta, InputJsonDelta)):
+                tick.first_token = time.time()
+            response.take(event)
+            if isinstance(event, MessageStart):
+                tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
+            elif isinstance(event, MessageDelta):
+                tick.stop_reason, tick.detail, tick.usage = event.stop_reason, event.detail, event.usage
+            emit(event)
+    if not response.complete:
+        raise ModelError(
+            f"{model.name} ended its answer without saying that it was complete; what came is kept, send again to go on",
+            retryable=True,
+            kind="stream",
+        )
+
+
+Approval = tuple[bool, str, Mapping[str, Any] | None]
+"""Whether a call is approved, why (not), and the input to use instead."""
+
+
+@dataclass(slots=True)
+class ToolScope:
+    """What running a tick's tools needs from around it."""
+
+    toolbox: Mapping[str, Tool]
+    emit: Callable[[Event], None]
+    context_for: Callable[[ToolCall], ToolContext]
+    approve: Callable[[ToolCall, str], Awaitable[Approval]]
+    committed: Callable[[ToolRun], Awaitable[None]]
+    user_loop: asyncio.AbstractEventLoop | None = None
+
+
+async def call_tools(runs: Sequence[ToolRun], scope: ToolScope) -> None:
+    """Run a tick's tool calls and put each result into its run.
+
+    One after another, in call order; neighbours whose tools are parallel-safe run
+    together. Cancelling leaves the results that are there.
+    """
+    waiting: list[ToolRun] = []
+    for run in runs:
+        tool = scope.toolbox.get(run.name)
+        if tool is not None and tool.parallel:
+            waiting.append(run)
+            continue
+        await _together(waiting, scope)
+        waiting = []
+        await _call(run, scope)
+    await _together(waiting, scope)
+
+
+async def _together(runs: Sequence[ToolRun], scope: ToolScope) -> None:
+    if len(runs) == 1:
+        await _call(runs[0], scope)
+    elif runs:
+        async with asyncio.TaskGroup() as group:
+            for run in runs:
+                group.create_task(_call(run, scope))
+
+
+async def _call(run: ToolRun, scope: ToolScope) -> None:
+    tool = scope.toolbox.get(run.name)
+    if tool is None or tool.audience == "user":
+        names = [name for name, item in scope.toolbox.items() if item.audience != "user"]
+        _refuse(run, scope, f"there is no tool {run.name!r}{did_you_mean(run.name, names)}", "error")
+        return
+    context = scope.context_for(run.call)
+    question = await needs_confirmation(tool, run.call, context)
+    if question is not None:
+        approved, reason, changed = await scope.approve(run.call, question)
+        if not approved:
+            _refuse(run, scope, f"the user declined this call{': ' + reason if reason else ''}", "denied")
+            return
+        if changed is not None:
+            run.call = ToolCall(run.call.id, run.call.name, dict(changed))
+    scope.emit(ToolStart(run.call))
+    outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
+    run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
+    scope.emit(ToolEnd(outcome.result, outcome.traceback))
+    await scope.committed(run)
+
+
+def _refuse(run: ToolRun, scope: ToolScope, text: str, status: Literal["error", "denied"]) -> None:
+    run.result = ToolResult(run.id, run.name, (Text(text),), is_error=True, status=status)
+    scope.emit(ToolEnd(run.result))
+
+
+def interrupted(run: ToolRun) -> ToolResult:
+    """Return the result that a call gets whose outcome is not known because it was stopped."""
+    return ToolResult(
+        run.id, run.name, (Text("Interrupted before it gave a result."),), is_error=True, status="interrupted"
+    )
