@@ -101,7 +101,7 @@ class Fragment:
         )
 
 
-NOTHING = Fragment()
+NOTHING = Fragment((), tokens=0, first=-1, last=-1)
 
 
 class Foldable(Host):

@@ -158,7 +158,7 @@ class Session:
             state=state,
             ticks=ticks,
             tools=(*tools, *app.tool_uses),
-            model=model,
+            model=model if model is not None else app.model,
             max_ticks=app.max_ticks,
             budget=app.budget,
         )
@@ -211,7 +211,7 @@ class Session:
     @property
     def model(self) -> Any:
         """The session's model (a name, an adapter, or ``None``: the app's or the environment's)."""
-        return self._core.model if self._core.model is not None else self.app.model
+        return self._core.model
 
     @model.setter
     def model(self, model: Any) -> None:

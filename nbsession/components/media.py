@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbsession import content
 from nbsession.context import Part, tokens_of
+from nbsession.errors import RenderError
 from nbsession.fragment import MEDIA, Foldable, Fragment
 from nbsession.rich import media
 
@@ -38,7 +40,7 @@ def Image(source: Any, *, alt: str = "", key: str | int | None = None) -> Elemen
     down to 1,568 pixels; the limits and the errors are those of
     ``nbsession.rich.media``.
     """
-    return _image(key=key, block=media(source, kind="image", label=alt))
+    return _image(key=key, block=_of(content.Image, "Image", media(source, alt=alt)))
 
 
 def Document(source: Any, *, title: str = "", key: str | int | None = None) -> Element:
@@ -46,4 +48,11 @@ def Document(source: Any, *, title: str = "", key: str | int | None = None) -> E
 
     Stands in a message, or by itself as a user turn.
     """
-    return _document(key=key, block=media(source, kind="document", label=title))
+    return _document(key=key, block=_of(content.Document, "Document", media(source, title=title)))
+
+
+def _of(kind: type, name: str, block: content.Image | content.Document) -> content.Image | content.Document:
+    if not isinstance(block, kind):
+        other = "Document" if name == "Image" else "Image"
+        raise RenderError(f"{name}() was given a {block.media_type}; use {other}() for it")
+    return block
