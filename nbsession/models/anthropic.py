@@ -11,7 +11,7 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -130,7 +130,7 @@ class AnthropicModel:
         if held is not None:
             await held[2].close()
 
-    async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
+    async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 
         Raises ``MissingKeyError`` before anything is loaded or sent, and

@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import traceback
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nbsession.content import Message, Text, Thinking, ToolCall
+from nbsession.context import CompiledContext, context_of
+from nbsession.errors import MissingKeyError, ModelError
+from nbsession.events import (
+    ContentBlockStart,
+    ContentBlockStop,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    TextDelta,
+)
+from nbsession.models.anthropic import AnthropicModel
+from nbsession.tokens import Usage
+from tests.support.fake_messages import (
+    Reply,
+    broken,
+    failing,
+    message,
+    status,
+    text,
+    text_block,
+    thinking_block,
+    tool_block,
+    tool_use,
+)
+
+if TYPE_CHECKING:
+    from nbsession.events import ModelEvent
+    from tests.support.fake_messages import SSE, FakeMessages
+
+KEY = "sk-secret-1234"
+HELLO = text("Hello you there.")
+
+
+def context(words: str = "Hi") -> CompiledContext:
+    return context_of(["You are kind."], [Message("user", (Text(words),))])
+
+
+async def answer(model: AnthropicModel, into: list[ModelEvent] | None = None) -> list[ModelEvent]:
+    events: list[ModelEvent] = [] if into is None else into
+    async with aclosing(model.stream(context())) as stream:
+        async for event in stream:
+            events.append(event)  # noqa: PERF401  # what came before a failure is looked at
+    return events
+
+
+async def failure(model: AnthropicModel) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        await answer(model)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def finished(events: list[ModelEvent]) -> list[Any]:
+    return [event.content for event in events if isinstance(event, ContentBlockStop)]
+
+
+async def test_text_streams_in_pieces_with_their_offsets(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(HELLO)
+    assert await answer(live) == [
+        MessageStart("anthropic:claude-test-1", "live"),
+        ContentBlockStart(0, "text"),
+        TextDelta(0, "Hello yo", 0),
+        TextDelta(0, "u there.", 8),
+        ContentBlockStop(0, Text("Hello you there.")),
+        MessageDelta(
+            "end_turn",
+            Usage(
+                input_tokens=36,
+                output_tokens=17,
+                cache_read_tokens=20,
+                cache_write_tokens=5,
+                thinking_tokens=3,
+            ),
+        ),
+        MessageStop(),
+    ]
+
+
+async def test_the_request_is_the_context(messages_server: FakeMessages, live: AnthropicModel) -> None:
+    await answer(live)
+    sent = messages_server.requests[0]
+    assert sent.path == "/v1/messages"
+    assert sent.headers["authorization"] == f"Bearer {KEY}"
+    assert sorted(sent.body) == ["max_tokens", "messages", "model", "stream", "system"]
+    assert sent.body["model"] == "claude-test-1"
+    assert sent.body["system"][0]["text"] == "You are kind."
+    assert sent.body["messages"][0]["content"][0]["text"] == "Hi"
+
+
+async def test_a_tool_call_ends_with_its_whole_input(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(tool_use("add_note", {"note": "grüß ☃", "n": [1, 2]}, id="toolu_9"))
+    events = await answer(live)
+    assert events[1] == ContentBlockStart(0, "tool_call", id="toolu_9", name="add_note")
+    assert finished(events) == [ToolCall("toolu_9", "add_note", {"note": "grüß ☃", "n": [1, 2]})]
+    deltas = [event for event in events if isinstance(event, InputJsonDelta)]
+    assert json.loads("".join(delta.partial_json for delta in deltas)) == {"note": "grüß ☃", "n": [1, 2]}
+    assert [type(event) for event in events[-3:]] == [ContentBlockStop, MessageDelta, MessageStop]
+
+
+async def test_a_tool_without_input_gets_an_empty_one(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(message(tool_block("now", ""), stop_reason="tool_use"))
+    assert finished(await answer(live)) == [ToolCall("toolu_1", "now", {})]
+
+
+async def test_an_input_sent_at_once_is_taken(messages_server: FakeMessages, live: AnthropicModel) -> None:
+    start = {"type": "tool_use", "id": "call_1", "name": "add_note", "input": {"note": "x"}}
+    block: list[SSE] = [
+        {"type": "content_block_start", "content_block": start},
+        {"type": "content_block_stop"},
+    ]
+    messages_server.will(message(block, stop_reason="tool_use"))
+    assert finished(await answer(live)) == [ToolCall("call_1", "add_note", {"note": "x"})]
+
+
+async def test_thinking_keeps_the_block_it_came_in(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(message(thinking_block("Let me see.\n", "c2ln"), text_block("Yes.")))
+    thinking, reply = finished(await answer(live))
+    assert thinking == Thinking(
+        "Let me see.\n", {"type": "thinking", "thinking": "Let me see.\n", "signature": "c2ln"}
+    )
+    assert reply == Text("Yes.")
+
+
+async def test_hidden_thinking_is_kept_though_it_has_no_text(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    redacted = {"type": "redacted_thinking", "data": "b3BhcXVl"}
+    block: list[SSE] = [
+        {"type": "content_block_start", "content_block": redacted},
+        {"type": "content_block_stop"},
+    ]
+    messages_server.will(message(thinking_block("", "c2ln"), block, text_block("Yes.")))
+    omitted, hidden, _ = finished(await answer(live))
+    assert omitted == Thinking("", {"type": "thinking", "thinking": "", "signature": "c2ln"})
+    assert hidden == Thinking("", redacted)
+
+
+async def test_thinking_that_nobody_signed_is_not_to_be_sent_back(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(message(thinking_block("Hm.", signature=""), text_block("Yes.")))
+    assert finished(await answer(live))[0] == Thinking("Hm.", {})
+
+
+@pytest.mark.parametrize("half", ['{"note": "half', "", '{"note": "whole"}'])
+async def test_a_tool_call_cut_by_max_tokens_never_ends(
+    messages_server: FakeMessages, live: AnthropicModel, half: str
+) -> None:
+    messages_server.will(
+        message(text_block("I note"), tool_block("add_note", half), stop_reason="max_tokens")
+    )
+    events = await answer(live)
+    assert finished(events) == [Text("I note")]
+    assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == ["max_tokens"]
+    assert isinstance(events[-1], MessageStop)
+
+
+async def test_calls_before_the_one_that_was_cut_are_whole(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    blocks = (tool_block("a", '{"x": 1}', "toolu_1"), tool_block("b", '{"x":', "toolu_2"))
+    messages_server.will(message(*blocks, stop_reason="max_tokens"))
+    assert finished(await answer(live)) == [ToolCall("toolu_1", "a", {"x": 1})]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_several_blocks_come_in_order_however_they_are_cut(
+    messages_server: FakeMessages, live: AnthropicModel, size: int
+) -> None:
+    blocks = (
+        thinking_block("Hm, näh.", size=size),
+        text_block("Zwei Notizen ☃.", size=size),
+        tool_block("a", '{"x": "ü"}', "toolu_1", size=size),
+        tool_block("b", '{"y": 2}', "toolu_2", size=size),
+    )
+    messages_server.will(message(*blocks, stop_reason="tool_use"))
+    events = await answer(live)
+    assert [str(block) for block in finished(events)] == ["Hm, näh.", "Zwei Notizen ☃.", "a(x='ü')", "b(y=2)"]
+    assert [event.index for event in events if isinstance(event, ContentBlockStop)] == [0, 1, 2, 3]
+
+
+async def test_a_refusal_says_why(messages_server: FakeMessages, live: AnthropicModel) -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
+    messages_server.will(message(stop_reason="refusal", stop_details=details))
+    events = await answer(live)
+    assert [(event.stop_reason, event.detail) for event in events if isinstance(event, MessageDelta)] == [
+        ("refusal", "It could do harm.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "ours"),
+    [
+        ("model_context_window_exceeded", "context_window"),
+        ("pause_turn", "pause_turn"),
+        ("brand_new", "brand_new"),
+    ],
+)
+async def test_stop_reasons_are_passed_on(
+    messages_server: FakeMessages, live: AnthropicModel, reason: str, ours: str
+) -> None:
+    messages_server.will(message(text_block("So"), stop_reason=reason))
+    events = await answer(live)
+    assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == [ours]
+
+
+async def test_events_and_blocks_of_unknown_types_are_passed_over(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    novelty: list[SSE] = [
+        {"type": "content_block_start", "content_block": {"type": "hologram", "depth": 3}},
+        {"type": "content_block_delta", "delta": {"type": "hologram_delta", "slice": "x"}},
+        {"type": "content_block_stop"},
+    ]
+    odd: list[SSE] = [
+        *text_block("Hello")[:-1],
+        {"type": "content_block_delta", "delta": {"type": "odd_delta"}},
+    ]
+    reply = message(novelty, [*odd, {"type": "content_block_stop"}])
+    events = (reply.events[0], {"type": "weather_report", "sky": "blue"}, *reply.events[1:])
+    messages_server.will(Reply(events))
+    assert finished(await answer(live)) == [Text("Hello")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "retryable", "said"),
+    [
+        (
+            status(401, "authentication_error", "invalid key"),
+            "authentication",
+            False,
+            "check ANTHROPIC_API_KEY",
+        ),
+        (status(403, "permission_error"), "authentication", False, "refused the API key"),
+        (status(429, "rate_limit_error", retry_after="7"), "rate_limit", True, "wait 7 s, then send again"),
+        (status(529, "overloaded_error"), "overloaded", True, r"is overloaded \(529\); wait"),
+        (status(500), "server", True, "failed on its side"),
+        (status(503, ""), "server", True, "failed on its side"),
+        (status(504, "timeout_error"), "timeout", True, "took too long"),
+        (status(404, "not_found_error", "model: claude-test-1"), "request", False, "check the model's id"),
+        (
+            status(400, "invalid_request_error", "bad\n  field"),
+            "request",
+            False,
+            r"\(400\): bad field; look at",
+        ),
+        (status(400, "invalid_request_error", "prompt is too long"), "request", False, "show less"),
+        (status(413, "request_too_large", "too large"), "request", False, "show less"),
+        (failing(HELLO, 4, "overloaded_error", "Overloaded"), "overloaded", True, "is overloaded; wait"),
+        (failing(HELLO, 4, "api_error", "Internal"), "server", True, "failed on its side: Internal; send"),
+        (failing(HELLO, 4, "rate_limit_error", "Slow"), "rate_limit", True, "wait a minute"),
+        (failing(HELLO, 4, "invalid_request_error", "No"), "request", False, "refused the request: No"),
+        (broken(HELLO, 4, "cut"), "connection", True, "broke off in mid-answer"),
+        (broken(HELLO, 4, "reset"), "connection", True, "broke off in mid-answer|could not be reached"),
+        (broken(HELLO, -1, "whole"), "stream", True, "before it was complete"),
+        (broken(HELLO, 0, "whole"), "stream", True, "before it was complete"),
+        (
+            message(tool_block("f", '{"a": '), stop_reason="tool_use"),
+            "stream",
+            True,
+            "called f with an input",
+        ),
+        (message(tool_block("f", "[1]"), stop_reason="tool_use"), "stream", True, r"no JSON object: '\[1\]'"),
+    ],
+)
+async def test_every_failure_is_a_model_error_of_one_sentence(
+    messages_server: FakeMessages, live: AnthropicModel, reply: Reply, kind: str, retryable: bool, said: str
+) -> None:
+    messages_server.will(reply)
+    error = await failure(live)
+    assert (error.kind, error.retryable) == (kind, retryable)
+    assert "anthropic:claude-test-1" in str(error)
+    assert re.search(said, str(error))
+
+
+async def test_what_came_before_a_failure_has_been_given(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(broken(HELLO, 4, "cut"))
+    events: list[ModelEvent] = []
+    with pytest.raises(ModelError):
+        await answer(live, events)
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Hello yo"]
+
+
+async def test_silence_ends_in_a_timeout(messages_server: FakeMessages) -> None:
+    model = AnthropicModel("claude-test-1", base_url=messages_server.url, timeout=0.2, max_retries=0)
+    messages_server.will(broken(HELLO, 4, "stall"))
+    error = await failure(model)
+    await model.aclose()
+    assert (error.kind, error.retryable) == ("timeout", True)
+    assert "sent nothing for 0.2 s" in str(error)
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        model = AnthropicModel("tiny", base_url=f"http://127.0.0.1:{held.getsockname()[1]}", max_retries=0)
+        error = await failure(model)
+        await model.aclose()
+        assert (error.kind, error.retryable) == ("connection", True)
+        assert f"127.0.0.1:{held.getsockname()[1]}; check that it runs" in str(error)
+
+
+async def test_data_that_is_no_json_is_a_broken_stream(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(Reply(({"type": "message_start\ndata: {"},)))
+    error = await failure(live)
+    assert (error.kind, error.retryable) == ("stream", True)
+
+
+async def test_a_busy_server_is_tried_again_before_the_answer_begins(messages_server: FakeMessages) -> None:
+    model = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=1)
+    messages_server.will(status(529, "overloaded_error", retry_after_ms="1"), HELLO)
+    assert finished(await answer(model)) == [Text("Hello you there.")]
+    await model.aclose()
+    assert len(messages_server.requests) == 2
+
+
+async def test_cancelling_the_reader_closes_the_connection(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(broken(HELLO, 4, "stall"))
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        async for event in live.stream(context()):
+            if isinstance(event, TextDelta):
+                begun.set()
+
+    task = asyncio.create_task(read())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(messages_server.disconnected.wait, 5)
+
+
+async def test_leaving_the_stream_closes_the_connection(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    messages_server.will(broken(HELLO, 4, "stall"))
+    async with aclosing(live.stream(context())) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                break
+    assert await asyncio.to_thread(messages_server.disconnected.wait, 5)
+
+
+async def test_answers_one_after_another_share_a_connection(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    for _ in range(3):
+        await answer(live)
+    assert (len(messages_server.requests), messages_server.connections) == (3, 1)
+
+
+def test_a_model_may_be_used_from_one_event_loop_after_another(messages_server: FakeMessages) -> None:
+    model = AnthropicModel("claude-test-1", base_url=messages_server.url)
+
+    async def once() -> list[Any]:
+        events = await answer(model)
+        await model.aclose()
+        return finished(events)
+
+    assert asyncio.run(once()) == asyncio.run(once()) == [Text("Hello from the fake server.")]
+
+
+async def test_without_a_key_nothing_is_sent_and_the_remedies_are_named() -> None:
+    with pytest.raises(
+        MissingKeyError, match='set ANTHROPIC_API_KEY, pass api_key=, or use model="simulated"'
+    ):
+        await answer(AnthropicModel("claude-test-1"))
+
+
+async def test_a_key_that_is_set_later_is_found(
+    messages_server: FakeMessages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AnthropicModel("claude-test-1")
+    with pytest.raises(MissingKeyError):
+        await answer(model)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", messages_server.url)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", f" {KEY}\n")
+    await answer(model)
+    await model.aclose()
+    assert messages_server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_server_on_this_machine_is_not_sent_the_key_in_the_environment(
+    messages_server: FakeMessages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    model = AnthropicModel("tiny", base_url=messages_server.url, prefix="ollama", caching=False)
+    await answer(model)
+    await model.aclose()
+    sent = messages_server.requests[0]
+    assert KEY not in json.dumps(dict(sent.headers))
+    assert "cache_control" not in json.dumps(sent.body)
+    assert model.name == "ollama:tiny"
+
+
+@pytest.mark.parametrize("key", [KEY, f"{KEY}\x7f", f"{KEY}é", f"{KEY}\nx"])
+async def test_the_key_is_never_shown(messages_server: FakeMessages, key: str) -> None:
+    model = AnthropicModel("claude-test-1", base_url=messages_server.url, api_key=key, max_retries=0)
+    messages_server.will(status(401, "authentication_error", f"invalid key {key}"))
+    error = await failure(model)
+    await model.aclose()
+    assert error.kind == "authentication"
+    assert KEY not in repr(model) + str(error) + repr(error)
+    if key != KEY:  # refused by us: then not even a cause holds it
+        assert KEY not in "".join(traceback.format_exception(error))
+
+
+def test_a_model_has_a_name_a_source_and_a_window() -> None:
+    model = AnthropicModel("claude-opus-5", api_key=KEY)
+    assert (model.name, model.source, repr(model)) == (
+        "anthropic:claude-opus-5",
+        "live",
+        "<AnthropicModel anthropic:claude-opus-5>",
+    )
+    assert model.capabilities.window == 1_000_000
+    assert AnthropicModel("anthropic:claude-new").name == "anthropic:claude-new"
+    assert AnthropicModel("claude-new").capabilities.window is None
+
+
+def test_a_model_needs_an_id() -> None:
+    with pytest.raises(ModelError, match="takes a model's id"):
+        AnthropicModel(" ")
+
+
+def test_making_a_model_loads_no_sdk() -> None:
+    code = (
+        "import sys; from nbsession.models.anthropic import AnthropicModel; m = AnthropicModel('claude-x');"
+        "assert 'anthropic' not in sys.modules and 'httpx2' not in sys.modules;"
+        "m.warm(); assert 'anthropic' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

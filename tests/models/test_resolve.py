@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+import nbsession.models
+from nbsession.errors import ModelError
+from nbsession.models import DEFAULT_ANTHROPIC_ID, AnthropicModel, default_model, resolve
+from nbsession.prices import window_of
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("anthropic:claude-new-9", "anthropic:claude-new-9"),
+        ("claude-new-9", "anthropic:claude-new-9"),
+        (" anthropic:claude-new-9 ", "anthropic:claude-new-9"),
+        ("ollama:qwen3:8b", "ollama:qwen3:8b"),
+    ],
+)
+def test_a_name_finds_a_live_model(name: str, full: str) -> None:
+    model = resolve(name)
+    assert isinstance(model, AnthropicModel)
+    assert (model.name, model.source) == (full, "live")
+
+
+def test_a_live_model_is_one_adapter_however_often_it_is_named() -> None:
+    assert resolve("claude-new-9") is resolve("anthropic:claude-new-9")
+
+
+def test_an_adapter_stands_for_itself() -> None:
+    model = AnthropicModel("claude-new-9")
+    assert resolve(model) is model
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai:gpt", "does not have; there are 'anthropic:<id>', 'ollama:<id>', 'simulated'"),
+        ("recorded:tape.json", "does not have; there are"),
+        ("anthropic", "is not a whole model name; write 'anthropic:<id>'"),
+        ("ollama:", "write 'ollama:<id>'"),
+        ("anthropc:claude-new-9", "did you mean 'anthropic'"),
+        ("simulatd", "did you mean 'simulated'"),
+        ("gpt-4", "no model is named 'gpt-4'; there are"),
+        ("", "a model's name is empty"),
+    ],
+)
+def test_a_name_of_no_model_says_which_there_are(name: str, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        resolve(name)
+
+
+def test_what_is_neither_name_nor_adapter_is_refused() -> None:
+    with pytest.raises(ModelError, match="got int: 3"):
+        resolve(3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_with_a_key_the_default_is_a_current_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    assert default_model().name == f"anthropic:{DEFAULT_ANTHROPIC_ID}"
+
+
+def test_the_default_is_known_to_the_sdk_and_not_deprecated() -> None:
+    from anthropic.resources.messages.messages import DEPRECATED_MODELS
+    from anthropic.types import Model
+
+    known = typing.get_args(typing.get_args(Model)[0])
+    assert DEFAULT_ANTHROPIC_ID in known
+    assert DEFAULT_ANTHROPIC_ID not in DEPRECATED_MODELS
+    assert window_of(DEFAULT_ANTHROPIC_ID)
+
+
+def test_the_environment_chooses_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    monkeypatch.setenv("NBSESSION_MODEL", "ollama:tiny")
+    assert default_model().name == "ollama:tiny"
+
+
+def test_a_wrong_choice_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBSESSION_MODEL", "gpt")
+    with pytest.raises(ModelError, match="NBSESSION_MODEL: no model is named 'gpt'"):
+        default_model()
+
+
+def test_the_public_names_are_there_and_no_others() -> None:
+    assert set(nbsession.models.__all__) <= set(dir(nbsession.models))
+    assert nbsession.models.AnthropicModel is AnthropicModel
+    with pytest.raises(AttributeError, match="no attribute 'GptModel'"):
+        nbsession.models.GptModel  # noqa: B018  # looking is the test
