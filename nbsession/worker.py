@@ -1,0 +1,72 @@
+"""Worker threads for blocking tools: a call can be left behind, because no thread can be stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_MOST_IDLE = 8
+
+
+class _Worker:
+    """A daemon thread that takes calls one at a time and waits for more.
+
+    Not ``asyncio.to_thread``: its few threads would be used up by calls left
+    behind, and the interpreter waits for each of them at its end.
+    """
+
+    __slots__ = ("calls",)
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="nbsession-tool", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            call = self.calls.get()
+            call()
+            del call  # or the last call's arguments would live until the next
+            if len(_idle) >= _MOST_IDLE:
+                return
+            _idle.append(self)
+
+
+_idle: list[_Worker] = []
+
+
+async def in_thread(fn: Callable[[], T]) -> T:
+    """Call ``fn`` in a worker thread, with a copy of the present context variables.
+
+    Cancelling this leaves the thread behind: it runs to its end, and what comes
+    of it is dropped. ``fn`` must not raise.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        result = context.run(fn)
+        try:
+            loop.call_soon_threadsafe(_settle, future, result)
+        except RuntimeError:  # the loop was closed meanwhile: nobody waits
+            pass
+
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    worker.calls.put(call)
+    return await future
+
+
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
