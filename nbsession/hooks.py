@@ -7,7 +7,7 @@ which has an environment of its own, needs no code of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import HookError, SessionError
@@ -263,9 +263,13 @@ def use_knob(
         "group": group,
         "momentary": momentary,
     }
-    given = {key: value for key, value in constraints.items() if value not in (None, "", False)}
+    given = {
+        key: value
+        for key, value in constraints.items()
+        if value is not None and value is not False and value != ""
+    }
     found = environment()
-    cell = cast("_KnobCell", use_cell("use_knob", lambda fiber: _KnobCell(fiber, found)))
+    cell = use_cell("use_knob", lambda fiber: _KnobCell(fiber, found))
     return cell.hold(name, default, given), cell
 
 
@@ -318,7 +322,7 @@ def use_data(key: str, fetch: Callable[[], Any], deps: Sequence[Any] = (), *, pe
     changed; meanwhile the last value stands. A failure fails that execution, and
     the next one tries again.
     """
-    cell = cast("DataCell", use_cell("use_data", lambda fiber: DataCell(fiber, key, persist=persist)))
+    cell = use_cell("use_data", lambda fiber: DataCell(fiber, key, persist=persist))
     return cell.ask(key, fetch, tuple(deps))
 
 
@@ -354,7 +358,7 @@ def _register(kind: str, callback: Callback) -> Callback:
     if not callable(callback):
         raise HookError(f"{current().path}: use_{kind} takes a function, got {type(callback).__name__}")
     found = environment()
-    cell = cast("CallbackCell", use_cell(kind, lambda fiber: CallbackCell(kind, fiber, found)))
+    cell = use_cell(kind, lambda fiber: CallbackCell(kind, fiber, found))
     cell.callback = callback
     return callback
 
@@ -413,7 +417,7 @@ async def call_hook(callback: Callable[..., Any], *arguments: Any) -> Any:
     """Call a life-cycle callback with as many of ``arguments`` as it takes, and await what it returns."""
     result = callback(*arguments[: _arity(callback, len(arguments))])
     if inspect.isawaitable(result):
-        return await cast("Awaitable[Any]", result)
+        return await result
     return result
 
 

@@ -299,7 +299,8 @@ def _title(part: Part) -> str:
 
 def _path(part: Part) -> str:
     # An entry's id tells a reader nothing that its place does not.
-    return f"{part.path}[{part.key}]" if part.key and part.kind == "section" else part.path
+    named = part.kind != "section" or not part.key or part.path.endswith(f"[{part.key}]")
+    return part.path if named else f"{part.path}[{part.key}]"
 
 
 def _readable(part: Part) -> str:

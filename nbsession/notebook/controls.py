@@ -28,15 +28,17 @@ def control(spec: KnobSpec, value: Any) -> Widget:
     made: Widget
     shared: dict[str, Any] = {"description": spec.name, "description_tooltip": spec.description or spec.name}
     if spec.kind == "bool":
-        made = widgets.Checkbox(value=value, indent=False, **shared)
+        made = widgets.Checkbox(value=value, **shared)
     elif spec.kind == "choice":
         made = _choice(spec, value, shared)
     elif spec.kind in ("int", "float"):
         made = _number(spec, value, shared)
     else:
         made = widgets.Text(value=str(value), continuous_update=False, **shared)
-    made.style.description_width = "initial"
-    made.layout.width = "auto"
+    made.style.description_width = "7rem"
+    if not isinstance(made, widgets.ToggleButtons):
+        made.layout.width = "34rem"
+    made.layout.max_width = "98%"
     return made
 
 
@@ -45,7 +47,9 @@ def _choice(spec: KnobSpec, value: Any, shared: dict[str, Any]) -> Widget:
 
     options = list(zip(spec.labels, spec.options, strict=True))
     if len(options) <= FEW and sum(len(label) for label, _ in options) <= FEW_CHARACTERS:
-        return widgets.ToggleButtons(options=options, value=value, **shared)
+        buttons = widgets.ToggleButtons(options=options, value=value, **shared)
+        buttons.style.button_width = "auto"
+        return buttons
     return widgets.Dropdown(options=options, value=value, **shared)
 
 

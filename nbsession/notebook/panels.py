@@ -88,7 +88,7 @@ class Panel:
         self._follower: asyncio.Task[None] | None = None
         self._smooth = True
         self._reset = widgets.Button(
-            description="Reset", tooltip="Bring back the values last sent", layout={"width": "auto"}
+            description="Reset", tooltip="Bring back the values last sent", layout={"width": "max-content"}
         )
         self._reset.on_click(lambda _: self._home.post(self._bring_back))
         self._preview = widgets.HTML()
@@ -111,8 +111,7 @@ class Panel:
     def bundles(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the two outputs: the widget, and what stands there where no widget can."""
         rows = [
-            (spec.name, self._known[name], spec.description, spec.group or "")
-            for name, spec in self._specs.items()
+            (spec.name, self._known[name], spec.description, spec.group) for name, spec in self._specs.items()
         ]
         table = templates.macro("panels", "table")(self._session.id, rows)
         live = {
@@ -171,12 +170,10 @@ class Panel:
         self._known = {name: values[name] for name in self._specs}
         self._controls = {name: control(spec, values[name]) for name, spec in self._specs.items()}
         rows: list[Widget] = []
-        for group in dict.fromkeys(spec.group or "" for spec in self._specs.values()):
+        for group in dict.fromkeys(["", *(spec.group for spec in self._specs.values())]):
             if group:
                 rows.append(widgets.Label(group).add_class("nbs-group"))
-            rows.extend(
-                self._controls[name] for name, spec in self._specs.items() if (spec.group or "") == group
-            )
+            rows.extend(self._controls[name] for name, spec in self._specs.items() if spec.group == group)
         for name, made in self._controls.items():
             made.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
         self._rows.children = rows or [widgets.Label("This session has no knobs.")]

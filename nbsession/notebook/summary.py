@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def as_markdown(run: Transcript) -> str:
     """Return what the model said, as harmless Markdown, with a line for each tick."""
     blocks: list[str] = []
-    for tick in run.ticks:
+    for tick in _shown(run):
         if tick.text:
             blocks.append(inert(tick.text))
         blocks.append(f"*{_escaped(_line(tick))}*")
@@ -29,7 +29,7 @@ def as_markdown(run: Transcript) -> str:
 def as_text(run: Transcript) -> str:
     """Return what the model said, with a line for each tick."""
     blocks: list[str] = []
-    for tick in run.ticks:
+    for tick in _shown(run):
         if tick.text:
             blocks.append(visible(tick.text))
         blocks.append(f"[{visible(_line(tick))}]")
@@ -38,6 +38,11 @@ def as_text(run: Transcript) -> str:
     if run.stopped:
         blocks.append(f"[{visible(run.stopped)}]")
     return "\n\n".join(blocks)
+
+
+def _shown(run: Transcript) -> list[TickRecord]:
+    """Leave out a tick that failed before its context was compiled: there is nothing to say of it."""
+    return [tick for tick in run.ticks if tick.card is not None or tick.pieces]
 
 
 def _line(tick: TickRecord) -> str:
