@@ -83,7 +83,7 @@ class App:
         metadata: Mapping[str, Any] | None,
         props: Mapping[str, Any],
     ) -> Session:
-        if id is not None and not (isinstance(id, str) and id.strip()):
+        if id is not None and not str(id).strip():
             raise SessionError(f"a session's id is a non-empty string, got {id!r}")
         open_one = self._sessions.get(id) if id is not None else None
         if open_one is not None:

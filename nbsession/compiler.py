@@ -120,8 +120,8 @@ def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], 
     if not sent:
         return flow, []
     waiting: dict[str, list[Sent]] = {}
-    for item in sent:
-        waiting.setdefault(item.after, []).append(item)
+    for earlier in sent:
+        waiting.setdefault(earlier.after, []).append(earlier)
     placed: list[FlowItem] = []
     kept: list[Sent] = []
     for item in flow:
@@ -131,9 +131,9 @@ def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], 
             continue
         for part in item.parts if isinstance(item, Chunk) else (item,):
             placed.append(part)
-            for earlier in waiting.get(part.key, ()):
-                placed.append(earlier.part)
-                kept.append(earlier)
+            for before in waiting.get(part.key, ()):
+                placed.append(before.part)
+                kept.append(before)
     return placed, kept
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbsession.content import Block, Text, new_id
+from nbsession.content import Block, Text, ToolCall, new_id
 from nbsession.errors import BudgetError, ModelError, NbsessionError, RenderError, SessionError
 from nbsession.event_log import EventLog
 from nbsession.events import (
@@ -38,7 +38,6 @@ from nbsession.tokens import Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 
-    from nbsession.content import ToolCall
     from nbsession.core import SessionCore
     from nbsession.fragment import ToolUse
     from nbsession.message import Draft
@@ -353,10 +352,11 @@ class Execution:
             return
         tick.response = response.content()
         tick.interrupted = cut
-        tick.tool_calls = [ToolRun(block) for block in tick.response if _is_call(block)]
+        tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
         if tick.response:
-            status = "interrupted" if cut else "complete"
-            self._core.append("assistant", tick.response, log=self._log, status=status)
+            self._core.append(
+                "assistant", tick.response, log=self._log, status="interrupted" if cut else "complete"
+            )
 
     def _commit_results(self, tick: Tick) -> None:
         """Answer every tool call in the timeline, in call order, once."""
@@ -438,12 +438,6 @@ class Execution:
             source=last.source if last else "",
             model=last.model if last else "",
         )
-
-
-def _is_call(block: Block) -> bool:
-    from nbsession.content import ToolCall
-
-    return isinstance(block, ToolCall)
 
 
 def _sum_usage(usages: Iterable[Usage]) -> Usage:

@@ -134,7 +134,7 @@ def _wait(future: concurrent.futures.Future[T]) -> T:
 
 def _nested(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine inside a running loop; an interrupt cancels it and leaves no request behind."""
-    import nest_asyncio2
+    import nest_asyncio2  # type: ignore[import-untyped]  # it ships no types
 
     nest_asyncio2.apply(loop)
     task = loop.create_task(coroutine)

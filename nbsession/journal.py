@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Entry, ToolSpec, block_from_dict
+from nbsession.content import Entry, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import StoreError
 from nbsession.state import GONE
@@ -277,7 +277,7 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
             tick.response = entry.content
             tick.tool_calls = [ToolRun(call) for call in entry.tool_calls]
         elif entry.role == "tool":
-            results = {block.call_id: block for block in entry.content if hasattr(block, "call_id")}
+            results = {block.call_id: block for block in entry.content if isinstance(block, ToolResult)}
             for run in tick.tool_calls:
                 run.result = results.get(run.id)
     if not tick.response and data.get("response"):

@@ -15,8 +15,9 @@ from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Root
 
 if TYPE_CHECKING:
-    from nbsession.compiler import Compiled, Sent
     from collections.abc import Iterable, Mapping, Sequence
+
+    from nbsession.compiler import Compiled, Sent
 
 STATE = "state:"
 ROUNDS = 25
@@ -110,7 +111,7 @@ class Mount:
         """Compile the tree as it would be under other knob values, and leave it as it is."""
         knobs = self.environment.knobs.overlay(values)
         present = self.environment.knobs
-        stale = dict.fromkeys(
+        stale: dict[Any, None] = dict.fromkeys(
             holder
             for name, value in values.items()
             if present[name] != value

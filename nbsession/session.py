@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, ContextDiff
     from nbsession.events import Event
     from nbsession.hooks import SessionUsage
-    from nbsession.knobs import KnobSpec
+    from nbsession.knobs import By, KnobSpec
     from nbsession.tick import Tick
 
 T = TypeVar("T")
@@ -92,18 +92,18 @@ class SessionKnobs:
         """Return the present values, by name."""
         return self._on_home(lambda core: dict(core.knobs.values()))
 
-    def set(self, name: str, value: Any, by: str = "program") -> None:
+    def set(self, name: str, value: Any, by: By = "program") -> None:
         """Set a knob; returns when it is validated. ``by`` is ``"program"``, ``"user"`` or ``"model"``.
 
         Raises ``KnobError`` for an unknown name or a value outside the spec.
         """
         self._on_home(lambda core: core.knobs.set(name, value, by=by))
 
-    def set_many(self, values: Mapping[str, Any], by: str = "program") -> None:
+    def set_many(self, values: Mapping[str, Any], by: By = "program") -> None:
         """Set several knobs, all of them or none."""
         self._on_home(lambda core: core.knobs.set_many(values, by=by))
 
-    def reset(self, *names: str, by: str = "program") -> None:
+    def reset(self, *names: str, by: By = "program") -> None:
         """Set knobs (all, where none is named) back to their defaults."""
         self._on_home(lambda core: core.knobs.reset(*names, by=by))
 

@@ -111,7 +111,8 @@ class Record(Sequence[Entry]):
         self.head = head
         self.version += 1
         self._length = len(path)
-        old, chunks = self.chunks, []
+        old = self.chunks
+        chunks: list[Chunk] = []
         for start in range(0, len(path), CHUNK):
             run = tuple(path[start : start + CHUNK])
             known = old[len(chunks)] if len(chunks) < len(old) else None
