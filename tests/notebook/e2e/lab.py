@@ -196,6 +196,9 @@ class Notebook:
         nbformat.write(saved, self.path)
         self._load()
         self.page.wait_for_function(f"() => window.jupyterapp && {self.WIDGET}?.context?.isReady")
+        self.page.evaluate(f"() => {self.WIDGET}.context.sessionContext.ready")
+        self.close()
+        self.page.wait_for_function(f"() => !{self.WIDGET}.context.sessionContext.session")
 
     def theme(self, name: str) -> None:
         """Choose a theme by its name, as *JupyterLab Dark*."""
@@ -204,8 +207,10 @@ class Notebook:
         )
         self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
 
-    def screenshot(self, name: str) -> None:
-        """Keep a picture of the page among the artifacts."""
+    def screenshot(self, name: str, *, of: Locator | None = None) -> None:
+        """Keep a picture of the page among the artifacts, scrolled to where something is."""
+        if of is not None:
+            of.scroll_into_view_if_needed()
         ARTIFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
 
