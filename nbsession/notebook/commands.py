@@ -160,12 +160,15 @@ class Commands:
 
 def _branches(root: Any) -> list[str]:
     """One line a component, indented by depth; text and tools are left away."""
-    lines, todo = [], [(root, 0)]
+    lines: list[str] = []
+    todo = [(root, 0)]
     while todo:
         fiber, depth = todo.pop()
-        lines.append("  " * depth + fiber.path.rpartition("/")[2])
+        name = fiber.path.rpartition("/")[2]
+        if name:
+            lines.append("  " * depth + name)
         below = [child for child in fiber.children if hasattr(child, "children")]
-        todo.extend((child, depth + 1) for child in reversed(below))
+        todo.extend((child, depth + bool(name)) for child in reversed(below))
     return lines
 
 

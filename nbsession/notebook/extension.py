@@ -7,6 +7,7 @@ loaded at the first display.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import no_var_expand
@@ -53,12 +54,21 @@ class Extension:
         """Register everything with the shell."""
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
-        shell.register_magic_function(no_var_expand(self.magics.session), "line_cell", "session")
+        shell.register_magic_function(self._magic(), "line_cell", "session")
         shell.configurables.append(self.settings)
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._complete)
         self._shims.enter_context(kernel.idle_for_comms(shell))
         setattr(shell, ATTRIBUTE, self)
+
+    def _magic(self) -> Callable[..., None]:
+        @no_var_expand  # a brace on the line is a brace, as it is where the cell awaits
+        def session(line: str, cell: str | None = None) -> None:
+            """Speak to a session, or manage sessions; ``%session help`` says how."""
+            self.magics.session(line, cell)
+
+        found: Callable[..., None] = session
+        return found
 
     def unload(self) -> None:
         """Close the sessions opened here and take everything back."""

@@ -141,12 +141,13 @@ def _choose_pump(kernel: Any) -> contextlib.AbstractAsyncContextManager[None] | 
 async def _past_the_lock(kernel: Any) -> AsyncIterator[None]:
     """On ipykernel 7.0 to 7.3 ``shell_main`` takes a lock for each message: move the lock behind it."""
     lock, original = kernel._main_asyncio_lock, kernel.dispatch_shell
+    cell, identity = _parent(kernel), _identity(kernel)
 
     async def dispatch(message: Any, /, subshell_id: str | None = None, **options: Any) -> None:
         if subshell_id is not None:
             await original(message, subshell_id=subshell_id, **options)
         elif _is_comm(kernel, message):
-            with _cell_stays_parent(kernel):
+            with _gives_back(kernel, cell, identity):
                 await original(message, subshell_id=None, **options)
         else:
             async with lock:
@@ -164,6 +165,7 @@ async def _past_the_lock(kernel: Any) -> AsyncIterator[None]:
 async def _past_the_queue(kernel: Any) -> AsyncIterator[None]:
     """On ipykernel 6 one task takes messages off a queue in turn: take comm messages out before it."""
     kept: list[Any] = []
+    cell, identity = _parent(kernel), _identity(kernel)
 
     async def drain() -> None:
         while True:
@@ -171,7 +173,7 @@ async def _past_the_queue(kernel: Any) -> AsyncIterator[None]:
             while not kernel.msg_queue.empty():
                 _, dispatch, arguments = item = kernel.msg_queue.get_nowait()
                 if arguments and _is_comm(kernel, arguments[0]):
-                    with _cell_stays_parent(kernel):
+                    with _gives_back(kernel, cell, identity):
                         await dispatch(*arguments)
                 else:
                     kept.append(item)
@@ -190,13 +192,12 @@ async def _past_the_queue(kernel: Any) -> AsyncIterator[None]:
 
 
 @contextlib.contextmanager
-def _cell_stays_parent(kernel: Any) -> Iterator[None]:
+def _gives_back(kernel: Any, cell: dict[str, Any] | None, identity: Any) -> Iterator[None]:
     """Give the running cell its place back after another message was dispatched in its midst."""
-    cell, identity = _parent(kernel), _identity(kernel)
     try:
         yield
     finally:
-        if cell:
+        if cell is not None:
             kernel.set_parent(identity, cell, channel="shell")
             # The message's own "idle" made the indicator say so.
             kernel._publish_status("busy", "shell", parent=cell)

@@ -122,9 +122,14 @@ class Kernel:
                 return dict(message)
         raise TimeoutError("the message did not come")
 
-    def until_text(self, text: str) -> None:
-        """Wait until a cell has printed or shown a text."""
-        self.until(lambda message: text in str(message["content"]))
+    def until_text(self, id: str, text: str) -> None:
+        """Wait until the cell of that message has printed or shown a text."""
+
+        def shown(message: dict[str, Any]) -> bool:
+            of_the_cell = message["parent_header"].get("msg_id") == id
+            return of_the_cell and message["msg_type"] != "execute_input" and text in str(message["content"])
+
+        self.until(shown)
 
     def comm(self, comm_id: str, data: Mapping[str, Any], *, kind: str = "comm_msg", **more: Any) -> str:
         """Send a widget message as a front end does; return its id."""

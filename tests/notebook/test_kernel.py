@@ -51,7 +51,7 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
 
 def test_a_widget_message_reaches_its_handler_while_the_cell_awaits(kernel: Kernel) -> None:
     cell = kernel.start(WAIT)
-    kernel.until_text("waiting")
+    kernel.until_text(cell, "waiting")
     kernel.comm("c1", {"value": 1})
     ran = kernel.finish(cell)
     assert ran.error is None
@@ -61,7 +61,7 @@ def test_a_widget_message_reaches_its_handler_while_the_cell_awaits(kernel: Kern
 def test_the_front_end_sees_idle_for_a_widget_message_before_the_cell_ends(kernel: Kernel) -> None:
     kernel.run("came.clear()")
     cell = kernel.start(WAIT)
-    kernel.until_text("waiting")
+    kernel.until_text(cell, "waiting")
     already = len(kernel.messages)
     comm = kernel.comm("c1", {"value": "not yet"})
     idle = kernel.until(lambda m: _state(m) == "idle" and _parent(m) == comm)
@@ -76,7 +76,7 @@ def test_the_front_end_sees_idle_for_a_widget_message_before_the_cell_ends(kerne
 def test_what_a_cell_prints_after_a_widget_message_is_still_the_cells(kernel: Kernel) -> None:
     kernel.run("came.clear()")
     cell = kernel.start(WAIT + "\nprint('after')")
-    kernel.until_text("waiting")
+    kernel.until_text(cell, "waiting")
     kernel.comm("c1", {"value": 3})
     ran = kernel.finish(cell)
     assert ran.text.endswith("done\nafter\n")
@@ -85,7 +85,7 @@ def test_what_a_cell_prints_after_a_widget_message_is_still_the_cells(kernel: Ke
 def test_cells_that_were_sent_meanwhile_run_afterwards_in_their_order(kernel: Kernel) -> None:
     kernel.run("came.clear(); order = []")
     cell = kernel.start(WAIT + "\norder.append('first')")
-    kernel.until_text("waiting")
+    kernel.until_text(cell, "waiting")
     second = kernel.start("order.append('second')")
     third = kernel.start("order.append('third')")
     kernel.comm("c1", {"value": 4})

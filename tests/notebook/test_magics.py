@@ -1,0 +1,360 @@
+"""``%%session`` and ``%session`` in a real kernel: what a user types, sees, and can stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.notebook.kernels import OLDER, Kernel, Ran, older_ipykernel, running_kernel
+
+SETUP = """
+%load_ext nbsession
+import asyncio
+from nbsession import *
+from nbsession.testing import ScriptedModel, call, pause
+
+@component
+def Echo():
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    return [System(f"You are {tone}."), Timeline()]
+
+def app(*responses):
+    return App(Echo, model=ScriptedModel(*responses))
+"""
+
+CURRENT = "get_ipython().nbsession.sessions.current"
+
+
+@pytest.fixture(scope="module", params=[*OLDER, "installed"])
+def any_kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    version: str = request.param
+    folder = older_ipykernel(version) if version != "installed" else None
+    with running_kernel(folder, XDG_DATA_HOME=str(tmp_path_factory.mktemp("data"))) as kernel:
+        fine(kernel.run(SETUP))
+        yield kernel
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with running_kernel(XDG_DATA_HOME=str(tmp_path_factory.mktemp("data"))) as kernel:
+        fine(kernel.run(SETUP))
+        yield kernel
+
+
+def fine(ran: Ran) -> Ran:
+    assert ran.error is None, "\n".join(ran.error["traceback"])
+    return ran
+
+
+def one_line(ran: Ran) -> str:
+    """The error of a cell, which must be shown in one line without a traceback."""
+    assert ran.error is not None
+    (line,) = ran.error["traceback"]
+    assert "\n" not in line
+    return str(line)
+
+
+def open_session(kernel: Kernel, responses: str, options: str = "") -> None:
+    fine(kernel.run(f"bot = app({responses})"))
+    fine(kernel.run(f"%session new bot {options}"))
+
+
+# Sending, on every ipykernel
+
+
+def test_a_cell_sends_its_text_and_shows_the_answer(any_kernel: Kernel) -> None:
+    open_session(any_kernel, "'Hello, Ryan.'")
+    ran = fine(any_kernel.run("%%session --as answer\nMy name is Ryan."))
+    assert "Hello, Ryan." in ran.shown[-1]
+    assert fine(any_kernel.run("print(answer.text, answer.stop_reason)")).text == "Hello, Ryan. end_turn\n"
+
+
+def test_the_message_reaches_the_model_as_it_was_written(any_kernel: Kernel) -> None:
+    body = "quotes ' \" ''', braces {x} {{y}}, a \\ backslash\n\n    indented, and $PATH\n%time"
+    open_session(any_kernel, "'ok'")
+    fine(any_kernel.run(f"%%session\n{body}\n"))
+    assert fine(any_kernel.run("print(bot.model.contexts[0].messages[-1])")).text.strip().endswith(body)
+
+
+def test_leading_blanks_and_comments_stand_before_the_magic(any_kernel: Kernel) -> None:
+    open_session(any_kernel, "'one'")
+    assert "one" in fine(any_kernel.run("\n\n# ask it\n\n%%session\nHi")).shown[-1]
+
+
+@pytest.mark.parametrize("around", ["%%time", "%%capture captured"])
+def test_a_cell_within_a_cell_blocks_and_works(any_kernel: Kernel, around: str) -> None:
+    open_session(any_kernel, "'inner'")
+    ran = fine(any_kernel.run(f"{around}\n%%session --as answer\nHi"))
+    assert ran.error is None
+    assert fine(any_kernel.run("print(answer.text)")).text == "inner\n"
+
+
+def test_a_cell_works_without_autoawait(any_kernel: Kernel) -> None:
+    open_session(any_kernel, "'plain'")
+    fine(any_kernel.run("%autoawait off"))
+    try:
+        assert "plain" in fine(any_kernel.run("%%session\nHi")).shown[-1]
+    finally:
+        any_kernel.run("%autoawait on")
+
+
+@pytest.mark.parametrize("around", ["", "%%time\n"])
+def test_an_interrupt_stops_in_one_line_and_keeps_what_came(any_kernel: Kernel, around: str) -> None:
+    open_session(any_kernel, "['Well, ', pause(), 'never said'], 'Still here.'")
+    cell = any_kernel.start(f"{around}%%session\nTell me a story.")
+    any_kernel.until_text(cell, "Well,")
+    began = time.monotonic()
+    any_kernel.interrupt()
+    ran = any_kernel.finish(cell)
+    assert time.monotonic() - began < 2
+    assert one_line(ran) == "SessionInterrupted: stopped by the interrupt; what came is kept"
+    assert "Well," in ran.shown[-1]
+    assert "Still here." in fine(any_kernel.run("%%session\nAre you there?")).shown[-1]
+    statuses = fine(any_kernel.run(f"print([entry.status for entry in {CURRENT}.timeline])"))
+    assert "interrupted" in statuses.text
+
+
+def test_an_async_tool_runs_on_the_notebooks_loop_or_where_that_is_blocked_on_the_engines(
+    any_kernel: Kernel,
+) -> None:
+    fine(
+        any_kernel.run("""
+import threading
+@tool
+async def where() -> str:
+    "Say where it runs."
+    return threading.current_thread().name
+bot = App(Echo, model=ScriptedModel(call("where"), "done", call("where"), "done"), tools=[where])
+%session new bot
+""")
+    )
+    fine(any_kernel.run("%%session --as free\nwhere?"))
+    fine(any_kernel.run("%%time\n%%session --as blocked\nwhere?"))
+    names = fine(any_kernel.run("print(*[r.tool_calls[0].result.text for r in (free, blocked)])")).text
+    assert names == "MainThread nbsession\n"
+
+
+# Options
+
+
+def test_a_background_cell_returns_at_once_and_its_execution_can_be_awaited(kernel: Kernel) -> None:
+    fine(kernel.run("gate = pause()"))
+    open_session(kernel, "['a', gate, 'b']")
+    fine(kernel.run("%%session --background --as later\nGo."))
+    assert fine(kernel.run("print(later.status)")).text == "running\n"
+    assert fine(kernel.run("gate.release(); print((await later).text)")).text == "ab\n"
+
+
+def test_stop_ends_what_runs_in_the_background(kernel: Kernel) -> None:
+    open_session(kernel, "['a', pause()]")
+    fine(kernel.run("%%session --background --as later\nGo."))
+    assert fine(kernel.run("%session stop")).text.startswith("stopped ")
+    assert fine(kernel.run("print((await later).stop_reason)")).text == "aborted\n"
+    assert fine(kernel.run("%session stop")).text == "nothing runs\n"
+
+
+def test_a_dry_run_shows_the_context_with_the_message_and_sends_nothing(kernel: Kernel) -> None:
+    open_session(kernel, "'never'")
+    ran = fine(kernel.run("%%session --dry-run\nWould you?"))
+    assert "Would you?" in ran.shown[-1]
+    after = kernel.run(f"print(len(bot.model.contexts), len({CURRENT}.timeline))")
+    assert fine(after).text == "0 0\n"
+
+
+def test_max_ticks_ends_the_execution(kernel: Kernel) -> None:
+    fine(
+        kernel.run("""
+@tool
+def again() -> str:
+    "Go on."
+    return "more"
+bot = App(Echo, model=ScriptedModel(call("again"), call("again")), tools=[again])
+%session new bot
+""")
+    )
+    fine(kernel.run("%%session --max-ticks 1 --as answer\nGo."))
+    assert fine(kernel.run("print(answer.stop_reason, len(answer.ticks))")).text == "max_ticks 1\n"
+
+
+def test_a_named_session_is_spoken_to_without_becoming_the_current_one(kernel: Kernel) -> None:
+    open_session(kernel, "'from draft'", "--name draft")
+    open_session(kernel, "'from final'", "--name final")
+    assert "from draft" in fine(kernel.run("%%session draft\nHi")).shown[-1]
+    assert "from final" in fine(kernel.run("%%session\nHi")).shown[-1]
+
+
+def test_a_fork_is_sent_to_and_the_original_stays(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'two'", "--name original")
+    fine(kernel.run("%%session\nFirst"))
+    assert "two" in fine(kernel.run("%%session --fork 0\nSecond")).shown[-1]
+    lengths = "s = get_ipython().nbsession.sessions; print(len(s.get('original').timeline), len(s.current.timeline))"
+    assert fine(kernel.run(lengths)).text == "2 4\n"
+
+
+def test_a_models_name_may_be_a_variable(kernel: Kernel) -> None:
+    open_session(kernel, "'not asked'")
+    fine(kernel.run("other = ScriptedModel('from the other')"))
+    assert "from the other" in fine(kernel.run("%%session --model other\nHi")).shown[-1]
+
+
+def test_a_rerun_cell_takes_the_head_back_and_nothing_is_deleted(kernel: Kernel) -> None:
+    open_session(kernel, "'1', '2', '3', '4'")
+    fine(kernel.run("%%session\nfirst", cell="a"))
+    fine(kernel.run("%%session\nsecond", cell="b"))
+    fine(kernel.run("%%session\nfirst, again", cell="a"))
+    fine(kernel.run(f"session = {CURRENT}"))
+    texts = fine(kernel.run("print([e.text for e in session.timeline], len(session.timeline.all()))"))
+    assert texts.text == "['first, again', '3'] 6\n"
+    fine(kernel.run("%%session\nsecond", cell="b"))
+    assert fine(kernel.run("print([e.text for e in session.timeline])")).text == (
+        "['first, again', '3', 'second', '4']\n"
+    )
+
+
+# Confirmation
+
+
+CONFIRM = """
+done = []
+@tool(confirm=True)
+def delete(path: str) -> str:
+    "Delete a file."
+    done.append(path)
+    return "deleted"
+bot = App(Echo, model=ScriptedModel(call("delete", path="x"), "over"), tools=[delete])
+%session new bot
+"""
+
+
+def test_where_nobody_can_be_asked_a_confirmation_is_denied_and_that_is_said(kernel: Kernel) -> None:
+    fine(kernel.run(CONFIRM))
+    ran = fine(kernel.run("%%session --as answer\nDelete x"))
+    assert "denied: nobody can be asked here" in ran.text
+    assert fine(kernel.run("print(done, answer.text)")).text == "[] over\n"
+
+
+@pytest.mark.parametrize(("reply", "done"), [("y", "['x']"), ("n", "[]")])
+def test_a_blocking_cell_asks_by_input(kernel: Kernel, reply: str, done: str) -> None:
+    fine(kernel.run(CONFIRM))
+    cell = kernel.start("%%time\n%%session\nDelete x", allow_stdin=True)
+    prompt = kernel.client.get_stdin_msg(timeout=20)["content"]["prompt"]
+    assert "delete" in prompt
+    kernel.client.input(reply)
+    fine(kernel.finish(cell))
+    assert fine(kernel.run("print(done)")).text == f"{done}\n"
+
+
+# Commands
+
+
+def test_new_says_which_session_and_which_model(kernel: Kernel) -> None:
+    fine(kernel.run("plain = App(Echo)"))
+    assert fine(kernel.run("%session new plain --id who-1 --name me")).text == (
+        "session 'who-1' (me) of plain begins; model simulated (rules, no language model)\n"
+    )
+
+
+def test_a_session_with_an_id_goes_on_after_a_restart_and_one_without_begins_afresh(tmp_path: Path) -> None:
+    cells = ["%%session\nMy name is Ryan.", "%session list"]
+    texts = []
+    for _ in range(2):
+        with running_kernel(XDG_DATA_HOME=str(tmp_path)) as kernel:
+            fine(kernel.run(SETUP))
+            opened = fine(kernel.run("%session new Echo --id user-123 --model simulated")).text
+            for position, cell in enumerate(cells):
+                fine(kernel.run(cell, cell=f"cell-{position}"))
+            count = fine(kernel.run(f"print(len({CURRENT}.timeline))")).text
+            fresh = fine(kernel.run("%session new Echo --model simulated")).text
+            texts.append((opened, count, fresh))
+    (first, count, fresh), (second, count_again, fresh_again) = texts
+    assert "begins" in first
+    assert "goes on after 2 entries" in second
+    assert count == count_again == "2\n"  # the cell was run again, so the head went back
+    assert "begins" in fresh
+    assert "begins" in fresh_again
+
+
+def test_the_same_id_in_one_kernel_is_the_same_session_also_after_the_component_was_defined_anew(
+    kernel: Kernel,
+) -> None:
+    fine(kernel.run("%session new Echo --id again --model simulated"))
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run("@component\ndef Echo():\n    return [System('Anew.'), Timeline()]"))
+    assert "goes on after 2 entries" in fine(kernel.run("%session new Echo --id again")).text
+    assert "Anew." in fine(kernel.run("%session context")).shown[-1]
+    fine(kernel.run(SETUP.replace("%load_ext nbsession", "")))
+
+
+def test_the_context_is_shown_and_compared_with_a_ticks(kernel: Kernel) -> None:
+    open_session(kernel, "'ok'")
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run(f"{CURRENT}.knobs['tone'] = 'terse'"))
+    assert "You are terse." in fine(kernel.run("%session context --diff 0")).shown[-1]
+    assert one_line(kernel.run("%session context --diff 7")).endswith("has no tick 7; it has ticks 0 to 0")
+
+
+def test_knobs_are_shown(kernel: Kernel) -> None:
+    open_session(kernel, "'ok'")
+    assert "tone" in str(fine(kernel.run("%session knobs")).messages)
+
+
+def test_ticks_tree_model_fork_and_reset(kernel: Kernel) -> None:
+    open_session(kernel, "'ok', 'ok'", "--name root")
+    assert "no ticks yet" in fine(kernel.run("%session ticks")).text
+    fine(kernel.run("%%session\nHi"))
+    assert fine(kernel.run("%session ticks")).text.splitlines()[1].startswith("0 ")
+    assert fine(kernel.run("%session tree")).text.splitlines()[0].startswith("Echo")
+    assert "model scripted" in fine(kernel.run("%session model")).text
+    assert "is a copy of" in fine(kernel.run("%session fork 0 --name side")).text
+    assert "its 2 entries are kept" in fine(kernel.run("%session reset")).text
+    assert "model simulated" in fine(kernel.run("%session model simulated")).text
+    listed = fine(kernel.run("%session list")).text
+    assert "root" in listed
+    assert "* side" in listed.replace("*  side", "* side")
+
+
+@pytest.mark.parametrize(
+    ("cell", "line"),
+    [
+        ("%session nwe Echo", "SessionError: %session has no command 'nwe'; did you mean 'new'?"),
+        ("%session new Ecko", "SessionError: nothing is named 'Ecko'; did you mean 'Echo'?"),
+        (
+            "%session new asyncio",
+            "SessionError: asyncio is a module, not a component or an App; name a component",
+        ),
+        ("%session use stray", "SessionError: no session is named 'stray'; did you mean 'straw'?"),
+        ("%%session --modle x\nHi", "SessionError: %%session has no option --modle; did you mean '--model'?"),
+        ("%%session\n\n", "SessionError: there is no message: write it below the %%session line"),
+        ("%%session --model nothing:x\nHi", "ModelError: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_stops_run_all(kernel: Kernel, cell: str, line: str) -> None:
+    open_session(kernel, "'ok'", "--name straw")
+    first = kernel.start(cell)
+    second = kernel.start("print('went on')")
+    assert one_line(kernel.finish(first)).startswith(line)
+    assert kernel.finish(second).text == ""
+
+
+def test_a_failed_model_call_is_shown_in_one_line_and_the_session_goes_on(kernel: Kernel) -> None:
+    fine(kernel.run("from nbsession.errors import ModelError"))
+    open_session(kernel, "ModelError('the line is dead; try again'), 'Back.'")
+    assert one_line(kernel.run("%%session\nHi")) == "ModelError: the line is dead; try again"
+    assert "Back." in fine(kernel.run("%%session\nAnd now?")).shown[-1]
+
+
+def test_a_component_that_raises_names_its_path_and_no_model_is_called(kernel: Kernel) -> None:
+    fine(
+        kernel.run("""
+@component
+def Broken():
+    return [System(str(1 / 0)), Timeline()]
+bot = App(Broken, model=ScriptedModel("never"))
+%session new bot
+""")
+    )
+    assert "Broken" in one_line(kernel.run("%%session\nHi"))
+    assert fine(kernel.run("print(len(bot.model.contexts))")).text == "0\n"
