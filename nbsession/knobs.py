@@ -50,10 +50,10 @@ class _Knob:
 
     __slots__ = ("holders", "spec", "touched", "value")
 
-    def __init__(self, spec: KnobSpec, value: Any, *, touched: bool) -> None:
+    def __init__(self, spec: KnobSpec) -> None:
         self.spec = spec
-        self.value = value
-        self.touched = touched
+        self.value = spec.default
+        self.touched = False
         self.holders: dict[Holder, KnobSpec] = {}
 
 
@@ -79,19 +79,19 @@ class Knobs:
     def declare(self, spec: KnobSpec, holder: Holder) -> None:
         """Let ``holder`` hold the knob that ``spec`` describes.
 
-        An equal spec shares the knob. A holder that declares again changes the
-        spec for all; a value that no longer fits becomes the new default, which
-        ``notes`` tells. Raises ``KnobError``, naming both paths, when another
-        holder's spec differs.
+        An equal spec shares the knob. Another spec takes effect at once: a value
+        that no longer fits becomes the new default, which ``notes`` and
+        ``history`` tell. Whether all holders agree in the end is for ``check``.
         """
         knob = self._knobs.get(spec.name)
         if knob is None:
-            knob = self._knobs[spec.name] = self._adopt(spec)
-        elif knob.spec != spec:
-            if holder not in knob.holders:
-                self._refuse_conflict(knob, spec, holder)
+            knob = self._knobs[spec.name] = _Knob(spec)
+            knob.holders[holder] = spec
+            if spec.name in self._kept:
+                self._fit(knob, self._kept.pop(spec.name))
+        else:
+            knob.holders[holder] = spec
             self._respecify(knob, spec, holder)
-        knob.holders[holder] = spec
 
     def retract(self, name: str, holder: Holder) -> None:
         """End ``holder``'s hold on a knob. With the last one the knob goes; its value is kept for its return."""
@@ -102,18 +102,24 @@ class Knobs:
             del self._knobs[name]
             if knob.touched:
                 self._kept[name] = knob.value
+        elif knob.spec not in knob.holders.values():
+            last, spec = list(knob.holders.items())[-1]
+            self._respecify(knob, spec, None)
+            last.mark()
 
     def check(self) -> None:
-        """Raise ``KnobError`` if two holders of one knob ended up with different specs.
+        """Raise ``KnobError``, naming both paths, if two holders of one knob have different specs.
 
-        While constraints change, holders of one knob declare one after the other,
-        so this can only be judged once the tree is at rest.
+        To be called once the tree is at rest: while it renders, holders that agree
+        declare a change one after the other, and one that takes another's place
+        declares before that one is unmounted.
         """
         for knob in self._knobs.values():
-            for holder, spec in knob.holders.items():
-                if spec != knob.spec:
-                    other = next(h for h, s in knob.holders.items() if s == knob.spec)
-                    raise _conflict(knob.spec, other, spec, holder)
+            if len(knob.holders) > 1:
+                (first, one), *others = knob.holders.items()
+                for second, other in others:
+                    if other != one:
+                        raise _conflict(one, first, other, second)
 
     def __getitem__(self, name: str) -> Any:
         return self._find(name).value
@@ -201,8 +207,9 @@ class Knobs:
         copy = Knobs(values={**self._kept, **{k: v for k, v in values.items() if k not in declared}})
         copy._read_only = True
         for name, knob in self._knobs.items():
-            touched = knob.touched or name in checked
-            copy._knobs[name] = _Knob(knob.spec, checked.get(name, knob.value), touched=touched)
+            copied = copy._knobs[name] = _Knob(knob.spec)
+            copied.value = checked.get(name, knob.value)
+            copied.touched = knob.touched or not _same(copied.value, knob.value)
         return copy
 
     def _find(self, name: str) -> _Knob:
@@ -236,47 +243,41 @@ class Knobs:
             if not _same(value, knob.value):
                 changed.append((knob, Setting(knob.spec.name, value, knob.value, by, at)))
                 knob.value = value
-        for knob, setting in changed:
-            self._history.append(setting)
+        for knob, _ in changed:
             for holder in tuple(knob.holders):
                 holder.mark()
-        if self._on_set is not None:
-            for _, setting in changed:
-                self._on_set(setting)
+        for _, setting in changed:
+            self._tell(setting)
 
-    def _adopt(self, spec: KnobSpec) -> _Knob:
-        """Make a knob with the value kept for it, if it fits."""
-        if spec.name in self._kept:
-            kept = self._kept.pop(spec.name)
-            try:
-                return _Knob(spec, spec.check(kept), touched=True)
-            except KnobError as error:
-                self._note(spec, kept, error)
-        return _Knob(spec, spec.default, touched=False)
-
-    def _respecify(self, knob: _Knob, spec: KnobSpec, holder: Holder) -> None:
-        value = spec.default
+    def _respecify(self, knob: _Knob, spec: KnobSpec, holder: Holder | None) -> None:
+        """Give a knob another spec, and the other holders its value where that had to change."""
+        if knob.spec == spec:
+            return
+        before, knob.spec = knob.value, spec
         if knob.touched:
-            try:
-                value = spec.check(knob.value)
-            except KnobError as error:
-                knob.touched = False
-                self._note(spec, knob.value, error)
-        moved = not _same(value, knob.value)
-        knob.spec, knob.value = spec, value
-        for other, held in tuple(knob.holders.items()):
-            # They may be about to declare the same change; those that don't are found by check().
-            if other != holder and (moved or held != spec):
-                other.mark()
+            self._fit(knob, before)
+        else:
+            knob.value = spec.default
+        if not _same(knob.value, before):
+            for other in tuple(knob.holders):
+                if other != holder:
+                    other.mark()
 
-    def _refuse_conflict(self, knob: _Knob, spec: KnobSpec, holder: Holder) -> None:
-        for other, held in knob.holders.items():
-            if held != spec:
-                raise _conflict(held, other, spec, holder)
+    def _fit(self, knob: _Knob, wanted: Any) -> None:
+        """Set a value that was chosen under another spec, or the default where it does not fit this one."""
+        spec = knob.spec
+        try:
+            knob.value, knob.touched = spec.check(wanted), True
+        except KnobError as error:
+            knob.value, knob.touched = spec.default, False
+            self.notes.append(f"{error}; it is {spec.default!r} now")
+            del self.notes[:-NOTES]
+            self._tell(Setting(spec.name, spec.default, wanted, "program", time.time()))
 
-    def _note(self, spec: KnobSpec, value: Any, error: KnobError) -> None:
-        self.notes.append(f"{error}; it is {spec.default!r} now")
-        del self.notes[:-NOTES]
+    def _tell(self, setting: Setting) -> None:
+        self._history.append(setting)
+        if self._on_set is not None:
+            self._on_set(setting)
 
 
 def _same(one: Any, other: Any) -> bool:
