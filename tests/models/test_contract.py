@@ -22,7 +22,7 @@ from nbsession.events import (
     Ping,
     TextDelta,
 )
-from nbsession.models import AnthropicModel, Capabilities, ModelAdapter
+from nbsession.models import AnthropicModel, Capabilities, ModelAdapter, SimulatedModel
 from nbsession.testing import ScriptedModel, call
 from tests.support.fake_messages import FakeMessages, broken, status, text, tool_use
 
@@ -46,11 +46,14 @@ class Subject(NamedTuple):
     slow: Callable[[], ModelAdapter]
 
 
-@pytest.fixture(params=["anthropic", "scripted"])
+@pytest.fixture(params=["anthropic", "scripted", "simulated"])
 async def subject(request: pytest.FixtureRequest, messages_server: FakeMessages) -> AsyncIterator[Subject]:
     if request.param == "scripted":
         replies = (call("add_note", note="buy milk"), "I have noted it.")
         yield Subject(ScriptedModel(*replies), lambda: ScriptedModel("Slow answer. " * 50, rate=5))
+        return
+    if request.param == "simulated":
+        yield Subject(SimulatedModel(rate=0), lambda: SimulatedModel(rate=5))
         return
     live = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0)
     messages_server.will(tool_use("add_note", {"note": "buy milk"}), text("I have noted it."))

@@ -6,7 +6,7 @@ import pytest
 
 import nbsession.models
 from nbsession.errors import ModelError
-from nbsession.models import DEFAULT_ANTHROPIC_ID, AnthropicModel, default_model, resolve
+from nbsession.models import DEFAULT_ANTHROPIC_ID, AnthropicModel, SimulatedModel, default_model, resolve
 from nbsession.prices import window_of
 
 
@@ -55,6 +55,11 @@ def test_a_name_of_no_model_says_which_there_are(name: str, said: str) -> None:
 def test_what_is_neither_name_nor_adapter_is_refused() -> None:
     with pytest.raises(ModelError, match="got int: 3"):
         resolve(3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_simulated_is_found_and_is_the_default_without_a_key() -> None:
+    assert isinstance(resolve("simulated"), SimulatedModel)
+    assert (default_model().name, default_model().source) == ("simulated", "simulated")
 
 
 def test_with_a_key_the_default_is_a_current_model(monkeypatch: pytest.MonkeyPatch) -> None:
