@@ -87,10 +87,8 @@ from nbsession.hooks import (
     use_timeline,
     use_usage,
 )
-from nbsession.session import (
-    Preview,
-    Session,
-)
+from nbsession.preview import Preview
+from nbsession.session import Session
 from nbsession.tick import (
     Tick,
 )

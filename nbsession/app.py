@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbsession.budget import Budget
 from nbsession.content import new_id
 from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import ToolUse
@@ -26,7 +27,7 @@ class App:
     ``model`` is a name or an adapter; without one it is ``$NBSESSION_MODEL``,
     Anthropic's if a key is set, else the simulated model. ``store`` keeps the
     sessions; without one they live in memory. ``max_ticks`` bounds an execution's
-    ticks, ``budget`` its cost (US dollars).
+    ticks, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class App:
         store: SessionStore | None = None,
         tools: Sequence[Tool] = (),
         max_ticks: int = 10,
-        budget: float | None = None,
+        budget: Any = None,
         policies: Sequence[Any] = (),
     ) -> None:
         if not isinstance(root, (Component, Element)):
@@ -57,7 +58,7 @@ class App:
         self.tools = tuple(tools)
         self.tool_uses = tuple(ToolUse(tool, "App") for tool in self.tools)
         self.max_ticks = max_ticks
-        self.budget = budget
+        self.budget = Budget.of(budget)
         self.home = Home()
         self._sessions: dict[str, Session] = {}
 
@@ -113,6 +114,16 @@ class App:
                 )
             return self.root
         return self.root(**props)
+
+    def root_of(self, element: Any) -> Element:
+        """Return what a spawned session mounts: an element, or a component called without anything."""
+        if isinstance(element, Component):
+            return element()
+        if isinstance(element, Element):
+            return element
+        raise RenderError(
+            f"spawn() takes a component or an element, got {type(element).__name__}: {element!r}"
+        )
 
     def adopt(self, session: Session) -> Session:
         """Make a session findable by its id."""

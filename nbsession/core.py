@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, Text, ToolCall, ToolResult, new_id
-from nbsession.errors import BudgetError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
 from nbsession.hooks import Environment, SessionUsage
@@ -23,6 +22,7 @@ from nbsession.tools import ToolContext
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nbsession.budget import Budget
     from nbsession.context import CompiledContext
     from nbsession.execution import Execution, Result
     from nbsession.fragment import ToolUse
@@ -60,7 +60,7 @@ class SessionCore:
         tools: Sequence[ToolUse],
         model: Any,
         max_ticks: int,
-        budget: float | None,
+        budget: Budget | None,
     ) -> None:
         self.session = session
         self.home = home
@@ -72,6 +72,9 @@ class SessionCore:
         self.model = model
         self.max_ticks = max_ticks
         self.budget = budget
+        self.depth = 0
+        self.children: list[Session] = []
+        self.spawned_by: tuple[SessionCore, Execution | None] | None = None
         self.current: Execution | None = None
         self.line: deque[Execution] = deque()
         self.executions: deque[Execution] = deque(maxlen=EXECUTIONS)
@@ -94,7 +97,7 @@ class SessionCore:
             set_knob=self._set_knob_later,
         )
         self.mount = Mount(node, self.environment, state, carry=home.post)
-        self.last_sent: Mapping[str, Any] | None = None
+        self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._announced = len(record)
         self._rows: Rows = Rows()
         self._log: EventLog | None = None
@@ -207,8 +210,25 @@ class SessionCore:
         if self.current is not ended:
             return
         self.current, self._log = None, None
+        if self.spawned_by is not None:
+            self.spawned_by[0].roll_up(ended.partial)
         if self.line:
             self._begin(self.line.popleft())
+
+    def roll_up(self, result: Result) -> None:
+        """Count what a spawned session used as this one's, and so on upwards."""
+        self.usage = self.usage + result.usage
+        self.cost = None if self.cost is None or result.cost is None else self.cost + result.cost
+        self.environment.usage_watchers.mark()
+        if self.spawned_by is not None:
+            self.spawned_by[0].roll_up(result)
+
+    def stop_children(self, execution: Execution) -> None:
+        """Stop the sessions that an execution spawned and that still run."""
+        for child in self.children:
+            by = child._core.spawned_by
+            if by is not None and by[1] is execution:
+                child.stop()
 
     def drop(self, execution: Execution) -> None:
         """Take an execution that has not begun out of the line."""
@@ -266,6 +286,10 @@ class SessionCore:
         self.usage = self.usage + tick.usage
         self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
 
+    def baseline(self) -> dict[str, Any]:
+        """Return the knob values as last sent; before anything was sent, those the session began with."""
+        return {**{name: spec.default for name, spec in self.knobs.specs().items()}, **self.last_sent}
+
     def _session_usage(self) -> SessionUsage:
         last = self.ticks[-1].context if self.ticks else None
         return SessionUsage(
@@ -288,19 +312,15 @@ class SessionCore:
         self.window = model.capabilities.window
         return model
 
-    def check_budget(self, execution: Execution, context: CompiledContext, model: ModelAdapter) -> None:
-        """Refuse a model call that the budget (US dollars an execution) does not cover."""
-        if self.budget is None:
-            return
-        from nbsession.prices import cost
-
-        spent = sum(tick.cost or 0.0 for tick in execution.ticks)
-        estimate = cost(model.name, Usage(input_tokens=context.tokens)) or 0.0
-        if spent + estimate > self.budget:
-            raise BudgetError(
-                f"the next call would cost about ${estimate:.4f} and pass the budget of ${self.budget:.4f} "
-                f"by ${spent + estimate - self.budget:.4f} (${spent:.4f} are spent); raise budget= to go on"
-            )
+    def check_budget(
+        self, execution: Execution, budget: Budget | None, context: CompiledContext, model: str
+    ) -> None:
+        """Raise ``BudgetError`` if the next model call would pass the execution's or the session's budget."""
+        if budget is not None:
+            so_far = execution.partial
+            budget.check("execution's", model, so_far.usage, so_far.cost, context.tokens)
+        if self.budget is not None:
+            self.budget.check("session's", model, self.usage, self.cost, context.tokens)
 
     def tool_context(self, execution: Execution, call: ToolCall) -> ToolContext:
         """Make what a tool with a ``ToolContext`` parameter is given."""
@@ -327,6 +347,18 @@ class SessionCore:
             self._rows.add(
                 Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
             )
+
+    def keep_copy(self) -> None:
+        """Let all that a fork begins with wait to be stored."""
+        for entry in self.record.all():
+            self._rows.add(Row("entry", entry.id, entry.to_dict()))
+        self._rows.add(Row("head", "", {"head": self.record.head}))
+        changes = [_change(change) for change in self.state.changes]
+        self._rows.add(Row("state", str(self.state.version), {"changes": changes}))
+        for tick in self.ticks:
+            for row in (self.tick_row(tick), self.tick_row(tick, end=True)):
+                if row is not None:
+                    self._rows.add(row)
 
     async def keep(self, *rows: Row | None) -> None:
         """Store what was appended since the last call, then ``rows``, as one transaction."""

@@ -38,6 +38,7 @@ from nbsession.tokens import Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 
+    from nbsession.budget import Budget
     from nbsession.core import SessionCore
     from nbsession.fragment import ToolUse
     from nbsession.message import Draft
@@ -117,6 +118,7 @@ class Options(NamedTuple):
     metadata: Mapping[str, Any] = {}  # a mapping nobody writes to
     request_id: str | None = None
     output: Any = None
+    budget: Budget | None = None
 
 
 class Execution:
@@ -288,7 +290,7 @@ class Execution:
         compiled = core.compile(self._options.tools, needs_timeline=bool(self._drafts))
         await core.mount.fire("after_compile", compiled.context, self.session)
         model = core.choose_model(self._options.model, compiled.model)
-        core.check_budget(self, compiled.context, model)
+        core.check_budget(self, self._options.budget, compiled.context, model.name)
         tick.context, tick.model, tick.source = compiled.context, model.name, model.source
         core.begin_tick(tick)
         self.ticks.append(tick)
@@ -390,6 +392,7 @@ class Execution:
     async def _end(self, error: BaseException | None) -> None:
         """Leave a valid timeline, call the end hooks once, store, and say how it ended."""
         core = self._core
+        core.stop_children(self)
         tick = self.ticks[-1] if self.ticks else None
         if tick is not None and tick.ended is None:
             tick.error = error

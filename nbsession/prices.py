@@ -10,13 +10,14 @@ import functools
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import NbsessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nbsession.tokens import Usage
 
 FREE = ("simulated", "scripted", "ollama")

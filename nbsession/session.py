@@ -3,117 +3,35 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall, new_id
-from nbsession.core import KNOB, SessionCore
+from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options, Result
 from nbsession.fragment import ToolUse
 from nbsession.journal import Journal, Past, StoredContext, restore_ticks
 from nbsession.message import drafts_of
 from nbsession.mount import STATE
-from nbsession.state import GONE, StateLog
+from nbsession.preview import Preview, preview_of
+from nbsession.session_knobs import SessionKnobs
+from nbsession.state import StateLog
 from nbsession.stores.base import Row
+from nbsession.sweep import Executor, Sweep, sweep_of
 from nbsession.timeline import Record
 from nbsession.tools import run_tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from nbsession.app import App
-    from nbsession.context import CompiledContext, ContextDiff
+    from nbsession.context import CompiledContext
     from nbsession.events import Event
     from nbsession.hooks import SessionUsage
-    from nbsession.knobs import By, KnobSpec
     from nbsession.tick import Tick
 
-T = TypeVar("T")
-
-
-class Preview:
-    """What a change of knobs would do: ``context`` as it would be sent, ``diff`` to what it replaces.
-
-    ``knobs`` are the values that differ from those last sent, as ``name: (old,
-    new)``. No model was called, and nothing was changed.
-    """
-
-    __slots__ = ("context", "diff", "knobs")
-
-    def __init__(
-        self, context: CompiledContext, diff: ContextDiff, knobs: Mapping[str, tuple[Any, Any]]
-    ) -> None:
-        self.context = context
-        self.diff = diff
-        self.knobs = knobs
-
-    def __repr__(self) -> str:
-        return f"<Preview {self.diff!r}>"
-
-    def __str__(self) -> str:
-        return str(self.diff) or "no change"
-
-
-class SessionKnobs:
-    """The knobs of a session, for any thread. ``knobs[name]`` reads, ``knobs[name] = value`` sets."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def _on_home(self, fn: Callable[[SessionCore], T]) -> T:
-        def carried() -> T:
-            core = self._session._mounted()
-            return fn(core)
-
-        return self._session._core.home.call(carried)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._on_home(lambda core: core.knobs[name])
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.set(name, value)
-
-    def __contains__(self, name: object) -> bool:
-        return self._on_home(lambda core: name in core.knobs)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.specs())
-
-    def __len__(self) -> int:
-        return len(self.specs())
-
-    def specs(self) -> dict[str, KnobSpec]:
-        """Return the specs of the knobs that are mounted, by name."""
-        return self._on_home(lambda core: dict(core.knobs.specs()))
-
-    def values(self) -> dict[str, Any]:
-        """Return the present values, by name."""
-        return self._on_home(lambda core: dict(core.knobs.values()))
-
-    def set(self, name: str, value: Any, by: By = "program") -> None:
-        """Set a knob; returns when it is validated. ``by`` is ``"program"``, ``"user"`` or ``"model"``.
-
-        Raises ``KnobError`` for an unknown name or a value outside the spec.
-        """
-        self._on_home(lambda core: core.knobs.set(name, value, by=by))
-
-    def set_many(self, values: Mapping[str, Any], by: By = "program") -> None:
-        """Set several knobs, all of them or none."""
-        self._on_home(lambda core: core.knobs.set_many(values, by=by))
-
-    def reset(self, *names: str, by: By = "program") -> None:
-        """Set knobs (all, where none is named) back to their defaults."""
-        self._on_home(lambda core: core.knobs.reset(*names, by=by))
-
-    @property
-    def history(self) -> Sequence[Any]:
-        """Who set what, when: the latest settings, oldest first."""
-        return self._on_home(lambda core: tuple(core.knobs.history))
-
-    def __repr__(self) -> str:
-        return f"<knobs {self.values()!r}>"
+MOST_LEVELS = 10
+"""How deep spawned sessions may spawn."""
 
 
 class Session:
@@ -135,6 +53,7 @@ class Session:
         copy: tuple[Record, StateLog, list[Tick]] | None = None,
         parent: str | None = None,
         node: Any = None,
+        stored: bool = True,
     ) -> None:
         self.id = id
         self.app = app
@@ -143,6 +62,7 @@ class Session:
         self._status = "idle"
         self._props = dict(props or {})
         self._node = node
+        store = app.store if stored else None
         record, state, ticks = copy or (Record(), StateLog(), [])
         if past is not None:
             record.restore(past.entries, past.head)
@@ -153,21 +73,21 @@ class Session:
             self,
             self._root(),
             home=app.home,
-            journal=Journal(app.store, id, revision=past.revision if past else 0),
+            journal=Journal(store, id, revision=past.revision if past else 0),
             record=record,
             state=state,
             ticks=ticks,
-            tools=(*tools, *app.tool_uses),
+            tools=tuple(dict.fromkeys((*tools, *app.tool_uses))),
             model=model if model is not None else app.model,
             max_ticks=app.max_ticks,
             budget=app.budget,
         )
-        if app.store is not None and past is None:
+        if store is not None and past is None:
             self._core._rows.add(
                 Row("session", id, {"metadata": self.metadata, "parent": self.parent, "created": time.time()})
             )
             if copy is not None:
-                self._core._rows.rows.extend(_copied_rows(record, state))
+                self._core.keep_copy()
 
     # Looking
 
@@ -260,24 +180,7 @@ class Session:
         knobs as last sent. Raises ``KnobError`` for a name or value that does not
         fit.
         """
-
-        def previewed() -> Preview:
-            core = self._mounted()
-            present = core.knobs.values()
-            wanted = {**present, **knobs}
-            before = {
-                name: (core.last_sent or {}).get(name, value)
-                for name, value in _before(core, present).items()
-            }
-            new = core.mount.preview(wanted, tools=core.tools, sent=core.sent).context
-            old = core.mount.preview(_fitting(core, before), tools=core.tools, sent=core.sent).context
-            values = core.knobs.overlay(wanted).values()
-            changed = {
-                name: (before[name], value) for name, value in values.items() if before.get(name) != value
-            }
-            return Preview(new, new.diff(old), changed)
-
-        return self._core.home.call(previewed)
+        return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
 
     def subscribe(self, after: int | None = None) -> AsyncIterator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers."""
@@ -295,12 +198,14 @@ class Session:
         metadata: Mapping[str, Any] | None = None,
         request_id: str | None = None,
         output: Any = None,
+        budget: Any = None,
     ) -> Execution:
         """Send a message and start at once; while an execution runs, queue the next one.
 
         ``message`` is a string, an entry, a list of content (text, images, frames,
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
-        for a malformed one. Await the execution for its ``Result``, or iterate it
+        for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
+        execution. Await the execution for its ``Result``, or iterate it
         for its events.
         """
         uses = tuple(ToolUse(tool, "send") for tool in tools)
@@ -381,12 +286,63 @@ class Session:
         return outcome.value
 
     def spawn(self, element: Any, message: Any, **options: Any) -> Execution:
-        """Send a message to an isolated session of its own, mounted with ``element``; return its execution."""
-        from nbsession.app import App
+        """Send a message to an isolated session of its own, mounted with ``element``; return its execution.
 
-        app = App(element, model=options.pop("model", self.model), max_ticks=self._core.max_ticks)
-        app.home = self._core.home
-        return app.session().send(message, **options)
+        Its usage counts towards this session's, it is stopped with the execution
+        that spawned it and closed with this session. ``options`` are those of
+        ``send``. Raises ``SessionError`` beyond ten levels.
+        """
+        self._open()
+        core = self._core
+        if core.depth >= MOST_LEVELS:
+            raise SessionError(
+                f"session {self.id!r} is spawned {core.depth} levels deep; the limit is {MOST_LEVELS}"
+            )
+        drafts_of(message)
+        child = core.home.call(lambda: self._spawned(element))
+        return child.send(message, **options)
+
+    def _spawned(self, element: Any) -> Session:
+        core = self._core
+        root = self.app.root_of(element)
+        child = Session(
+            self.app, new_id("se"), parent=self.id, node=root, model=core.model, stored=False, tools=()
+        )
+        child._core.depth = core.depth + 1
+        child._core.spawned_by = (core, core.current)
+        core.children.append(child)
+        return child
+
+    def sweep(
+        self,
+        message: Any,
+        knobs: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        repeat: int = 1,
+        context_only: bool = False,
+        executor: Executor | None = None,
+        **knob_values: Sequence[Any],
+    ) -> Sweep:
+        """Send a message under every combination of knob values, each in a fork of its own.
+
+        ``knobs`` and ``knob_values`` give the values by knob; ``repeat`` sends each
+        combination so many times. With ``context_only`` nothing is sent: the rows
+        have the contexts alone, at no cost. ``executor(session, message)`` takes
+        the sending over. This session does not change. Raises ``KnobError`` before
+        anything is sent where a value does not fit.
+        """
+        self._open()
+        values = {**(knobs or {}), **knob_values}
+        return self._core.home.call(
+            lambda: sweep_of(
+                self, message, values, repeat=repeat, context_only=context_only, executor=executor
+            )
+        )
+
+    def branch(self) -> Session:
+        """Return a fork from now that nothing keeps: neither the app nor the store."""
+        self._open()
+        return self._core.home.call(lambda: self._forked(None, False, None, stored=False))
 
     def rewind(self, entry: str | None) -> None:
         """Stand at an entry (its id; ``None``: before the first) and go on from there; nothing is deleted."""
@@ -409,17 +365,17 @@ class Session:
         self._open()
         return self._core.home.call(lambda: self._forked(at, before, id))
 
-    def _forked(self, at: int | None, before: bool, id: str | None) -> Session:
+    def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Session:
         core = self._core
         if at is None:
             core._drain()
-            head, state, ticks = core.record.head, dict(core.state.current), list(core.ticks)
+            head, version, ticks = core.record.head, core.state.version, list(core.ticks)
         else:
             if not -len(core.ticks) <= at < len(core.ticks):
                 raise SessionError(f"there is no tick {at}; session {self.id!r} has {len(core.ticks)} ticks")
             tick = core.ticks[at]
             head = tick.head_before if before else tick.head_after
-            state = core.state.at(tick.state_before if before else tick.state_after)
+            version = tick.state_before if before else tick.state_after
             ticks = core.ticks[: tick.number + (0 if before else 1)]
         record = Record()
         record.restore(core.record.all(), head)
@@ -430,11 +386,12 @@ class Session:
             props=self._props,
             model=core.model,
             tools=core.tools,
-            copy=(record, StateLog(state), list(ticks)),
+            copy=(record, core.state.prefix(version), list(ticks)),
             parent=self.id,
             node=self._node,
+            stored=stored,
         )
-        return self.app.adopt(forked)
+        return self.app.adopt(forked) if stored else forked
 
     def verify(self) -> list[int]:
         """Work the hash of every stored tick's context out anew; return the numbers of those that differ."""
@@ -455,6 +412,8 @@ class Session:
             execution.abort("the session was closed")
         if core.current is not None:
             await core.current._settled()
+        for child in core.children:
+            await child.aclose()
         await core.mount.unmount(self)
         await core.keep()
         core.feed.close()
@@ -513,31 +472,7 @@ class Session:
         return f"<Session {self.id!r} {self.status}, {len(self.timeline)} entries, {len(self.ticks)} ticks>"
 
 
-def _before(core: SessionCore, present: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as they were before anything was sent: at first those the session began with."""
-    if core.last_sent is not None:
-        return dict(present)
-    specs = core.knobs.specs()
-    began = core.state.at(0)
-    return {name: began.get(KNOB + name, specs[name].default) for name in present}
-
-
-def _fitting(core: SessionCore, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out values that a knob does not take any more."""
-    specs = core.knobs.specs()
-    return {name: value for name, value in values.items() if name in specs}
-
-
 def _positive(max_ticks: int | None) -> int | None:
     if max_ticks is not None and max_ticks < 1:
         raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
     return max_ticks
-
-
-def _copied_rows(record: Record, state: StateLog) -> list[Row]:
-    """Return the rows with which a forked session begins."""
-    rows = [Row("entry", entry.id, entry.to_dict()) for entry in record.all()]
-    rows.append(Row("head", "", {"head": record.head}))
-    changes = [[address, value] for address, value in state.current.items() if value is not GONE]
-    rows.append(Row("state", str(state.version), {"changes": changes}))
-    return rows

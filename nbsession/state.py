@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 class _Gone:
@@ -30,9 +30,9 @@ class StateLog:
 
     __slots__ = ("_changes", "current")
 
-    def __init__(self, initial: Mapping[str, Any] | None = None) -> None:
-        self.current: dict[str, Any] = dict(initial or {})
-        self._changes: list[tuple[str, Any]] = list(self.current.items())
+    def __init__(self) -> None:
+        self.current: dict[str, Any] = {}
+        self._changes: list[tuple[str, Any]] = []
 
     @property
     def version(self) -> int:
@@ -53,6 +53,18 @@ class StateLog:
             kept.append((address, value))
         self._changes.extend(kept)
         return kept
+
+    def prefix(self, version: int) -> StateLog:
+        """Return a log of its own that begins with the first ``version`` changes."""
+        copy = StateLog()
+        copy._changes = self._changes[:version]
+        copy.current = self.at(version)
+        return copy
+
+    @property
+    def changes(self) -> list[tuple[str, Any]]:
+        """Every change, in order: an address and a value or ``GONE``."""
+        return list(self._changes)
 
     def at(self, version: int) -> dict[str, Any]:
         """Return the state as it was after ``version`` changes."""

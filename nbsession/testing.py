@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, TypeVar
 
 from nbsession.events import ContentBlockStop, Event, TextDelta
 from nbsession.models.scripted import Pause, ScriptedModel, call, pause
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from nbsession.content import Block
 
 __all__ = ["EventRecorder", "Pause", "ScriptedModel", "call", "pause"]

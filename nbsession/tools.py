@@ -8,7 +8,6 @@ import inspect
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
@@ -19,6 +18,8 @@ from nbsession.signature import Signature, capture, code_of, signature_of
 from nbsession.worker import in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
     from pydantic import BaseModel
 
     from nbsession.session import Session

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.execution import Execution, Result
-    from nbsession.session import Preview, Session
+    from nbsession.preview import Preview
+    from nbsession.session import Session
     from nbsession.tick import Tick
 
 

@@ -1,0 +1,62 @@
+"""What an execution or a session may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsession.errors import BudgetError, SessionError
+
+if TYPE_CHECKING:
+    from nbsession.tokens import Usage
+
+
+class Budget(NamedTuple):
+    """A limit in US dollars, in tokens (input and output), or both."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Budget | None:
+        """Read a budget: ``None``, a number of US dollars, ``{"usd": …, "tokens": …}`` or a ``Budget``."""
+        if value is None or isinstance(value, Budget):
+            return value
+        given = dict(value) if isinstance(value, Mapping) else {"usd": value}
+        numbers = all(
+            isinstance(n, (int, float)) and not isinstance(n, bool) and n >= 0 for n in given.values()
+        )
+        if not given or not given.keys() <= {"usd", "tokens"} or not numbers:
+            raise SessionError(
+                f"a budget is a number of US dollars or {{'usd': …, 'tokens': …}}, not below 0, got {value!r}"
+            )
+        return cls(**given)
+
+    def check(self, whose: str, model: str, used: Usage, spent: float | None, next_input: int) -> None:
+        """Raise ``BudgetError`` if a call with so many input tokens would pass the limit.
+
+        ``used`` and ``spent`` are what was used so far. What the answer will cost
+        cannot be known before; its input is counted.
+        """
+        from nbsession.prices import cost
+        from nbsession.tokens import Usage
+
+        if self.tokens is not None and used.total_tokens + next_input > self.tokens:
+            over = used.total_tokens + next_input - self.tokens
+            raise BudgetError(
+                f"the next call takes ≈{next_input} tokens and would pass the {whose} budget of {self.tokens} tokens "
+                f"by ≈{over} ({used.total_tokens} are used); raise budget= to go on"
+            )
+        if self.usd is None:
+            return
+        price = cost(model, Usage(input_tokens=next_input))
+        if price is None or spent is None:
+            raise BudgetError(
+                f"the price of {model} is not known, so a budget in US dollars cannot be kept; "
+                "set its price, or give the budget in tokens"
+            )
+        if spent + price > self.usd:
+            raise BudgetError(
+                f"the next call would cost about ${price:.4f} and pass the {whose} budget of ${self.usd:.4f} "
+                f"by ${spent + price - self.usd:.4f} (${spent:.4f} are spent); raise budget= to go on"
+            )
