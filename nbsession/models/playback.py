@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from nbsession import tokens
 from nbsession.content import Block, Text, Thinking, ToolCall
@@ -14,10 +15,18 @@ from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart, ContentBlockStop, InputJsonDelta, ModelEvent, TextDelta
 from nbsession.tokens import Usage
 
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+
 CHUNKS = 4
 """Deltas of a text that is not paced."""
 
 _WORD = re.compile(r"\s*\S+|\s+\Z")
+
+
+def call_id(context: CompiledContext, index: int) -> str:
+    """Return the id of a tool call: the same for the same context and block."""
+    return f"call_{context.hash[:12]}_{index}"
 
 
 def words(text: str) -> list[str]:

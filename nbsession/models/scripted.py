@@ -20,7 +20,7 @@ from nbsession.events import (
     ModelEvent,
 )
 from nbsession.models.base import Capabilities, Source
-from nbsession.models.playback import block_events, chunks, estimated_usage, text_deltas, words
+from nbsession.models.playback import block_events, call_id, chunks, estimated_usage, text_deltas, words
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -205,16 +205,17 @@ class _Performance:
 
     def _named(self, block: Any) -> Block:
         if isinstance(block, ToolCall):
-            return block if block.id else ToolCall(self._id(), block.name, block.input)
+            return (
+                block
+                if block.id
+                else ToolCall(call_id(self.context, len(self.blocks)), block.name, block.input)
+            )
         if isinstance(block, Thinking):
             return block
         raise ModelError(
             "a scripted response is text, call(...), thinking, pause(), an exception, a list of those or a "
             f"function of the compiled context; got {type(block).__name__}: {block!r}"
         )
-
-    def _id(self) -> str:
-        return f"call_{self.context.hash[:12]}_{len(self.blocks)}"
 
     def end(self) -> MessageDelta:
         if self.delta is not None:

@@ -1,0 +1,96 @@
+"""``SimulatedModel``: answers by rules from the compiled context, and says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from nbsession.content import Block, Text, Thinking, ToolCall
+from nbsession.errors import ModelError
+from nbsession.events import MessageDelta, MessageStart, MessageStop, ModelEvent
+from nbsession.models.base import Capabilities, Source
+from nbsession.models.playback import block_events, call_id, estimated_usage, words
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+
+HUMAN_PACE = 40.0
+"""Words a second."""
+
+
+class SimulatedModel:
+    """A deterministic model without a language model: a table of rules over the compiled context.
+
+    It describes the context, quotes from it, remembers what stands in the
+    timeline, and calls tools with arguments taken from the user's words only; for
+    a missing one it asks. Each answer begins with a thinking block that names the
+    rule and what it matched. One context always gives one answer.
+
+    ``rate`` is in words a second, 0 is at once; by default
+    ``$NBSESSION_SIMULATED_RATE``, else 0 where ``CI`` is set, else 40. Raises
+    ``ModelError`` for a rate that is not a number.
+    """
+
+    def __init__(self, rate: float | None = None) -> None:
+        self.rate = _default_rate() if rate is None else float(rate)
+
+    @property
+    def name(self) -> str:
+        return "simulated"
+
+    @property
+    def source(self) -> Source:
+        return "simulated"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
+
+    def __repr__(self) -> str:
+        return f"<SimulatedModel at {self.rate:g} words a second>" if self.rate else "<SimulatedModel>"
+
+    async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
+        """Answer the context: a rule trace, then text, calls or both."""
+        yield MessageStart(self.name, self.source)
+        blocks = answer_blocks(context)
+        for index, block in enumerate(blocks):
+            pieces = words(block.text) if isinstance(block, Text) else [str(block)]
+            rate = self.rate if isinstance(block, Text) else 0
+            async for event in block_events(index, block, pieces=pieces, rate=rate):
+                yield event
+        calls = any(isinstance(block, ToolCall) for block in blocks)
+        yield MessageDelta("tool_use" if calls else "end_turn", estimated_usage(context.tokens, blocks))
+        yield MessageStop()
+
+
+def answer_blocks(context: CompiledContext) -> list[Block]:
+    """Return the answer to a context: the trace, a text where there is one, and the tool calls."""
+    from nbsession.models.simulation.manner import manner_of
+    from nbsession.models.simulation.reading import Reading
+    from nbsession.models.simulation.rules import answer
+
+    reading = Reading(context)
+    reply = answer(reading)
+    manner = manner_of(reading)
+    trace = f"rule {reply.rule}: {reply.why}"
+    if manner.why:
+        trace = f"{trace}\nmanner {manner.length or 'friendly'}: {manner.why}"
+    blocks: list[Block] = [Thinking(trace)]
+    if text := manner.word(reply).strip():
+        blocks.append(Text(text))
+    for name, arguments in reply.calls:
+        blocks.append(ToolCall(call_id(context, len(blocks)), name, arguments))
+    return blocks
+
+
+def _default_rate() -> float:
+    given = os.environ.get("NBSESSION_SIMULATED_RATE", "").strip()
+    if not given:
+        return 0.0 if os.environ.get("CI") else HUMAN_PACE
+    try:
+        return float(given)
+    except ValueError:
+        raise ModelError(
+            f"NBSESSION_SIMULATED_RATE must be a number of words a second (0: at once), got {given!r}"
+        ) from None
