@@ -103,9 +103,7 @@ class Knobs:
             if knob.touched:
                 self._kept[name] = knob.value
         elif knob.spec not in knob.holders.values():
-            last, spec = list(knob.holders.items())[-1]
-            self._respecify(knob, spec, None)
-            last.mark()
+            self._respecify(knob, list(knob.holders.values())[-1], None)
 
     def check(self) -> None:
         """Raise ``KnobError``, naming both paths, if two holders of one knob have different specs.
