@@ -59,13 +59,6 @@ def test_loading_the_extension_waits_with_widgets_and_providers() -> None:
     assert loaded_by(code) & {"anthropic", "openai", "anywidget", "ipywidgets", "sqlalchemy"} == set()
 
 
-def test_the_public_names_are_sorted_and_unique() -> None:
-    import nbsession
-
-    names = list(nbsession.__all__)
-    assert names == sorted(set(names))
-
-
 def test_the_package_ships_its_types_and_its_version() -> None:
     import nbsession
 
