@@ -26,7 +26,7 @@ def control(spec: KnobSpec, value: Any) -> Widget:
     import ipywidgets as widgets
 
     made: Widget
-    shared: dict[str, Any] = {"description": spec.name, "description_tooltip": spec.description or spec.name}
+    shared: dict[str, Any] = {"description": spec.name, "tooltip": spec.description or spec.name}
     if spec.kind == "bool":
         made = widgets.Checkbox(value=value, **shared)
     elif spec.kind == "choice":

@@ -53,8 +53,12 @@ def knobs(session: Session) -> None:
     from IPython.core.getipython import get_ipython
     from IPython.display import display
 
+    shell = get_ipython()
     panel = Panel(session)
-    place = (session.id, kernel.cell_id(get_ipython()) or "")
+    if kernel.of(shell) is None:
+        display(panel.bundles()[1], raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+        return
+    place = (session.id, kernel.cell_id(shell) or "")
     earlier = _panels.pop(place, None)
     if earlier is not None:
         earlier.close()
@@ -87,16 +91,16 @@ class Panel:
         self._controls: dict[str, Widget] = {}
         self._follower: asyncio.Task[None] | None = None
         self._smooth = True
-        self._reset = widgets.Button(
+        self.reset = widgets.Button(
             description="Reset", tooltip="Bring back the values last sent", layout={"width": "max-content"}
         )
-        self._reset.on_click(lambda _: self._home.post(self._bring_back))
+        self.reset.on_click(lambda _: self._home.post(self._bring_back))
         self._preview = widgets.HTML()
         self._rows = widgets.VBox()
-        self._box = widgets.VBox([self._rows, self._reset, self._preview])
+        self._box = widgets.VBox([self._rows, self.reset, self._preview])
         self._box.add_class("nbs-knobs")
-        self._home.call(self._build)
-        self._home.call(self._show)
+        self._build()
+        self._show()
 
     @property
     def controls(self) -> Mapping[str, Widget]:
@@ -227,7 +231,7 @@ class Panel:
                 complaint = str(error)
         rows = changes(preview.diff) if preview is not None else ()
         self._preview.value = str(macro(Ui(), preview, rows, complaint, running))
-        self._reset.disabled = preview is not None and not preview.knobs
+        self.reset.disabled = preview is not None and not preview.knobs
 
     def _pace(self, took: float) -> None:
         smooth = took <= SMOOTH_SECONDS

@@ -11,9 +11,10 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from nbsession.content import new_id
 from nbsession.notebook import kernel, templates
 from nbsession.notebook.ledger import ledger_of
 from nbsession.notebook.live import Page, Ui, widget
@@ -25,24 +26,13 @@ if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
 
     from nbsession.events import Event
+    from nbsession.execution import Execution
     from nbsession.notebook.pieces import Call
 
 INTERVAL = 1 / 18
 """Seconds between two messages to the page, at least."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-class Running(Protocol):
-    """What is shown: an execution."""
-
-    def __aiter__(self) -> AsyncIterator[Event]: ...
-
-    def abort(self, reason: str | None = None) -> object:
-        """Stop it."""
-
-    def confirm(self, call_id: str, approved: bool) -> object:
-        """Answer a tool that asks before it runs."""
 
 
 class ExecutionView:
@@ -55,11 +45,11 @@ class ExecutionView:
     """
 
     def __init__(
-        self, execution: Running, *, quiet: bool = False, raw: bool = False, live: bool = True
+        self, execution: Execution, *, quiet: bool = False, raw: bool = False, live: bool = True
     ) -> None:
         self._execution = execution
         self._ui = Ui(live=live, quiet=quiet, raw=raw)
-        self._run = Transcript()
+        self._run = Transcript(cell=new_id("cell"))
         self._page = Page(self._run, self._ui)
         self._cell = contextvars.copy_context()
         self._handle: DisplayHandle | None = None
@@ -85,7 +75,7 @@ class ExecutionView:
         if kernel.of(shell) is None:
             self._ui.live = False
             return None
-        self._run.cell = kernel.cell_id(shell) or ""
+        self._run.cell = kernel.cell_id(shell) or self._run.cell
         bundle: dict[str, Any] = {"text/plain": "…"}
         if self._ui.live:
             self._widget = widget()
@@ -120,8 +110,7 @@ class ExecutionView:
 
     def _take(self, event: Event) -> None:
         if event.type == "execution_start":
-            self._run.ledger = ledger_of(getattr(event, "session", ""))
-            self._run.ledger.forget(self._run.cell)
+            self._open_ledger()
         touched = self._run.apply(event)
         if touched is None or self._widget is None:
             return
@@ -132,6 +121,17 @@ class ExecutionView:
                 self._flush()
             else:
                 self._timer = asyncio.get_running_loop().call_later(wait, self._flush)
+
+    def _open_ledger(self) -> None:
+        """Take up what the notebook shows of the session; this output takes back what stood here before."""
+        session = self._execution.session
+        ledger = ledger_of(session.id)
+        ledger.forget(self._run.cell)
+        if ledger.latest is None:
+            # The kernel was restarted, or the session spoke elsewhere: the tick before is on record.
+            earlier = (tick for tick in reversed(session.ticks) if tick.execution != self._execution.id)
+            ledger.latest = next((tick.context for tick in earlier if tick.context is not None), None)
+        self._run.ledger = ledger
 
     def _flush(self) -> None:
         self._timer = None
@@ -154,11 +154,12 @@ class ExecutionView:
         self._cell.run(self._swap)
 
     def _swap(self) -> None:
+        from IPython.core.getipython import get_ipython
         from IPython.display import display
 
         if self._handle is not None:
             self._handle.update(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
-        else:
+        elif get_ipython() is not None:
             display(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
         if self._widget is not None:
             self._widget.close()

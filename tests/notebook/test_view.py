@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from nbsession import App, Knobs, Section, Session, System, Timeline, component, tool, use_knob, use_state
+from nbsession.errors import ModelError, ToolError
+from nbsession.notebook.view import ExecutionView
+from nbsession.testing import ScriptedModel, call
+from tests.notebook.kernels import Kernel, running_kernel
+
+NASTY = "<script>alert(1)</script> {{7*7}} ![x](http://evil.example/p.png) </pre></details>"
+
+
+@component
+def Notepad() -> Any:
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    none: list[str] = []
+    notes, set_notes = use_state(none)
+
+    @tool
+    def add_note(note: str) -> str:
+        """Keep a note for later."""
+        set_notes(lambda kept: [*kept, note])
+        return "Noted."
+
+    @tool
+    def fail() -> str:
+        """Fail."""
+        raise ToolError("it rains")
+
+    @tool
+    def crash() -> str:
+        """Raise."""
+        raise KeyError("umbrella")
+
+    return [
+        System(f"You are a {tone} assistant with a notepad."),
+        [add_note, fail, crash],
+        notes and Section("\n".join(f"- {note}" for note in notes), id="notepad", title="Notepad"),
+        Knobs(),
+        Timeline(),
+    ]
+
+
+def opened(*responses: Any) -> Session:
+    return App(Notepad, model=ScriptedModel(*responses)).session()
+
+
+async def shown(session: Session, message: str, **options: Any) -> dict[str, str]:
+    view = ExecutionView(session.send(message), **options)
+    await view.follow()
+    return view.static()
+
+
+def words(html: str) -> str:
+    """What a reader without any style sheet sees."""
+    html = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+async def test_every_tick_stands_with_its_context_its_tools_and_its_answer() -> None:
+    session = opened(["Let me note that.", call("add_note", note="milk")], "I **noted** it.")
+    html = (await shown(session, "Note: milk."))["text/html"]
+    seen = words(html)
+    for text in (
+        "Tick 0",
+        "You are a friendly assistant",
+        "Let me note that.",
+        "add_note(note=&#34;milk&#34;)",
+        "Noted.",
+        "Tick 1",
+        "added",
+        "simulated",
+    ):
+        assert text in seen
+    assert "I <strong>noted</strong> it." in html
+
+
+async def test_the_difference_from_the_tick_before_is_marked_across_cells() -> None:
+    session = opened("Hello.", "Bye.")
+    await shown(session, "Hi.")
+    session.knobs["tone"] = "terse"
+    html = (await shown(session, "And now?"))["text/html"]
+    assert "~2 changed" in html  # the system prompt, and the knobs as the model sees them
+    assert "<del>− You are a <b>friendly</b> assistant" in html
+    assert "<ins>+ You are a <b>terse</b> assistant" in html
+
+
+async def test_markdown_and_plain_text_hold_the_answer_and_a_line_a_tick() -> None:
+    bundle = await shown(opened([call("add_note", note="x")], "Done **well**."), "Go.")
+    assert bundle["text/plain"].splitlines()[0].startswith("[tick 0 · ≈")
+    assert "called add_note" in bundle["text/plain"]
+    assert "Done **well**." in bundle["text/plain"]
+    assert "Done **well**." in bundle["text/markdown"]
+    assert "You are a friendly" not in bundle["text/markdown"] + bundle["text/plain"]
+
+
+async def test_nothing_untrusted_becomes_html_anywhere() -> None:
+    session = opened(["x " + NASTY, call("add_note", note=NASTY)], NASTY)
+    html = (await shown(session, NASTY))["text/html"]
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "{{7*7}}" in html
+    assert html.count("<details") == html.count("</details>")
+    assert html.count("<pre") == html.count("</pre>")
+
+
+async def test_a_failed_tool_says_so_and_the_traceback_is_for_the_user() -> None:
+    bundle = await shown(opened([call("fail"), call("crash")], "Sorry."), "Go.")
+    seen = words(bundle["text/html"])
+    assert "fail() error → it rains" in seen
+    assert "Traceback, for you only" in seen
+
+
+async def test_a_failed_model_call_stands_in_place_in_one_sentence() -> None:
+    session = opened(ModelError("the model is overloaded", retryable=True, kind="overloaded"), "Here again.")
+    view = ExecutionView(session.send("Hello."))
+    await view.follow()
+    bundle = view.static()
+    assert "Error: the model is overloaded. Sending the same again may succeed." in words(bundle["text/html"])
+    assert "Error: the model is overloaded" in bundle["text/plain"]
+    assert "Here again." in (await shown(session, "Still there?"))["text/plain"]
+
+
+async def test_a_stopped_answer_keeps_what_came_and_is_marked() -> None:
+    session = App(Notepad, model=ScriptedModel("word " * 500, rate=100)).session()
+    execution = session.send("Talk.")
+    view = ExecutionView(execution)
+    following = asyncio.create_task(view.follow())
+    async for event in execution:
+        if event.type == "text_delta":
+            break
+    execution.abort()
+    await following
+    seen = words(view.static()["text/html"])
+    assert "word" in seen
+    assert "■ stopped here" in seen
+    assert "stopped by the user" in seen
+
+
+async def test_quiet_shows_the_answer_and_the_footer_only() -> None:
+    html = (await shown(opened([call("add_note", note="x")], "Done."), "Go.", quiet=True))["text/html"]
+    seen = words(html)
+    assert seen.startswith("Done.")
+    assert "Tick" not in seen
+    assert "add_note" not in seen
+    assert "simulated" in seen
+
+
+async def test_raw_shows_the_answer_as_the_model_wrote_it() -> None:
+    html = (await shown(opened("Done **well**."), "Go.", raw=True))["text/html"]
+    assert "<pre class=raw>Done **well**.</pre>" in html
+
+
+async def test_an_execution_shown_after_its_end_reads_the_same() -> None:
+    session = opened([call("add_note", note="x")], "Done.")
+    execution = session.send("Go.")
+    await execution
+    view = ExecutionView(execution)
+    await view.follow()
+    assert "Done." in words(view.static()["text/html"])
+
+
+CELL = """
+import asyncio
+from tests.notebook.test_view import Notepad
+from nbsession import App
+from nbsession.notebook.view import ExecutionView
+from nbsession.testing import ScriptedModel, call
+
+async def show(*responses, rate=0, **options):
+    execution = App(Notepad, model=ScriptedModel(*responses, rate=rate)).session().send("Hello.")
+    view = ExecutionView(execution, **options)
+    view.display()
+    await view.follow()
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    with running_kernel() as started:
+        assert started.run(CELL).error is None
+        yield started
+
+
+def messages(kernel: Kernel, comm: str) -> list[dict[str, Any]]:
+    """What was sent to the page over one comm."""
+    found = (m["content"] for m in kernel.messages if m["msg_type"] == "comm_msg")
+    return [
+        c["data"]["content"] for c in found if c["comm_id"] == comm and c["data"].get("method") == "custom"
+    ]
+
+
+def widget(kernel: Kernel, cell: str) -> str:
+    """The comm of the live view that a cell opened."""
+
+    def is_ours(message: dict[str, Any]) -> bool:
+        if message["msg_type"] != "comm_open" or message["parent_header"].get("msg_id") != cell:
+            return False
+        return bool(message["content"]["data"]["state"].get("_model_module") == "anywidget")
+
+    return str(kernel.until(is_ours)["content"]["comm_id"])
+
+
+def say(kernel: Kernel, comm: str, **content: Any) -> None:
+    kernel.comm(comm, {"method": "custom", "content": content})
+
+
+@pytest.mark.timeout(90)
+def test_one_output_is_live_first_and_static_ever_after(kernel: Kernel) -> None:
+    ran = kernel.run("await show('I **see**.')")
+    assert ran.error is None
+    (live,) = ran.of("display_data")
+    (static,) = ran.of("update_display_data")
+    assert live["transient"]["display_id"] == static["transient"]["display_id"]
+    assert "application/vnd.jupyter.widget-view+json" in live["data"]
+    assert set(static["data"]) == {"text/html", "text/markdown", "text/plain"}
+    assert len(ran.of("comm_close")) >= 1
+
+
+@pytest.mark.timeout(90)
+def test_without_widgets_the_static_form_comes_alone(kernel: Kernel) -> None:
+    ran = kernel.run("await show('I **see**.', live=False)")
+    assert ran.of("comm_open") == []
+    assert "I **see**." in ran.shown[-1]
+
+
+@pytest.mark.timeout(90)
+def test_a_view_that_says_hello_gets_everything_and_then_each_change_once(kernel: Kernel) -> None:
+    id_ = kernel.start("await show('one two three four five ' * 40, rate=100)")
+    comm = widget(kernel, id_)
+    say(kernel, comm, k="hello", me="me")
+    everything = kernel.until(lambda m: m["content"].get("data", {}).get("content", {}).get("k") == "all")
+    everything = everything["content"]["data"]["content"]
+    assert everything["for"] == "me"
+    assert "data-s=ticks" in everything["html"]
+    kernel.finish(id_)
+    numbers = [message["n"] for message in messages(kernel, comm) if message["k"] == "ops"]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert everything["n"] in (0, *numbers)
+
+
+@pytest.mark.timeout(90)
+def test_stop_on_the_page_stops_the_execution_and_is_acknowledged(kernel: Kernel) -> None:
+    id_ = kernel.start("await show('word ' * 5000, rate=50)")
+    comm = widget(kernel, id_)
+    kernel.until(lambda m: m["content"].get("comm_id") == comm and "word" in str(m["content"]))
+    say(kernel, comm, k="stop")
+    ran = kernel.finish(id_)
+    assert any(message["k"] == "ack" for message in messages(kernel, comm))
+    assert "stopped by the user" in ran.shown[-1]
+
+
+@pytest.mark.timeout(90)
+def test_what_the_reader_unfolded_stays_so_in_the_static_form(kernel: Kernel) -> None:
+    id_ = kernel.start("await show('word ' * 60, rate=50)")
+    comm = widget(kernel, id_)
+    say(kernel, comm, k="open", d="t0", open=True)
+    (static,) = kernel.finish(id_).of("update_display_data")
+    assert "<details class=ctx open>" in static["data"]["text/html"]
+
+
+@pytest.mark.timeout(90)
+def test_a_cell_that_is_interrupted_still_shows_what_came(kernel: Kernel) -> None:
+    id_ = kernel.start("await asyncio.wait_for(show('word ' * 5000, rate=50), 1)")
+    ran = kernel.finish(id_)
+    assert ran.error is not None
+    assert ran.error["ename"] == "TimeoutError"
+    (static,) = ran.of("update_display_data")
+    assert "■ stopped here" in static["data"]["text/html"]
