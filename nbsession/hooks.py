@@ -203,11 +203,11 @@ class _KnobCell(Cell):
         if self.spec is None or name != self.name or arguments != self.arguments:
             if self.name and name != self.name:
                 knobs.retract(self.name, self.fiber)
-            known = set(knobs.specs())
-            self.spec = KnobSpec.of(name, default, **constraints)
-            self.name, self.arguments = name, arguments
-            knobs.declare(self.spec, self.fiber)
-            if name not in known:
+            before = knobs.specs().get(name)
+            spec = KnobSpec.of(name, default, **constraints)
+            knobs.declare(spec, self.fiber)
+            self.spec, self.name, self.arguments = spec, name, arguments
+            if before != spec:
                 self.environment.knob_watchers.mark()
         return knobs[name]
 

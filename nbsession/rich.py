@@ -14,7 +14,7 @@ import urllib.parse
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from nbsession.content import Document, Image, Text, ToolResult
 from nbsession.errors import CompileError
@@ -33,6 +33,7 @@ MOST_CHARACTERS = 30_000
 MOST_ROWS = 40
 MOST_COLUMNS = 30
 MOST_CELL_CHARACTERS = 200
+MOST_ARRAY_ITEMS = 1000
 
 Rich: TypeAlias = Text | Image | Document
 
@@ -46,6 +47,8 @@ def result_content(value: Any) -> tuple[Rich, ...]:
     and lists with pictures in them piece by piece; anything else as its repr.
     A text is cut in the middle beyond 30,000 characters, saying by how much.
     """
+    if isinstance(value, enum.Enum):
+        return result_content(value.value)
     if isinstance(value, str):
         return (Text(bounded(value) if value.strip() else "(empty text)"),)
     if value is None:
@@ -70,17 +73,21 @@ def bounded(text: str, most: int = MOST_CHARACTERS) -> str:
     """Return ``text`` with its middle left out where it is longer than ``most`` characters, saying by how much."""
     if len(text) <= most:
         return text
-    note = f"\n… [{len(text) - most:,} of {len(text):,} characters left out here] …\n"
-    head = most * 2 // 3
-    return text[:head] + note + text[len(text) - (most - head) :]
+    room = max(0, most - 70)  # characters, for the note
+    head = room * 2 // 3
+    note = f"\n… [{len(text) - room:,} of {len(text):,} characters left out here] …\n"
+    return text[:head] + note + text[len(text) - (room - head) :]
 
 
-def media(source: Any, *, alt: str = "", title: str = "") -> Image | Document:
+def media(
+    source: Any, *, alt: str = "", title: str = "", kind: Literal["image", "document"] = "image"
+) -> Image | Document:
     """Return a picture or a document from a path, bytes, a URL, a PIL image or a matplotlib figure.
 
     The type is what the bytes show, not what the name says; text files are
-    documents too. URLs (http, https) are passed on and not fetched; ``data:``
-    URLs are read. Raises ``CompileError`` for a file that cannot be read, for
+    documents too. URLs (http, https) are passed on and not fetched, so their
+    type is guessed from the name, and where that says nothing it is ``kind``;
+    ``data:`` URLs are read. Raises ``CompileError`` for a file that cannot be read, for
     types that models don't take, and beyond 5 MB for a picture (where it cannot
     be scaled down) or 32 MB for a document.
     """
@@ -89,14 +96,14 @@ def media(source: Any, *, alt: str = "", title: str = "") -> Image | Document:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _from_bytes(bytes(source), "the data", alt, title)
     if isinstance(source, str) and source.partition(":")[0].lower() in ("http", "https", "data"):
-        return _from_url(source, alt, title)
+        return _from_url(source, alt, title, kind)
     if isinstance(source, (str, os.PathLike)):
         return _from_path(Path(source), alt, title)
-    kind = kind_of(source)
-    if kind == "pil":
+    found = kind_of(source)
+    if found == "pil":
         return image_of_pil(source, alt=alt)
-    if kind in ("figure", "axes"):
-        return image_of_figure(source if kind == "figure" else source.figure, alt=alt)
+    if found in ("figure", "axes"):
+        return image_of_figure(source if found == "figure" else source.figure, alt=alt)
     raise CompileError(
         f"no picture or document can be made of {type(source).__name__} {_short(source)}; "
         "give a path, bytes, a URL, a PIL image or a matplotlib figure"
@@ -147,7 +154,7 @@ _TYPES_BY_SUFFIX = {
 }
 
 
-def _from_url(url: str, alt: str, title: str) -> Image | Document:
+def _from_url(url: str, alt: str, title: str, kind: str) -> Image | Document:
     if url[:5].lower() == "data:":
         return _from_data_url(url, alt, title)
     parts = urllib.parse.urlsplit(url)
@@ -155,9 +162,11 @@ def _from_url(url: str, alt: str, title: str) -> Image | Document:
         raise CompileError(f"{url!r} names no host; give a whole URL, or a path")
     name = parts.path.rpartition("/")[2]
     media_type = _TYPES_BY_SUFFIX.get(Path(name).suffix.lower(), "")
-    if media_type and not media_type.startswith("image/"):
-        return Document(media_type, url=url, title=title or name)
-    return Image(media_type or "image/*", url=url, alt=alt or name)
+    if not media_type:
+        media_type = "image/*" if kind == "image" else "application/pdf"
+    if media_type.startswith("image/"):
+        return Image(media_type, url=url, alt=alt or name)
+    return Document(media_type, url=url, title=title or name)
 
 
 def _from_data_url(url: str, alt: str, title: str) -> Image | Document:
@@ -293,7 +302,7 @@ def _as_data(value: Any) -> Any:
     if kind_of(value) in ("frame", "series"):
         return _table(value if kind_of(value) == "frame" else _framed(value))
     if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
-        return value.tolist()
+        return value.tolist() if value.size <= MOST_ARRAY_ITEMS else value
     return value
 
 
