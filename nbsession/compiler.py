@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from nbsession.context import CompiledContext, FlowItem, Part, Withheld
 from nbsession.errors import CompileError
 from nbsession.fragment import Fragment, ModelChoice, ToolUse, fragment_of
+from nbsession.thinking import replayable
 from nbsession.timeline import Chunk
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def compile(  # noqa: A001  # the field's word for it
         if use not in shown
     )
     parts = [use.part for use in shown]
+    flow, unsigned = replayable(system, parts, flow)
     choice = _model(fragment.models)
     context = CompiledContext(
         system,
@@ -88,8 +90,9 @@ def compile(  # noqa: A001  # the field's word for it
         parts,
         specs=[use.tool.spec for use in shown],
         settings=choice.settings,
-        withheld=(*fragment.withheld, *hidden) if hidden else fragment.withheld,
-        tokens=_tokens(fragment, parts, sent, flow),
+        withheld=(*fragment.withheld, *hidden, *unsigned) if hidden or unsigned else fragment.withheld,
+        tokens=_tokens(fragment, parts, sent, flow)
+        - (0 if sent else sum([item.tokens for item in unsigned])),
         pending=pending,
     )
     return Compiled(context, _toolbox(uses), choice.model, sent_now)

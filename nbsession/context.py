@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["system", "section", "text", "block", "message", "tool"]
 
 
+PREFIX = "prefix"
+"""The key of a signed answer's metadata under which the hash of its context's prefix stands."""
+
+
 class Part:
     """One piece of a compiled context.
 
@@ -44,11 +48,24 @@ class Part:
     or ``"tool"``; ``path`` is the component path it came from and ``key`` tells
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
-    outside messages; ``body`` is the text without a section's heading. ``tokens``
-    is an estimate. ``str()`` is the text as it is sent.
+    outside messages; ``body`` is the text without a section's heading; ``prefixes``
+    says under which prefix a signed answer was made, by its key. ``tokens`` is an
+    estimate. ``str()`` is the text as it is sent.
     """
 
-    __slots__ = ("_digest", "blocks", "body", "key", "kind", "path", "role", "text", "title", "tokens")
+    __slots__ = (
+        "_digest",
+        "blocks",
+        "body",
+        "key",
+        "kind",
+        "path",
+        "prefixes",
+        "role",
+        "text",
+        "title",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -72,6 +89,7 @@ class Part:
         self.role = role
         self.blocks = blocks
         self.tokens = token.estimate(text) if tokens is None else tokens
+        self.prefixes: Mapping[str, str] = {}
         self._digest: str | None = None
 
     def __str__(self) -> str:
@@ -224,15 +242,20 @@ class CompiledContext:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of the canonical form: contents in order, without ids, places and times."""
-        digest = hashlib.sha256()
-        for group in (self._system, self._tools):
-            for part in group:
-                digest.update(part.digest.encode())
-            digest.update(b"|")
-        for item in self._flow:
-            digest.update(item.digests() if not isinstance(item, Part) else item.digest.encode())
+        digest = self._prefix()
         digest.update(_json(dict(self.settings)).encode())
         return digest.hexdigest()
+
+    @property
+    def prefix(self) -> str:
+        """The hash of what an answer to this context stands behind: all of it but the settings."""
+        return self._prefix().hexdigest()
+
+    def _prefix(self) -> hashlib._Hash:
+        digest = prefix_hash(self._system, self._tools)
+        for item in self._flow:
+            digest.update(item.digest.encode() if isinstance(item, Part) else item.digests())
+        return digest
 
     def diff(self, older: CompiledContext) -> ContextDiff:
         """Say what changed since ``older``, part by part.
@@ -277,6 +300,16 @@ class CompiledContext:
         return "\n".join(blocks)
 
 
+def prefix_hash(system: Iterable[Part], tools: Iterable[Part]) -> hashlib._Hash:
+    """Return a running hash of a system prompt and tools, for the messages to be added to."""
+    digest = hashlib.sha256()
+    for group in (system, tools):
+        for part in group:
+            digest.update(part.digest.encode())
+        digest.update(b"|")
+    return digest
+
+
 def context_of(
     system: Sequence[str] = (),
     messages: Sequence[Message] = (),
@@ -313,7 +346,10 @@ def entry_part(entry: Entry, path: str) -> Part:
     """
     blocks = sendable(entry.content)
     text = "\n\n".join([str(block) for block in blocks])
-    return Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
+    part = Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
+    if PREFIX in entry.metadata:
+        part.prefixes = {entry.id: entry.metadata[PREFIX]}
+    return part
 
 
 def sendable(blocks: tuple[Block, ...]) -> tuple[Block, ...]:

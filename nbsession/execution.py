@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import Block, Text, ToolCall, new_id
+from nbsession.context import PREFIX
 from nbsession.errors import BudgetError, ModelError, NbsessionError, RenderError, SessionError
 from nbsession.event_log import EventLog
 from nbsession.events import (
@@ -23,6 +24,7 @@ from nbsession.events import (
     TickEnd,
     TickStart,
 )
+from nbsession.thinking import signed
 from nbsession.tick import (
     Approval,
     Response,
@@ -356,8 +358,13 @@ class Execution:
         tick.interrupted = cut
         tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
         if tick.response:
+            made_under = {PREFIX: tick.context.prefix} if tick.context and signed(tick.response) else {}
             self._core.append(
-                "assistant", tick.response, log=self._log, status="interrupted" if cut else "complete"
+                "assistant",
+                tick.response,
+                log=self._log,
+                status="interrupted" if cut else "complete",
+                metadata=made_under,
             )
 
     def _commit_results(self, tick: Tick) -> None:

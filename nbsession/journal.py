@@ -141,7 +141,7 @@ def _kept_flow(context: CompiledContext, older: CompiledContext | None) -> tuple
 
 
 def _reference(part: Part, texts: dict[str, str]) -> str:
-    if part.kind == "message" and part.path == "timeline" and part.key:
+    if part.kind == "message" and part.path == "timeline" and part.key and not part.title:
         return "entry:" + part.key
     return _put(json.dumps(part.to_dict(), ensure_ascii=False, sort_keys=True), texts)
 

@@ -10,11 +10,11 @@ one chunk, and everything worked out for the others stays valid.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
 from nbsession.content import Entry
-from nbsession.context import Part, entry_part, sendable, tokens_of
+from nbsession.context import PREFIX, Part, entry_part, sendable, tokens_of
 from nbsession.errors import SessionError
 
 CHUNK = 256
@@ -24,15 +24,19 @@ CHUNK = 256
 class Chunk:
     """A run of neighbouring entries of one path, and what they compile to.
 
-    ``tokens`` is the estimated sum of the entries as they are sent.
+    ``tokens`` is the estimated sum of the entries as they are sent; ``prefixes`` says
+    under which prefix each signed answer was made.
     """
 
-    __slots__ = ("_digests", "_parts", "entries", "path", "tokens")
+    __slots__ = ("_digests", "_parts", "entries", "path", "prefixes", "tokens")
 
     def __init__(self, entries: tuple[Entry, ...], path: str = "timeline", tokens: int | None = None) -> None:
         self.entries = entries
         self.path = path
         self.tokens = sum([entry_tokens(entry) for entry in entries]) if tokens is None else tokens
+        self.prefixes: Mapping[str, str] = {
+            entry.id: entry.metadata[PREFIX] for entry in entries if PREFIX in entry.metadata
+        }
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
 
