@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.models.simulation.arguments import fill, numbers
-from nbsession.models.simulation.words import plain, stem, stems, word_set, words
+from nbsession.models.simulation.words import plain, spelled, stem, stems, word_set, words
 
 if TYPE_CHECKING:
     from nbsession.content import ToolSpec
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _GENERIC = word_set("get fetch do run use tool call")
 _ASKING = word_set("get list show read lookup find search view check tell")
-_CHANGING = word_set(
+CHANGING = word_set(
     """add append book buy cancel change clear close create delete drop edit insert keep make move note open order
     post put remove rename reset save send set start stop store update write"""
 )
@@ -27,7 +27,7 @@ _SYNONYMS = {
     "remove": "delete",
     "create": "add new",
 }
-_INTERROGATIVE = re.compile(
+INTERROGATIVE = re.compile(
     r"^(?:who|whom|whose|what|when|where|which|why|how|did|do|does|have|has|had|was|were|is|are|am)\b"
     r"|^(?:what|who|where|when|how)['’]s\b",
     re.IGNORECASE,
@@ -85,9 +85,9 @@ def _score(spec: ToolSpec, sentence: str) -> tuple[float, str]:
     literal = re.search(rf"(?<!\w){re.escape(spec.name)}(?!\w)", sentence)
     if literal and ("_" in spec.name or "`" in sentence or len(words(spec.name)) > 1):
         return (0, "") if _ABOUT_TOOLS.search(sentence) else (9, f"“{spec.name}” is named")
-    asks = bool(_INTERROGATIVE.match(sentence))
+    asks = bool(INTERROGATIVE.match(sentence))
     name = words(spec.name.lower())
-    if not name or _PAST.match(sentence) or (asks and name[0] in _CHANGING):
+    if not name or _PAST.match(sentence) or (asks and name[0] in CHANGING):
         return 0, ""
     if _DECLARATIVE.match(sentence) and not _WISH.search(sentence) and not _asks_to_remember(sentence):
         return 0, ""
@@ -96,7 +96,8 @@ def _score(spec: ToolSpec, sentence: str) -> tuple[float, str]:
     said = _expanded(sentence)
     hits = said & named
     more = (said & stems(f"{spec.description} {' '.join(_names(spec))}")) - named
-    why = f"“{', '.join(sorted(hits | more))}” in the sentence and in `{spec.name}`"
+    shown = spelled(sentence, hits | more) or spelled(f"{spec.name} {spec.description}", hits | more)
+    why = f"“{shown}” in the sentence and in `{spec.name}`"
     if hits == named:
         return 2 + len(hits) + len(more) / 4, why
     if hits and (more or _begins_with(sentence, named)):
@@ -128,7 +129,7 @@ def _begins_with(sentence: str, named: frozenset[str]) -> bool:
 
 def set_knob(reading: Reading, sentence: str) -> Choice | None:
     """Read a wish for a knob: its name and a value, or one of its options after "be"."""
-    if _INTERROGATIVE.match(sentence):
+    if INTERROGATIVE.match(sentence):
         return None
     for knob in reading.knobs.values():
         label = r"[\s_-]".join(re.escape(word) for word in words(knob.name))

@@ -43,8 +43,8 @@ class Manner:
         if self.length == "terse":
             return reply.short or first_sentence(reply.text)
         text = reply.text
-        if self.friendly and text and not reply.framed:
-            text = f"Happy to help! {text}"
+        if self.friendly and text:
+            text = f"{reply.opening}{text}"
         if self.length == "verbose" and text:
             text = f"{text}\n\nI answered by the rule “{reply.rule}”: {reply.why}."
         return text

@@ -22,6 +22,7 @@ _VERBS = (
     "|work(?:ed)?|was born|am from|am"
 )
 _DOES = re.compile(rf"\bi(?:['’]m|\s+(?:really\s+|also\s+)?({_VERBS}))\s+(.+)$", re.IGNORECASE | re.DOTALL)
+_CLAUSES = re.compile(r",?\s+(?:and|but)\s+(?=(?:i|i['’]m|my)\b)", re.IGNORECASE)
 _ASKED_OWNED = re.compile(
     r"\b(?:what|who|when|where|which|how (?:old|many|much|tall))?\b(?:['’]s|\s+(?:is|are|was|were))?\s*\bmy\s+"
     r"([\w][\w '’-]{0,60}?)(?:\s+(?:again|called|please|now|is|are))*[\s?.!]*$",
@@ -60,9 +61,10 @@ def facts(heard: Utterance) -> list[Fact]:
     for sentence in sentences(heard.text):
         if sentence.endswith("?") or _ASKS_TO_KNOW.match(sentence):
             continue
-        told = _told(plain(sentence))
-        if told and told[0] and _tidy(told[1]):
-            found.append(Fact(told[0], _tidy(told[1]), sentence, heard.number))
+        for clause in _CLAUSES.split(plain(sentence)):
+            told = _told(clause)
+            if told and told[0] and _tidy(told[1]):
+                found.append(Fact(told[0], _tidy(told[1]), sentence, heard.number))
     return found
 
 
@@ -140,4 +142,5 @@ def _verb(text: str) -> str:
 
 
 def _tidy(value: str) -> str:
-    return re.sub(r"[\s.!,;]+$", "", value.strip())
+    value = re.sub(r"[\s.!,;]+$", "", value.strip())
+    return value[:1].upper() + value[1:]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbsession.models.simulation.words import sentences, stems, word_set
+from nbsession.models.simulation.choosing import CHANGING
+from nbsession.models.simulation.words import plain, sentences, stem, stems, word_set, words
 
 if TYPE_CHECKING:
     from nbsession.context import Part
@@ -21,6 +22,9 @@ _ASKING = frozenset().union(
 )
 
 
+_REQUESTING = word_set("do don don't never tell show turn change switch be use")
+
+
 class Line(NamedTuple):
     """A line, where it stands, and the words that it shares with the question."""
 
@@ -31,12 +35,18 @@ class Line(NamedTuple):
 
 def asked_section(reading: Reading, sentence: str) -> Part | None:
     """The section whose title a sentence names and asks for nothing else."""
-    wanted = stems(sentence) - _ASKING
+    wanted = [word for word in words(sentence) if stem(word) in stems(sentence) - _ASKING - {"section"}]
     for part in reading.sections:
-        title = stems(part.title) | stems(part.key)
-        if wanted and title and wanted <= title | {"section"}:
+        title = words(f"{part.title} {part.key}".lower())
+        if wanted and title and all(_names(word.lower(), title) for word in wanted):
             return part
     return None
+
+
+def _names(word: str, title: list[str]) -> bool:
+    """Whether a word stands in a title, or begins one of its words, as "notes" does "notepad"."""
+    begin = word.removesuffix("s")
+    return any(stem(word) == stem(one) or (len(begin) > 3 and one.startswith(begin)) for one in title)
 
 
 def best_line(reading: Reading, sentence: str) -> Line | None:
@@ -58,9 +68,14 @@ def best_line(reading: Reading, sentence: str) -> Line | None:
         for heard in reversed(reading.earlier)
         if heard.role == "user"
         for line in sentences(heard.text)
-        if not line.endswith("?")
+        if not line.endswith("?") and not _is_request(line)
     ]
     return _best(around, wanted) or _best(said, wanted)
+
+
+def _is_request(line: str) -> bool:
+    first = next(iter(words(plain(line).lower())), "")
+    return first in CHANGING or first in _REQUESTING
 
 
 def _best(lines: list[tuple[str, str, frozenset[str]]], wanted: frozenset[str]) -> Line | None:

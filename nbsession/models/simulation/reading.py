@@ -53,8 +53,8 @@ class Reply:
     text: str
     short: str = ""
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
-    framed: bool = False
-    """Whether the text is polite as it is."""
+    opening: str = "Of course! "
+    """What a friendly answer begins with; ``""`` where the text is polite as it is."""
 
 
 class Reading:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from nbsession.models.simulation.arguments import value_for
-from nbsession.models.simulation.choosing import Choice, choose
+from nbsession.models.simulation.choosing import INTERROGATIVE, Choice, choose
 from nbsession.models.simulation.memory import asked_for, asked_position, facts, find_fact
 from nbsession.models.simulation.parameters import parameters
 from nbsession.models.simulation.quoting import asked_section, best_line
 from nbsession.models.simulation.reading import Reading, Reply
-from nbsession.models.simulation.words import clip, first_sentence, plain, quoted, sentences, stems
-
-if TYPE_CHECKING:
-    from nbsession.content import ToolCall, ToolResult, ToolSpec
-
-NATURE = "I am the simulated model: a handful of rules, no language model."
+from nbsession.models.simulation.telling import NATURE, arguments, block, description, offers, outcome
+from nbsession.models.simulation.words import (
+    clip,
+    first_sentence,
+    plain,
+    quoted,
+    sentences,
+    spelled,
+    stems,
+    words,
+)
 
 _DESCRIBE = re.compile(
     r"\b(?:what (?:do|can) you see|what['’]?s? (?:is )?in (?:your|the) context|what (?:have|were) you (?:been )?(?:sent|given)"
@@ -46,20 +50,21 @@ def describe_unasked(reading: Reading) -> Reply | None:
     """Nobody asked anything: describe the context."""
     if reading.asked is not None or reading.outcomes:
         return None
-    return Reply("nothing-asked", "there is no user message", *_description(reading))
+    return Reply("nothing-asked", "there is no user message", *description(reading))
 
 
 def report_results(reading: Reading) -> Reply | None:
     """After tool calls: say what each gave."""
     if not reading.outcomes:
         return None
-    told = [_outcome(call, result) for call, result in reading.outcomes]
+    told = [outcome(call, result) for call, result in reading.outcomes]
     short = [result.text.strip() or "(nothing)" for _, result in reading.outcomes]
     names = ", ".join(f"`{result.name}`" for _, result in reading.outcomes)
     why = f"{len(told)} result{'s' if len(told) > 1 else ''} of {names} after the last user message"
     failed = any(result.is_error for _, result in reading.outcomes)
     brief = "\n".join(told) if failed else clip("\n".join(short))
-    return Reply("report-results", why, "\n\n".join(told), brief)
+    opening = "I am sorry: " if failed else "All set! "
+    return Reply("report-results", why, "\n\n".join(told), brief, opening=opening)
 
 
 def describe_context(reading: Reading) -> Reply | None:
@@ -67,7 +72,7 @@ def describe_context(reading: Reading) -> Reply | None:
     match = _DESCRIBE.search(reading.question)
     if match is None:
         return None
-    return Reply("describe-context", f"“{match[0]}” in the question", *_description(reading))
+    return Reply("describe-context", f"“{match[0]}” in the question", *description(reading))
 
 
 def tell_abilities(reading: Reading) -> Reply | None:
@@ -76,9 +81,9 @@ def tell_abilities(reading: Reading) -> Reply | None:
     if match is None:
         return None
     hello = "Hello! " if _GREETING.match(reading.question) else ""
-    text = f"{hello}{NATURE} {_offers(reading)}"
+    text = f"{hello}{NATURE} {offers(reading)}"
     return Reply(
-        "tell-abilities", f"“{match[0]}” in the question", text, f"{NATURE} {_offers(reading)}", framed=True
+        "tell-abilities", f"“{match[0]}” in the question", text, f"{NATURE} {offers(reading)}", opening=""
     )
 
 
@@ -112,10 +117,10 @@ def take_answer(reading: Reading) -> Reply | None:
     )
     if value is None or first is None or first.missing != [match[2]]:
         return None
-    arguments = {**first.input, match[2]: value}
+    filled = {**first.input, match[2]: value}
     return _calls(
         "take-answer",
-        [Choice(spec.name, arguments, [], f"`{match[2]}` was asked for in message {before[-1].number}")],
+        [Choice(spec.name, filled, [], f"`{match[2]}` was asked for in message {before[-1].number}")],
     )
 
 
@@ -137,7 +142,7 @@ def use_tools(reading: Reading) -> Reply | None:
         f" for the knob “{first.input['name']}”" if first.tool == "set_knob" and "name" in first.input else ""
     )
     text = f"To use `{first.tool}` I need: {missing}.{knob and f' It is{knob}.'}"
-    return Reply("ask-for-missing", f"{first.why}; your words give no {missing}", text, framed=True)
+    return Reply("ask-for-missing", f"{first.why}; your words give no {missing}", text, opening="")
 
 
 def recall_position(reading: Reading) -> Reply | None:
@@ -165,11 +170,23 @@ def recall_fact(reading: Reading) -> Reply | None:
     return None
 
 
+def tell_knob(reading: Reading) -> Reply | None:
+    """Asked how a knob stands: its value."""
+    if not INTERROGATIVE.match(plain(reading.question)):
+        return None
+    said = stems(reading.question) - stems("knob value setting set current currently level")
+    for knob in reading.knobs.values():
+        if said and said == stems(knob.name):
+            text = f"The knob “{knob.name}” stands at {knob.value}."
+            return Reply("tell-knob", f"“{' '.join(words(knob.name))}” in the question", text, knob.value)
+    return None
+
+
 def quote_section(reading: Reading) -> Reply | None:
     """Asked for a section by its title: quote all of it."""
     for sentence in reading.sentences:
         if part := asked_section(reading, sentence):
-            text = f"From “{part.title}”:{_block(part.body)}"
+            text = f"From “{part.title}”:{block(part.body)}"
             return Reply("quote-section", f"“{part.title}” in the question", text, clip(part.body.strip()))
     return None
 
@@ -181,7 +198,7 @@ def quote_line(reading: Reading) -> Reply | None:
     for sentence in reading.sentences:
         line = best_line(reading, sentence)
         if line is not None:
-            why = f"“{', '.join(sorted(line.shared))}” in the question and in {line.where}"
+            why = f"“{spelled(sentence, line.shared)}” in the question and in {line.where}"
             return Reply("quote-line", why, f"From {line.where}: {quoted(line.text)}", clip(line.text))
     return None
 
@@ -191,9 +208,8 @@ def unknown_fact(reading: Reading) -> Reply | None:
     if not any(asked_for(sentence) for sentence in reading.sentences):
         return None
     text = "I find nothing about that in my context: no message, section or system part tells it."
-    return Reply(
-        "unknown-fact", "a question about you, and no line that answers it", text, "Not in my context."
-    )
+    why = "a question about you, and no line that answers it"
+    return Reply("unknown-fact", why, text, "Not in my context.", opening="I am sorry: ")
 
 
 def acknowledge_fact(reading: Reading) -> Reply | None:
@@ -202,31 +218,35 @@ def acknowledge_fact(reading: Reading) -> Reply | None:
     if not told:
         return None
     hello = "Hello! " if _GREETING.match(reading.question) else ""
-    said = " ".join(quoted(fact.sentence) for fact in told)
+    said = " ".join(dict.fromkeys(quoted(fact.sentence) for fact in told))
     text = f"{hello}Understood: {said} That stands in the timeline now; ask me for it."
-    return Reply("acknowledge-fact", f"{said} is a fact about you", text, "Understood.", framed=bool(hello))
+    return Reply(
+        "acknowledge-fact",
+        f"{said} is a fact about you",
+        text,
+        "Understood.",
+        opening="" if hello else "Thank you! ",
+    )
 
 
 def be_polite(reading: Reading) -> Reply | None:
     """Greetings, thanks and farewells."""
     question = reading.question
     if match := _THANKS.search(question):
-        return Reply("thanks", f"“{match[0]}”", "You are welcome.", framed=True)
+        return Reply("thanks", f"“{match[0]}”", "You are welcome.", opening="")
     if match := _FAREWELL.match(question):
         return Reply(
-            "farewell", f"“{match[0]}”", "Goodbye. The session keeps what was said.", "Goodbye.", framed=True
+            "farewell", f"“{match[0]}”", "Goodbye. The session keeps what was said.", "Goodbye.", opening=""
         )
     if (match := _GREETING.match(question)) and not stems(question[match.end() :]):
-        return Reply(
-            "greeting", f"“{match[0]}”", f"Hello! {NATURE} {_offers(reading)}", "Hello.", framed=True
-        )
+        return Reply("greeting", f"“{match[0]}”", f"Hello! {NATURE} {offers(reading)}", "Hello.", opening="")
     return None
 
 
 def admit(reading: Reading) -> Reply:
     """Nothing fits: say so, and what would work here."""
-    text = f"{NATURE} None of them fits that. {_offers(reading)}"
-    return Reply("no-rule-fits", "no other rule matched", text, f"No rule fits. {NATURE}", framed=True)
+    text = f"{NATURE} None of them fits that. {offers(reading)}"
+    return Reply("no-rule-fits", "no other rule matched", text, f"No rule fits. {NATURE}", opening="")
 
 
 RULES: tuple[Callable[[Reading], Reply | None], ...] = (
@@ -239,6 +259,7 @@ RULES: tuple[Callable[[Reading], Reply | None], ...] = (
     use_tools,
     recall_position,
     recall_fact,
+    tell_knob,
     quote_section,
     quote_line,
     unknown_fact,
@@ -264,84 +285,13 @@ def _choices(reading: Reading, sentence: str) -> list[Choice]:
 
 def _calls(rule: str, choices: list[Choice]) -> Reply:
     unique = [choice for number, choice in enumerate(choices) if choice not in choices[:number]]
-    told = " ".join(f"I call `{choice.tool}`{_arguments(choice)}." for choice in unique)
+    told = " ".join(f"I call `{choice.tool}`{arguments(choice.input)}." for choice in unique)
     why = "; ".join(f"`{choice.tool}`: {choice.why}" for choice in unique)
-    return Reply(rule, why, told, " ", tuple((choice.tool, choice.input) for choice in unique))
-
-
-def _arguments(choice: Choice) -> str:
-    shown = ", ".join(f"{name} = {_value(value)}" for name, value in choice.input.items())
-    return f" with {shown}" if shown else ""
-
-
-def _value(value: object) -> str:
-    return f"“{clip(value, 120)}”" if isinstance(value, str) else str(value)
-
-
-def _outcome(call: ToolCall | None, result: ToolResult) -> str:
-    text = result.text.strip()
-    ends = {
-        "denied": "was not allowed",
-        "interrupted": "was interrupted before it gave a result",
-        "unknown": "had started and nobody knows how it ended",
-    }
-    name = f"`{result.name or (call.name if call else 'a tool')}`"
-    if result.status in ends:
-        return f"{name} {ends[result.status]}{f': {quoted(text)}' if text else '.'}"
-    if result.is_error:
-        return f"{name} failed: {quoted(text) if text else 'it gave no reason.'}"
-    return f"{name} gave: {quoted(text)}" if text else f"{name} gave nothing."
-
-
-def _block(text: str) -> str:
-    lines = clip(text.strip(), 2000).splitlines()
-    return (
-        "\n\n" + "\n".join(f"> {line}" for line in lines)
-        if len(lines) > 1
-        else f" “{lines[0] if lines else ''}”"
+    return Reply(
+        rule, why, told, " ", tuple((choice.tool, choice.input) for choice in unique), opening="Sure! "
     )
 
 
 def _is_question(text: str) -> bool:
     start = r"^(?:what|who|whom|whose|when|where|which|why|how|is|are|do|does|did|was|were|can|could|tell|show|find|list|read|quote)\b"
     return "?" in text or re.match(start, plain(text), re.IGNORECASE) is not None
-
-
-def _description(reading: Reading) -> tuple[str, str]:
-    """The context in a few lines, and in one."""
-    context = reading.context
-    system = [part for part in reading.sources if part.kind == "system"]
-    titles = ", ".join(f"“{part.title or part.kind}”" for part in reading.sections)
-    knobs = ", ".join(f"{knob.name} = {knob.value}" for knob in reading.knobs.values())
-    lines = [
-        f"- **System prompt**: {len(system)} part{'s' if len(system) != 1 else ''}"
-        + (f", beginning {quoted(clip(first_sentence(system[0].body), 160))}" if system else ""),
-        f"- **Sections**: {titles or 'none'}",
-        f"- **Tools**: {', '.join(f'`{spec.name}`' for spec in reading.tools) or 'none'}",
-        f"- **Messages**: {len(reading.spoken)}",
-    ]
-    if knobs:
-        lines.insert(3, f"- **Knobs**: {knobs}")
-    head = f"This is my context, ≈{context.tokens:,} tokens. {NATURE}"
-    short = (
-        f"≈{context.tokens:,} tokens: {len(system)} system parts, {len(reading.sections)} sections, "
-        f"{len(reading.tools)} tools, {len(reading.spoken)} messages."
-    )
-    return "\n".join([head, "", *lines]), short
-
-
-def _offers(reading: Reading) -> str:
-    """What would work here, in a sentence."""
-    can = [_tool_line(spec) for spec in reading.tools if spec.name != "set_knob"]
-    if reading.tool("set_knob") and reading.knobs:
-        can.append("set the knobs " + ", ".join(f"“{name}”" for name in reading.knobs))
-    if reading.sections:
-        can.append("quote from " + ", ".join(f"“{part.title or part.kind}”" for part in reading.sections))
-    can.append("say what you told me earlier")
-    can.append("describe my context")
-    return f"Here I can {', '.join(can[:-1])} and {can[-1]}."
-
-
-def _tool_line(spec: ToolSpec) -> str:
-    what = first_sentence(spec.description).rstrip(".")
-    return f"use `{spec.name}`" + (f" ({clip(what, 100)})" if what else "")

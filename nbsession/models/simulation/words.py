@@ -68,6 +68,11 @@ def stems(text: str) -> frozenset[str]:
     return frozenset([stem(word) for word in found if word.removesuffix("'s") not in STOP_WORDS])
 
 
+def spelled(text: str, found: frozenset[str]) -> str:
+    """The words of a text whose stems are among ``found``, as they stand there."""
+    return ", ".join(dict.fromkeys(word for word in words(text) if stem(word) in found))
+
+
 def quotes(text: str) -> list[Quote]:
     """The quoted strings of a text, in order."""
     return [
