@@ -1,17 +1,42 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nbsession import (
+    Knobs,
+    RenderError,
+    Section,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_data,
+    use_effect,
+    use_knob,
+    use_on_unmount,
+    use_state,
+)
 from nbsession.content import Message, Text, Thinking, ToolCall
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart, MessageDelta, TextDelta
 from nbsession.models.base import ModelAdapter
-from nbsession.testing import EventRecorder, ScriptedModel, call, pause
+from nbsession.stores import MemoryStore
+from nbsession.testing import (
+    EventRecorder,
+    NetworkRefusedError,
+    ScriptedModel,
+    call,
+    no_network,
+    pause,
+    render,
+    store_contract,
+)
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -172,3 +197,139 @@ async def test_a_pause_can_be_awaited_and_released_from_another_thread() -> None
     await asyncio.to_thread(thread.join)
 
     assert [type(block) for block in seen.blocks] == [ToolCall, Text]
+
+
+@component
+def Notepad(title: str = "Notes") -> object:
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    notes, set_notes = use_state(["first"])
+
+    @tool
+    def add_note(note: str) -> str:
+        """Keep a note."""
+        set_notes(lambda kept: [*kept, note])
+        return "Noted."
+
+    body = Section("\n".join(notes), id="notes", title=title)
+    return [System(f"You are {tone}."), add_note, body, Knobs(), Timeline()]
+
+
+def test_a_tree_is_rendered_without_a_session() -> None:
+    mounted = render(Notepad())
+
+    assert "You are friendly." in mounted.context.system.text
+    assert [spec.name for spec in mounted.context.tools] == ["add_note", "set_knob"]
+
+
+def test_state_that_a_tool_sets_is_in_the_next_context() -> None:
+    mounted = render(Notepad())
+    before = mounted.context
+
+    assert mounted.tools["add_note"]("second") == "Noted."
+
+    assert "first\nsecond" in mounted.context.system.text
+    assert mounted.context.diff(before).changed
+
+
+def test_a_knob_that_is_set_is_in_the_next_context() -> None:
+    mounted = render(Notepad())
+
+    mounted.knobs["tone"] = "terse"
+
+    assert "You are terse." in mounted.context.system.text
+    assert 'tone = "terse"' in mounted.context.system.text
+
+
+def test_rendering_again_keeps_state_and_takes_other_properties() -> None:
+    mounted = render(Notepad())
+    mounted.tools["add_note"]("second")
+
+    context = mounted.rerender(Notepad(title="Memo")).context
+
+    assert "## Memo\n\nfirst\nsecond" in context.system.text
+    assert mounted.rerender().context == context
+
+
+def test_unmounting_cleans_up_effects_and_calls_callbacks() -> None:
+    happened = []
+
+    @component
+    def Watching() -> object:
+        use_effect(lambda: lambda: happened.append("cleaned up"), [])
+        use_on_unmount(lambda: happened.append("unmounted"))
+        return System("I watch.")
+
+    mounted = render(Watching())
+    assert not happened
+
+    mounted.unmount()
+
+    assert happened == ["cleaned up", "unmounted"]
+
+
+async def test_settling_awaits_data() -> None:
+    async def fetch() -> str:
+        await asyncio.sleep(0)
+        return "fetched"
+
+    @component
+    def Data() -> object:
+        return System(use_data("data", fetch))
+
+    mounted = await render(Data()).settle()
+
+    assert mounted.context.system.text == "fetched"
+
+
+def test_a_component_that_raises_is_named() -> None:
+    @component
+    def Broken() -> object:
+        raise ValueError("no")
+
+    with pytest.raises(RenderError, match="Broken"):
+        render(Broken())
+
+
+def test_the_store_contract_is_at_hand() -> None:
+    stores = [MemoryStore()]
+
+    store_contract(lambda: stores[0])
+
+
+@pytest.mark.parametrize("address", [("192.0.2.1", 80), ("2001:db8::1", 80), ("example.invalid", 443)])
+def test_without_network_a_connection_outside_is_refused(address: tuple[str, int]) -> None:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with (
+        socket.socket(family) as client,
+        no_network(),
+        pytest.raises(NetworkRefusedError, match=r"no_network\(\) is active and refuses"),
+    ):
+        client.connect(address)
+
+
+async def test_without_network_names_are_not_even_looked_up() -> None:
+    with no_network(), pytest.raises(NetworkRefusedError, match=r"example\.invalid"):
+        await asyncio.open_connection("example.invalid", 443)
+
+
+async def test_without_network_this_machine_is_still_reached() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello\n")
+        await writer.drain()
+        writer.close()
+
+    with no_network():
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            assert await reader.readline() == b"hello\n"
+            writer.close()
+            await writer.wait_closed()
+
+
+def test_afterwards_the_network_is_as_it_was() -> None:
+    before = (socket.getaddrinfo, socket.socket.connect, socket.socket.__dict__.get("connect"))
+
+    with no_network(), no_network():
+        pass
+
+    assert (socket.getaddrinfo, socket.socket.connect, socket.socket.__dict__.get("connect")) == before
