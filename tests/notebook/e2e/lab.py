@@ -206,6 +206,7 @@ class Notebook:
             "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name
         )
         self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")
 
     def screenshot(self, name: str, *, of: Locator | None = None) -> None:
         """Keep a picture of the page among the artifacts, scrolled to where something is."""
