@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 INTERVAL = 1 / 18
 """Seconds between two messages to the page, at least."""
 
+UNFINISHED = "(was still running when this was saved)"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -59,6 +60,7 @@ class ExecutionView:
         self._sent = 0
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._viewers: set[str] = set()
         self._over = False
 
     def display(self) -> DisplayHandle | None:
@@ -76,7 +78,7 @@ class ExecutionView:
             self._ui.live = False
             return None
         self._run.cell = kernel.cell_id(shell) or self._run.cell
-        bundle: dict[str, Any] = {"text/plain": "…"}
+        bundle: dict[str, Any] = {"text/plain": UNFINISHED}
         if self._ui.live:
             self._widget = widget()
             self._widget.on_msg(self._on_message)
@@ -101,9 +103,8 @@ class ExecutionView:
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML, Markdown and plain text."""
-        html = templates.macro("execution", "page")(self._ui.static(), self._run)
         return {
-            "text/html": f"{templates.style()}{html}",
+            "text/html": f"{templates.style()}{_page(self._ui.static(), self._run)}",
             "text/markdown": as_markdown(self._run),
             "text/plain": as_text(self._run),
         }
@@ -134,7 +135,9 @@ class ExecutionView:
         self._run.ledger = ledger
 
     def _flush(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         ops = self._page.flush()
         if ops:
             self._sent += 1
@@ -142,9 +145,18 @@ class ExecutionView:
             self._send({"k": "ops", "n": self._sent, "ops": ops})
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._widget is not None and not self._over:
+        if self._widget is not None:
             # Published from the home loop's thread, it belongs to the cell that began it.
             self._cell.run(self._widget.send, message)
+
+    def _send_all(self, viewer: object) -> None:
+        """Send everything to a view; ``"*"`` is all of them."""
+        if self._over:
+            html = _page(self._ui.static(), self._run)
+        else:
+            self._flush()
+            html = self._page.html()
+        self._send({"k": "all", "for": viewer, "n": self._sent, "html": html})
 
     def _finish(self) -> None:
         if self._timer is not None:
@@ -152,6 +164,12 @@ class ExecutionView:
         self._run.end()
         self._over = True
         self._cell.run(self._swap)
+        if self._widget is not None and len(self._viewers) > 1:
+            # A page that was loaded in mid-run cannot match the update with its output (front
+            # ends do not save display ids): there, the widget has to go on standing for it.
+            self._send_all("*")
+        elif self._widget is not None:
+            self._cell.run(self._widget.close)
 
     def _swap(self) -> None:
         from IPython.core.getipython import get_ipython
@@ -161,22 +179,19 @@ class ExecutionView:
             self._handle.update(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
         elif get_ipython() is not None:
             display(self.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
-        if self._widget is not None:
-            self._widget.close()
 
     def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         # Comes on whichever thread the kernel handles messages; state is touched on one loop only.
         if self._loop is None:
             self._unheard.append(content)
-        elif not self._over:
+        else:
             self._loop.call_soon_threadsafe(self._hear, content)
 
     def _hear(self, content: Mapping[str, Any]) -> None:
         kind = content.get("k")
         if kind == "hello":
-            self._flush()
-            everything = {"k": "all", "for": content.get("me"), "n": self._sent, "html": self._page.html()}
-            self._send(everything)
+            self._viewers.add(str(content.get("me")))
+            self._send_all(content.get("me"))
         elif kind == "stop":
             self._execution.abort()
             self._send({"k": "ack"})
@@ -190,3 +205,7 @@ class ExecutionView:
     def _answer(self, call: Call, *, approved: bool) -> None:
         call.status, call.question = ("running" if approved else "denied"), ""
         self._execution.confirm(call.id, approved)
+
+
+def _page(ui: Ui, run: Transcript) -> str:
+    return str(templates.macro("execution", "page")(ui, run))

@@ -273,3 +273,17 @@ def test_a_cell_that_is_interrupted_still_shows_what_came(kernel: Kernel) -> Non
     assert ran.error["ename"] == "TimeoutError"
     (static,) = ran.of("update_display_data")
     assert "■ stopped here" in static["data"]["text/html"]
+
+
+@pytest.mark.timeout(90)
+def test_a_page_loaded_in_mid_run_keeps_the_widget_with_the_end_in_it(kernel: Kernel) -> None:
+    id_ = kernel.start("await show('one two three ' * 20, rate=50)")
+    comm = widget(kernel, id_)
+    say(kernel, comm, k="hello", me="before")
+    say(kernel, comm, k="hello", me="after")
+    ran = kernel.finish(id_)
+    assert comm not in [content["comm_id"] for content in ran.of("comm_close")]
+    last = [message for message in messages(kernel, comm) if message["k"] == "all"][-1]
+    assert last["for"] == "*"
+    assert "Stop" not in last["html"]
+    assert "one two three" in last["html"]

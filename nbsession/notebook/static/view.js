@@ -1,6 +1,6 @@
 // The live form of an execution: HTML fragments come from the kernel, already safe, for named slots.
 //
-// In:  {k: "all", for, n, html}   everything, for the view that said hello
+// In:  {k: "all", for, n, html}   everything, for the view that said hello, or "*"
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
 //      {k: "ack"}                 Stop was heard
 // Out: {k: "hello", me} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
@@ -62,7 +62,7 @@ function render({ model, el }) {
   const hear = (message) => {
     if (message.k === "ack") {
       clearTimeout(impatience);
-    } else if (message.k === "all" && message.for === me) {
+    } else if (message.k === "all" && [me, "*"].includes(message.for)) {
       el.innerHTML = message.html;
       expected = message.n + 1;
     } else if (message.k === "ops" && expected !== null) {
