@@ -64,13 +64,7 @@ from nbsession.errors import (
     StoreError,
     ToolError,
 )
-from nbsession.execution import (
-    Continue,
-    Execution,
-    Result,
-    Stop,
-    StopReason,
-)
+from nbsession.execution import Execution
 from nbsession.hooks import (
     use_after_compile,
     use_continuation,
@@ -88,6 +82,7 @@ from nbsession.hooks import (
     use_usage,
 )
 from nbsession.preview import Preview
+from nbsession.result import Continue, Result, Stop, StopReason
 from nbsession.session import Session
 from nbsession.tick import (
     Tick,

@@ -7,15 +7,17 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
-from nbsession.content import Block, Entry, Role, Text, ToolCall, ToolResult, new_id
+from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
+from nbsession.errors import SessionError, StoreError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
 from nbsession.hooks import Environment, SessionUsage
-from nbsession.journal import Journal, Rows, context_record
+from nbsession.journal import Journal, Past, Rows, context_record
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import Mount
 from nbsession.state import GONE, StateLog
 from nbsession.stores.base import Row
+from nbsession.tick import ToolRun, interrupted, unknown
 from nbsession.tokens import Usage
 from nbsession.tools import ToolContext
 
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
     from nbsession.budget import Budget
     from nbsession.context import CompiledContext
-    from nbsession.execution import Execution, Result
+    from nbsession.execution import Execution
     from nbsession.fragment import ToolUse
     from nbsession.home import Home
     from nbsession.message import Draft
     from nbsession.models.base import ModelAdapter
+    from nbsession.result import Result
     from nbsession.session import Session
-    from nbsession.tick import Tick, ToolRun
+    from nbsession.tick import Tick
     from nbsession.timeline import Record
 
 KNOB = "knob:"
@@ -98,6 +101,7 @@ class SessionCore:
         )
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
+        self.requests: dict[str, tuple[str, Execution]] = {}
         self._announced = len(record)
         self._rows: Rows = Rows()
         self._log: EventLog | None = None
@@ -161,21 +165,58 @@ class SessionCore:
             self._announced += 1
             await self.mount.fire("on_message", entry, session)
 
-    def heal(self) -> None:
-        """Answer tool calls that a crash left open, so that the next request is valid."""
+    def heal(self, known: Mapping[str, ToolResult | None] | None = None) -> None:
+        """Answer tool calls that were left open, so that the next request is valid.
+
+        ``known`` are the calls that had started, with their results where there is one.
+        """
         if not len(self.record) or not self.record[-1].tool_calls:
             return
-        results = tuple(
-            ToolResult(
-                call.id,
-                call.name,
-                (Text("Its outcome is unknown: the process ended while it ran."),),
-                True,
-                "unknown",
-            )
+        known = known or {}
+        results = [
+            known.get(call.id) or (unknown(call) if call.id in known else interrupted(ToolRun(call)))
             for call in self.record[-1].tool_calls
-        )
-        self.append("tool", results)
+        ]
+        self.append("tool", tuple(results))
+
+    def recover(self, past: Past) -> None:
+        """Take up what a process that ended in the middle of an execution left behind."""
+        for key, data in past.executions.items():
+            if data["status"] == "running":
+                tick = self.ticks[-1] if self.ticks else None
+                if tick is not None and tick.execution == key and tick.ended is None:
+                    self._recover_tick(tick, past)
+                reason = "the process ended while it ran"
+                past.executions[key] = {
+                    **data,
+                    "status": "interrupted",
+                    "stop_reason": "aborted",
+                    "reason": reason,
+                }
+                self._rows.add(Row("execution", key, past.executions[key]))
+
+    def _recover_tick(self, tick: Tick, past: Past) -> None:
+        partial = past.partials.get(tick.number)
+        if partial and self.record.head == tick.head_before:
+            tick.response = partial
+            self.append("assistant", partial, status="interrupted")
+        self.heal(past.tool_calls)
+        tick.interrupted = True
+        tick.head_after = self.record.head
+        row = self.tick_row(tick, end=True)
+        if row is not None:
+            self._rows.add(row)
+
+    def same_request(self, request_id: str, digest: str) -> Execution | None:
+        """Return the execution of a request that was sent before; another content under its id is an error."""
+        if request_id not in self.requests:
+            return None
+        known, execution = self.requests[request_id]
+        if known != digest:
+            raise SessionError(
+                f"request {request_id!r} was sent before with another message; use another request_id for a new message"
+            )
+        return execution
 
     def deliver(self, log: EventLog) -> None:
         """Move steered and queued messages into the timeline."""
@@ -365,16 +406,32 @@ class SessionCore:
         for row in rows:
             if row is not None:
                 self._rows.add(row)
-        if self._rows:
-            waiting, self._rows = self._rows, Rows()
+        if not self._rows:
+            return
+        waiting, self._rows = self._rows, Rows()
+        if not self.journal.keeps:
+            return
+        try:
             await self.journal.append(waiting)
+        except StoreError:
+            self._rows.before(waiting)
+            raise
 
-    def execution_row(self, id: str, status: str, stop_reason: str = "", reason: str = "") -> Row | None:
+    def execution_row(
+        self, execution: Execution, status: str, stop_reason: str = "", reason: str = ""
+    ) -> Row | None:
         """Return the row that says how an execution stands."""
         if not self.journal.keeps:
             return None
-        data = {"status": status, "stop_reason": str(stop_reason), "reason": reason, "at": time.time()}
-        return Row("execution", id, data)
+        data: dict[str, Any] = {
+            "status": status,
+            "stop_reason": str(stop_reason),
+            "reason": reason,
+            "at": time.time(),
+        }
+        if execution.request is not None:
+            data["request"] = list(execution.request)
+        return Row("execution", execution.id, data)
 
     def tick_row(self, tick: Tick, *, end: bool = False) -> Row | None:
         """Return the row of a tick: with its context when it begins, with what came of it at its end."""
@@ -386,10 +443,17 @@ class SessionCore:
         return Row("tick", str(tick.number), _tick_end(tick))
 
     def tool_row(self, tick: Tick, run: ToolRun) -> Row | None:
-        """Return the row that says that a tool ended, before its entry is appended."""
-        if not self.journal.keeps or run.result is None:
+        """Return the row that says that a tool started or, with its result, that it ended."""
+        if not self.journal.keeps:
             return None
-        return Row("event", f"{tick.number}/{run.id}", {"type": "tool_end", "result": run.result.to_dict()})
+        data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
+        if run.result is not None:
+            data["result"] = run.result.to_dict()
+        return Row("event", f"{tick.number}/{run.id}", data)
+
+    def partial_row(self, tick: Tick, content: Sequence[Block]) -> Row:
+        """Return the row of what has come of a response so far."""
+        return Row("partial", str(tick.number), {"response": [block.to_dict() for block in content]})
 
 
 def _tick_end(tick: Tick) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import Block, Text, ToolCall, new_id
@@ -24,6 +22,8 @@ from nbsession.events import (
     TickEnd,
     TickStart,
 )
+from nbsession.message import digest_of
+from nbsession.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.thinking import signed
 from nbsession.tick import (
     Approval,
@@ -35,10 +35,9 @@ from nbsession.tick import (
     call_tools,
     interrupted,
 )
-from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 
     from nbsession.budget import Budget
     from nbsession.core import SessionCore
@@ -48,67 +47,8 @@ if TYPE_CHECKING:
     from nbsession.tools import ToolContext
 
 
-class StopReason(StrEnum):
-    """Every way an execution can end."""
-
-    end_turn = "end_turn"
-    """The model had no more to say."""
-    max_ticks = "max_ticks"
-    """The limit of ticks was reached."""
-    max_tokens = "max_tokens"
-    """The model's answer was cut at its limit of tokens."""
-    refusal = "refusal"
-    """The model declined to answer."""
-    aborted = "aborted"
-    """Somebody stopped it."""
-    stopped = "stopped"
-    """A continuation said so."""
-    budget = "budget"
-    """The next call would pass the budget."""
-    context_window = "context_window"
-    """The context does not fit the model's window."""
-    error = "error"
-    """Something failed; awaiting the execution raises it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A continuation's word to stop, and why."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Continue:
-    """A continuation's word to go on, and why."""
-
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Result:
-    """What an execution gave.
-
-    ``text`` and ``content`` are the last answer's; ``reason`` says in words why it
-    ended, where there is more to say than ``stop_reason``; ``usage`` and ``cost``
-    (US dollars, ``None`` where a price is not known) are summed over the ticks;
-    ``source`` is ``"live"``, ``"recorded"`` or ``"simulated"``.
-    """
-
-    text: str = ""
-    content: tuple[Block, ...] = ()
-    output: Any = None
-    stop_reason: StopReason = StopReason.end_turn
-    reason: str = ""
-    ticks: list[Tick] = field(default_factory=list)
-    tool_calls: list[ToolRun] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
-    cost: float | None = 0.0
-    source: str = ""
-    model: str = ""
-
-    def __str__(self) -> str:
-        return self.text
+FLUSH = 0.4
+"""Seconds between two writes of a response that is coming in."""
 
 
 class Options(NamedTuple):
@@ -237,6 +177,23 @@ class Execution:
             self._core.drop(self)
             self.start()
 
+    @classmethod
+    def ended(cls, session: Session, core: SessionCore, id: str, result: Result) -> Execution:
+        """Return an execution of an earlier process, with what is kept of it."""
+        execution = cls(session, core, (), Options())
+        execution.id, execution.status, execution.ticks = id, "done", list(result.ticks)
+        execution._stop, execution._reason = result.stop_reason, result.reason
+        execution._outcome.set_result(result)
+        execution._log.close()
+        return execution
+
+    @property
+    def request(self) -> tuple[str, str] | None:
+        """The request id it was sent with and the digest of its message, if it has an id."""
+        if self._options.request_id is None:
+            return None
+        return self._options.request_id, digest_of(self._drafts)
+
     def emit(self, event: Event) -> None:
         """Give an event a sequence number and keep it, here and in the session's feed."""
         self._core.emit(event, self._log)
@@ -268,7 +225,7 @@ class Execution:
         core.heal()
         for draft in self._drafts:
             core.append(draft.role, draft.content, log=self._log, metadata=self._options.metadata)
-        await core.keep(core.execution_row(self.id, "running"))
+        await core.keep(core.execution_row(self, "running"))
         await core.mount.settle(self.session)
         await core.announce(self.session)
         await core.mount.fire("on_execution_start", self, self.session)
@@ -299,7 +256,14 @@ class Execution:
         await core.keep(core.tick_row(tick))
         self.emit(TickContext(tick.number, compiled.context, model.name, model.source))
         self._response = Response()
-        await call_model(model, compiled.context, tick, self._response, self.emit)
+        flusher = (
+            asyncio.create_task(self._keep_partials(tick, self._response)) if core.journal.keeps else None
+        )
+        try:
+            await call_model(model, compiled.context, tick, self._response, self.emit)
+        finally:
+            if flusher is not None:
+                flusher.cancel()
         self._commit_response(tick)
         await core.keep()
         if tick.stop_reason == "tool_use" and tick.tool_calls:
@@ -307,6 +271,16 @@ class Execution:
         self._commit_results(tick)
         await self._end_tick(tick)
         return tick
+
+    async def _keep_partials(self, tick: Tick, response: Response) -> None:
+        """Store what has come of a response twice a second, so that a crash loses no more than that."""
+        kept: tuple[Block, ...] = ()
+        while True:
+            await asyncio.sleep(FLUSH)
+            content = response.content()
+            if content != kept:
+                kept = content
+                await self._core.keep(self._core.partial_row(tick, content))
 
     async def _end_tick(self, tick: Tick) -> None:
         core = self._core
@@ -382,10 +356,10 @@ class Execution:
         def context_for(call: ToolCall) -> ToolContext:
             return core.tool_context(self, call)
 
-        async def committed(run: ToolRun) -> None:
+        async def keep(run: ToolRun) -> None:
             await core.keep(core.tool_row(tick, run))
 
-        return ToolScope(toolbox, self.emit, context_for, self._approve, committed, core.home.user_loop)
+        return ToolScope(toolbox, self.emit, context_for, self._approve, keep, core.home.user_loop)
 
     async def _approve(self, call: ToolCall, question: str) -> Approval:
         waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()
@@ -416,7 +390,7 @@ class Execution:
         rows = [core.tick_row(tick, end=True)] if tick is not None else []
         try:
             await core.end_execution(self, self._result)
-            await core.keep(*rows, core.execution_row(self.id, "ended", self._stop, self._reason))
+            await core.keep(*rows, core.execution_row(self, "ended", self._stop, self._reason))
         except Exception as failure:  # noqa: BLE001  # whatever an end hook raises becomes the outcome
             error = error or failure
             self._stop, self._reason = StopReason.error, str(error)
@@ -434,36 +408,7 @@ class Execution:
         core.next(self)
 
     def _summary(self) -> Result:
-        answers = [tick for tick in self.ticks if tick.response] or self.ticks
-        last = answers[-1] if answers else None
-        return Result(
-            text=last.text if last else "",
-            content=last.response if last else (),
-            stop_reason=self._stop,
-            reason=self._reason,
-            ticks=list(self.ticks),
-            tool_calls=[run for tick in self.ticks for run in tick.tool_calls],
-            usage=_sum_usage(tick.usage for tick in self.ticks),
-            cost=_sum_cost(tick.cost for tick in self.ticks),
-            source=last.source if last else "",
-            model=last.model if last else "",
-        )
-
-
-def _sum_usage(usages: Iterable[Usage]) -> Usage:
-    total = Usage()
-    for usage in usages:
-        total = total + usage
-    return total
-
-
-def _sum_cost(costs: Iterable[float | None]) -> float | None:
-    total = 0.0
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
+        return result_of(self.ticks, self._stop, self._reason)
 
 
 def _text(draft: Draft) -> str:

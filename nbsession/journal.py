@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Entry, ToolResult, ToolSpec, block_from_dict
+from nbsession.content import Block, Entry, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import StoreError
 from nbsession.state import GONE
@@ -33,6 +33,11 @@ class Rows:
     def add(self, row: Row) -> None:
         """Let a row wait."""
         self.rows.append(row)
+
+    def before(self, earlier: Rows) -> None:
+        """Put rows back in front that could not be stored."""
+        self.rows[:0] = earlier.rows
+        self.texts.update(earlier.texts)
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -164,6 +169,8 @@ class Past:
     changes: list[tuple[str, Any]] = field(default_factory=list)
     ticks: dict[int, dict[str, Any]] = field(default_factory=dict)
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    partials: dict[int, tuple[Block, ...]] = field(default_factory=dict)
+    tool_calls: dict[str, ToolResult | None] = field(default_factory=dict)
 
 
 def read_past(rows: Sequence[Row]) -> Past:
@@ -181,6 +188,12 @@ def read_past(rows: Sequence[Row]) -> Past:
             past.ticks.setdefault(int(row.key), {}).update(row.data)
         elif row.kind == "execution":
             past.executions.setdefault(row.key, {}).update(row.data)
+        elif row.kind == "partial":
+            past.partials[int(row.key)] = tuple(block_from_dict(item) for item in row.data["response"])
+        elif row.kind == "event":
+            result = row.data.get("result")
+            read = block_from_dict(result) if result is not None else None
+            past.tool_calls[row.key.partition("/")[2]] = read if isinstance(read, ToolResult) else None
         elif row.kind == "session":
             past.metadata = row.data.get("metadata", past.metadata)
             past.parent = row.data.get("parent", past.parent)

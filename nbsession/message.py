@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +33,12 @@ def drafts_of(message: Any) -> list[Draft]:
                 "the message is empty; write some text, or use session.render() to run without one"
             )
     return drafts
+
+
+def digest_of(drafts: Sequence[Draft]) -> str:
+    """Return a hash of what is sent, to tell the same request from another of its id."""
+    data = [[draft.role, [block.to_dict() for block in draft.content]] for draft in drafts]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _drafts(message: Any) -> list[Draft]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import ToolCall, new_id
 from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
-from nbsession.execution import Execution, Options, Result
+from nbsession.execution import Execution, Options
 from nbsession.fragment import ToolUse
 from nbsession.journal import Journal, Past, StoredContext, restore_ticks
-from nbsession.message import drafts_of
+from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
 from nbsession.preview import Preview, preview_of
+from nbsession.result import Result, StopReason, result_of
 from nbsession.session_knobs import SessionKnobs
 from nbsession.state import StateLog
 from nbsession.stores.base import Row
@@ -82,7 +83,10 @@ class Session:
             max_ticks=app.max_ticks,
             budget=app.budget,
         )
-        if store is not None and past is None:
+        if past is not None:
+            self._core.recover(past)
+            self._remember_requests(past)
+        elif store is not None:
             self._core._rows.add(
                 Row("session", id, {"metadata": self.metadata, "parent": self.parent, "created": time.time()})
             )
@@ -205,14 +209,35 @@ class Session:
         ``message`` is a string, an entry, a list of content (text, images, frames,
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
-        execution. Await the execution for its ``Result``, or iterate it
+        execution. With a ``request_id`` the same message is sent once, also after a
+        restart; another message under its id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
         for its events.
         """
         uses = tuple(ToolUse(tool, "send") for tool in tools)
         options = Options(
             self._checked(model), _positive(max_ticks), uses, metadata or {}, request_id, output
         )
-        return self._enqueue(drafts_of(message), options)
+        drafts = drafts_of(message)
+        if request_id is None:
+            return self._enqueue(drafts, options)
+        return self._core.home.call(lambda: self._once(request_id, drafts, options))
+
+    def _remember_requests(self, past: Past) -> None:
+        for key, data in past.executions.items():
+            if data.get("request"):
+                request, digest = data["request"]
+                ticks = [tick for tick in self._core.ticks if tick.execution == key]
+                result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
+                self._core.requests[request] = (digest, Execution.ended(self, self._core, key, result))
+
+    def _once(self, request_id: str, drafts: list[Draft], options: Options) -> Execution:
+        """Send under a request id; a second time gives the execution of the first."""
+        digest = digest_of(drafts)
+        known = self._core.same_request(request_id, digest)
+        if known is None:
+            known = self._enqueue(drafts, options)
+            self._core.requests[request_id] = (digest, known)
+        return known
 
     def render(self, **props: Any) -> Execution:
         """Run without a new message; ``props`` replace those of the root component."""

@@ -13,7 +13,8 @@ from nbsession.message import drafts_of
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
-    from nbsession.execution import Execution, Result
+    from nbsession.execution import Execution
+    from nbsession.result import Result
     from nbsession.session import Session
 
 Executor: TypeAlias = Callable[["Session", Any], "Awaitable[Result]"]

@@ -39,6 +39,7 @@ class ToolRun:
     result: ToolResult | None = None
     value: Any = None
     traceback: str = ""
+    started: bool = False
 
     @property
     def id(self) -> str:
@@ -187,7 +188,7 @@ class ToolScope:
     emit: Callable[[Event], None]
     context_for: Callable[[ToolCall], ToolContext]
     approve: Callable[[ToolCall, str], Awaitable[Approval]]
-    committed: Callable[[ToolRun], Awaitable[None]]
+    keep: Callable[[ToolRun], Awaitable[None]]
     user_loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -233,11 +234,13 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
             return
         if changed is not None:
             run.call = ToolCall(run.call.id, run.call.name, dict(changed))
+    run.started = True
+    await scope.keep(run)
     scope.emit(ToolStart(run.call))
     outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
     run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
     scope.emit(ToolEnd(outcome.result, outcome.traceback))
-    await scope.committed(run)
+    await scope.keep(run)
 
 
 def _refuse(run: ToolRun, scope: ToolScope, text: str, status: Literal["error", "denied"]) -> None:
@@ -246,7 +249,12 @@ def _refuse(run: ToolRun, scope: ToolScope, text: str, status: Literal["error", 
 
 
 def interrupted(run: ToolRun) -> ToolResult:
-    """Return the result that a call gets whose outcome is not known because it was stopped."""
-    return ToolResult(
-        run.id, run.name, (Text("Interrupted before it gave a result."),), is_error=True, status="interrupted"
-    )
+    """Return the result that a call gets which was stopped, or not begun."""
+    text = "Interrupted before it gave a result." if run.started else "Interrupted before it was run."
+    return ToolResult(run.id, run.name, (Text(text),), is_error=True, status="interrupted")
+
+
+def unknown(call: ToolCall) -> ToolResult:
+    """Return the result that a call gets whose process ended while it ran."""
+    text = "Its outcome is unknown: the process ended while it ran. It was not run again."
+    return ToolResult(call.id, call.name, (Text(text),), is_error=True, status="unknown")

@@ -20,10 +20,11 @@ from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
-    from nbsession.execution import Execution, Result
+    from nbsession.execution import Execution
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
+    from nbsession.result import Result
     from nbsession.session import Session
 
 # ipykernel's SIGINT handler cannot wake an idle loop: it only sets a flag that

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nbsession.context import CompiledContext, ContextDiff, Part
-    from nbsession.execution import Execution, Result
+    from nbsession.execution import Execution
     from nbsession.preview import Preview
+    from nbsession.result import Result
     from nbsession.session import Session
     from nbsession.tick import Tick
 

@@ -15,12 +15,13 @@ from nbsession.notebook import arguments, cell, commands, kernel
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbsession.execution import Execution, Result
+    from nbsession.execution import Execution
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.cell import Ask, Request, View
     from nbsession.notebook.extension import Nbsession
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
+    from nbsession.result import Result
 
 MAGIC = "%%session"
 
@@ -78,8 +79,14 @@ class Magics:
                 show(self.commands.perform(arguments.parse_command(line)))
                 return
             request, options = self._request(line, body)
-            if self._to_send(request, options):
-                self._block(request, options)
+            if not self._to_send(request, options):
+                return
+            if options.get("background"):
+                execution = request.send()
+                self._submit(request, self._view(execution, options), execution, cell.deny)
+                self._bind(options, execution)
+                return
+            self._block(request, options)
 
     def _block(self, request: Request, options: Line) -> None:
         home = request.session.app.home
@@ -88,20 +95,13 @@ class Magics:
                 f"session {request.session.id!r} lives on the notebook's own loop, which this cell would block; "
                 "put %%session in a cell of its own, or open the session with %session new"
             )
-        # Nothing may be dispatched to a loop that waits for us: async tools run on the engine.
-        home.user_loop, user_loop = None, home.user_loop
-        try:
+        with self.sessions.blocking():
             questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
             execution = request.send()
             view = self._view(execution, options)
             view.display()
             work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
-            if options.get("background"):
-                self._bind(options, execution)
-                return
             self._bind(options, cell.block(execution, work, questions))
-        finally:
-            home.user_loop = user_loop
 
     def _request(self, line: str, body: str) -> tuple[Request, Line]:
         options = arguments.parse_cell(line)
