@@ -170,9 +170,16 @@ def use_state(initial: Any, *, persist: bool = True) -> tuple[Any, State]:
             raise mismatch(fiber, at, "state")
         fiber.cursor = at + 1
         return cell.value, cell
-    value = _initial(fiber, at, initial, persist)
+    value = initial() if callable(initial) else initial
+    if persist and fiber.root.restore:
+        value = fiber.root.restored(fiber, at, value)
     state = State(fiber, value, persist)
-    keep(fiber, state)
+    if hooks is None:
+        fiber.hooks = [state]
+    else:
+        hooks.append(state)
+    if persist and fiber.root.changes is not None:
+        fiber.root.changes[state] = fiber
     fiber.cursor = at + 1
     return value, state
 
@@ -186,18 +193,14 @@ def use_reducer(
     """
     fiber, at, found = _next_hook("reducer", Reduced)
     if found is None:
-        found = Reduced(fiber, _initial(fiber, at, initial, persist), persist)
+        value = initial() if callable(initial) else initial
+        if persist and fiber.root.restore:
+            value = fiber.root.restored(fiber, at, value)
+        found = Reduced(fiber, value, persist)
         keep(fiber, found)
     found.reducer = reducer
     fiber.cursor = at + 1
     return found.value, found
-
-
-def _initial(fiber: Fiber, at: int, initial: Any, persist: bool) -> Any:
-    value = initial() if callable(initial) else initial
-    if persist and fiber.root.restore:
-        return fiber.root.restored(fiber, at, value)
-    return value
 
 
 def use_memo(fn: Callable[[], T], deps: Sequence[Any] | None) -> T:

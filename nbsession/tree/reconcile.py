@@ -115,11 +115,19 @@ class Tree:
                     kind = fiber.type
                     if kind.__class__ is Component:
                         node = run(fiber, frame)
-                        nodes = node if node.__class__ is list or node.__class__ is tuple else (node,)
+                        if node.__class__ is list or node.__class__ is tuple:
+                            nodes = node
+                            if len(nodes) == 1:
+                                node = nodes[0]
+                        else:
+                            nodes = (node,)
+                        if node.__class__ is str and len(fiber.slots) < 2 and _set_text(fiber, node):
+                            nodes = None
                     else:
                         frame.fiber = None
                         nodes = kind.nodes(fiber)
-                    self._reconcile(fiber, nodes, stack)
+                    if nodes is not None:
+                        self._reconcile(fiber, nodes, stack)
                 except Exception as error:
                     self._fail(fiber, error, stack)
                 else:
@@ -154,92 +162,121 @@ class Tree:
     def _reconcile(self, fiber: Fiber, nodes: Sequence[Node], stack: list[Fiber]) -> None:
         """Match ``nodes`` with the fiber's slots; what is to be rendered below goes on the stack."""
         old = fiber.slots
-        size = len(old)
-        slots: list[Any] = []
-        append = slots.append
         work: list[Fiber] = []
-        holes = keyed = False
-        changed = len(nodes) != size
-        replaced = changed and size > 0
-        by_key: dict[str, Fiber] | None = None
         try:
-            for node in nodes:
-                kind = node.__class__
-                at = len(slots)
-                before = old[at] if at < size else None
-                entry: Any
-                if kind is Element:
-                    if before.__class__ is Fiber and before.element is node:
-                        append(before)
-                        continue
-                    key = node.key
-                    match: Fiber | None = None
-                    if before.__class__ is Fiber and before.key == key:
-                        match = before
-                    elif key is not None:
-                        keyed = True
-                        if size:
-                            if by_key is None:
-                                by_key = {f.key: f for f in old if f.__class__ is Fiber and f.key is not None}
-                            match = by_key.get(key)
-                    if match is not None and (match.type is node.type or self._kin(match, node)):
-                        if match.element is node:
-                            entry = match
-                        else:
-                            entry = self._update(match, node, fiber, work)
-                        if entry is not before and entry.index != at:
-                            entry = self._move(entry, fiber, at)
-                    else:
-                        entry = self._mount(node, fiber, at, work)
-                elif kind is str:
-                    if not node:
-                        entry = None
-                    elif before.__class__ is str and before == node:
-                        entry = before
-                    else:
-                        entry = node
-                else:
-                    entry = self._other(node, before, fiber, at, work)
-                if entry is None:
-                    holes = True
-                if entry is not before:
-                    changed = True
-                    replaced = replaced or before.__class__ is Fiber
-                append(entry)
-            if keyed:
-                duplicate_keys(fiber, slots, nodes)
+            slots = self._match(fiber, old, nodes, work) if old else self._fill(fiber, nodes, work)
         except BaseException:
             self._abandon(fiber, work)
             raise
         if work:
             work.reverse()
             stack += work
-        if changed:
-            if replaced:
-                self._drop(old, slots)
-            _commit(fiber, tuple(slots), holes)
+        if slots is not None:
+            _commit(fiber, tuple(slots))
 
-    def _mount(self, element: Element, parent: Fiber, at: int, work: list[Fiber]) -> Fiber:
-        kind = element.type
-        if self.redefined and isinstance(kind, Component) and kind.identity is not None:
-            kind = self.redefined.get(kind.identity, kind)
-        fiber = Fiber(kind, element, parent, at)
-        work.append(fiber)
-        return fiber
+    def _fill(self, fiber: Fiber, nodes: Sequence[Node], work: list[Fiber]) -> list[Any]:
+        """Mount children where there were none."""
+        slots: list[Any] = []
+        append = slots.append
+        keyed = False
+        at = 0
+        for node in nodes:
+            kind = node.__class__
+            if kind is Element:
+                entry: Any = Fiber(node.type, node, fiber, at)
+                if node.key is not None:
+                    keyed = True
+                if self.redefined:
+                    self._modernize(entry)
+                work.append(entry)
+            elif kind is str:
+                entry = node or None
+            else:
+                entry = self._other(node, None, fiber, at, work)
+            append(entry)
+            at += 1
+        if keyed:
+            duplicate_keys(fiber, slots, nodes)
+        return slots
 
-    def _update(self, fiber: Fiber, element: Element, parent: Fiber, work: list[Fiber]) -> Fiber:
-        """Give a mounted fiber its new element, and have it rendered unless that is the same for sure."""
-        before = fiber.element
-        alike = same_items(before.children, element.children) if before.children or element.children else True
-        if alike and same_props(before.props, element.props):
-            fiber.element = element if fiber.root is self else before
-            return fiber
-        fiber = self.owned(fiber, parent)
-        if fiber.type.__class__ is not Component:
+    def _match(
+        self, fiber: Fiber, old: tuple[Any, ...], nodes: Sequence[Node], work: list[Fiber]
+    ) -> list[Any] | None:
+        """Match nodes with mounted children: by slot, then by key. ``None``: all stay in their slots."""
+        slots: list[Any] = []
+        append = slots.append
+        size = len(old)
+        changed = len(nodes) != size
+        replaced = len(nodes) < size
+        by_key: dict[str | None, Fiber] | None = None
+        at = 0
+        for node in nodes:
+            kind = node.__class__
+            before = old[at] if at < size else None
+            if kind is Element:
+                if before.__class__ is Fiber and before.key == node.key:
+                    if before.element is node:
+                        append(before)
+                        at += 1
+                        continue
+                    match: Fiber | None = before
+                elif node.key is not None:
+                    if by_key is None:
+                        by_key = {entry.key: entry for entry in old if entry.__class__ is Fiber}
+                    match = by_key.get(node.key)
+                else:
+                    match = None
+                if match is not None and (match.type is node.type or self._kin(match, node)):
+                    entry: Any = match
+                    element = match.element
+                    if element is not node:
+                        children = node.children
+                        if (
+                            # Mostly there are none on both sides.
+                            (children is element.children and not children)
+                            or same_items(element.children, children)
+                        ) and same_props(element.props, node.props):
+                            if match.root is self:
+                                match.element = node
+                        else:
+                            entry = self._renew(match, node, fiber)
+                            work.append(entry)
+                    if entry.index != at:
+                        entry = self._move(entry, fiber, at)
+                else:
+                    entry = Fiber(node.type, node, fiber, at)
+                    if self.redefined:
+                        self._modernize(entry)
+                    work.append(entry)
+            elif kind is str:
+                entry = before if before.__class__ is str and before == node else node or None
+            else:
+                entry = self._other(node, before, fiber, at, work)
+            if entry is not before:
+                changed = True
+                if type(before) is Fiber:
+                    replaced = True
+            append(entry)
+            at += 1
+        if by_key is not None:
+            duplicate_keys(fiber, slots, nodes)
+        if replaced:
+            self._drop(old, slots)
+        return slots if changed else None
+
+    def _modernize(self, fiber: Fiber) -> None:
+        """Let a new fiber have its component's newest definition."""
+        if isinstance(fiber.type, Component) and fiber.type.identity is not None:
+            fiber.type = self.redefined.get(fiber.type.identity, fiber.type)
+
+    def _renew(self, fiber: Fiber, element: Element, parent: Fiber) -> Fiber:
+        """Give a mounted fiber another element; return the fiber, which is now dirty."""
+        if fiber.root is not self:
+            fiber = self.owned(fiber, parent)
+        if type(fiber.type) is not Component:
             fiber.type.renewed(fiber, element)
         fiber.element = element
         fiber.status = DIRTY
-        work.append(fiber)
         return fiber
 
     def _kin(self, fiber: Fiber, element: Element) -> bool:
@@ -295,7 +332,7 @@ class Tree:
 
     def _drop(self, old: Iterable[Any], slots: Iterable[Any]) -> None:
         """Unmount the old fibers that have no slot any more."""
-        kept = {id(entry) for entry in slots}
+        kept = set(map(id, slots))
         for entry in old:
             if entry.__class__ is Fiber and id(entry) not in kept and entry.root is self:
                 self.detach(entry)
@@ -327,9 +364,27 @@ class Tree:
         self.removed += order
 
 
-def _commit(fiber: Fiber, slots: tuple[Any, ...], holes: bool) -> None:
+def _set_text(fiber: Fiber, text: str) -> bool:
+    """Give a fiber a text as its only child, where it had none or a text; a shortcut for the leaves of the tree."""
+    if fiber.slots:
+        before = fiber.slots[0]
+        if before.__class__ is not str:
+            return False
+        if before == text:
+            return True
+    if not text:
+        return False
+    fiber.slots = fiber.children = (text,)
+    if fiber.output is not None:
+        fiber.invalidate()
+    return True
+
+
+def _commit(fiber: Fiber, slots: tuple[Any, ...]) -> None:
     """Give a fiber its new slots; drop the reader's output if the children differ."""
-    children = tuple([entry for entry in slots if entry is not None]) if holes else slots
+    children = tuple([entry for entry in slots if entry is not None])
+    if len(children) == len(slots):
+        children = slots
     if fiber.type.__class__ is Boundary:
         # The fallback, where there is one, is shown instead of the children.
         children = children[-1:]

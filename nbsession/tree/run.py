@@ -36,8 +36,13 @@ def run(fiber: Fiber, frame: Frame) -> Node:
             return run(fiber, frame)
         raise
     frame.fiber = None
-    if fiber.cursor != count:
-        _settle_hooks(fiber, count)
+    called = fiber.cursor
+    if called != count:
+        # Mostly a first render, with nothing to check and little to note.
+        if count != UNRENDERED or (fiber.hooks is not None and len(fiber.hooks) != called):
+            _settle_hooks(fiber, count)
+        if fiber.type.identity is not None:
+            fiber.root.types.add(fiber.type)
     return node
 
 
@@ -56,8 +61,6 @@ def _settle_hooks(fiber: Fiber, count: int) -> None:
         if count == REDEFINED:
             fiber.root.note(f"{fiber.path} was defined anew with fewer hooks; those beyond {called} are gone")
         _drop_hooks(fiber, called)
-    if fiber.type.identity is not None:
-        fiber.root.types.add(fiber.type)
 
 
 def _drop_hooks(fiber: Fiber, count: int) -> None:
