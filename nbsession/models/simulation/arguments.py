@@ -18,6 +18,7 @@ _FROM_TWO = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "t
 _NUMBER_WORDS = {word: value for value, word in enumerate(_FROM_TWO, 2)}
 _NUMBER_WORD = re.compile(rf"\b(?P<value>{'|'.join(_NUMBER_WORDS)})\b\s*(?P<unit>[^\W\d_]+)?", re.IGNORECASE)
 _ISO_DATE = r"\d{4}-\d\d-\d\d"
+DATE = re.compile(_ISO_DATE)
 _SHAPES = {
     "date": _ISO_DATE,
     "date-time": rf"{_ISO_DATE}[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?",
@@ -32,7 +33,9 @@ _DAY = (
     r"(?:\s+\d{4})?"
 )
 _CLOCK = r"\b\d{1,2}(?::\d\d(?:\s?[ap]m)?|\s?[ap]m)\b"
+ARITHMETIC = re.compile(r"[-(]?\d[\d\s.,()]*(?:(?:\*\*|[-+*/^%×÷−])[\s(-]*\d[\d\s.,()]*)+")
 _BY_NAME = {
+    **dict.fromkeys(("expression", "formula", "equation"), ARITHMETIC.pattern),
     **dict.fromkeys(("date", "day", "when", "deadline", "due"), _DAY),
     **dict.fromkeys(("time", "hour"), _CLOCK),
     **dict.fromkeys(("email", "mail"), _SHAPES["email"]),
@@ -46,6 +49,7 @@ _PREPOSITIONS = {
     **dict.fromkeys(("name", "title"), "named|called|titled"),
 }
 _NAME = r"[^\W\d_a-z][\w’'-]*(?:\s+(?:(?:of|de|la|am|der|the|upon)\s+)?[^\W\d_a-z][\w’'-]*)*"
+_WHEN = r"\s+(?:today|tomorrow|tonight|right now|now|currently)"
 _REMEMBER = re.compile(
     r"^(?:remember|note|keep in mind|write down|jot down|memori[sz]e)\b(?:\s+(?:that|this)\b)?\s*[:,-]?\s*(.+)$",
     re.IGNORECASE | re.DOTALL,
@@ -58,7 +62,7 @@ _TAIL = re.compile(
     r"(?:[\s,]+(?:please|for me|now|thanks|thank you|too|as well))+\W*$|[\s.!?]+$", re.IGNORECASE
 )
 _FILL = word_set("a an the my me this new some please to of for another one your our")
-_CONNECTORS = word_set("that for about on of to saying with called named up is")
+_CONNECTORS = word_set("that for about on of to saying with called named up is in at near")
 _NOTHING = word_set("it that this something anything one later again them")
 
 
@@ -197,7 +201,8 @@ class _Filling:
             re.IGNORECASE,
         ):
             return match[1].lower() in ("enable", "with", "turn on")
-        return None
+        bare = " " in parameter.label and re.search(rf"(?<!not )\b{name}\b", text, re.IGNORECASE)
+        return True if bare else None
 
     def _shaped(self, parameter: Parameter) -> Any:
         """A value known by its looks: an option, a date, an address, a switch."""
@@ -211,7 +216,7 @@ class _Filling:
         last = parameter.label.rsplit(" ", 1)[-1]
         shape = shape or (None if parameter.format else _BY_NAME.get(last))
         match = re.search(shape, self.sentence, re.IGNORECASE) if shape else None
-        return match[0] if match else None
+        return trimmed(match[0]) if match else None
 
     def _count(self) -> None:
         """Give numbers to the parameters whose unit they carry, then to the required ones in order."""
@@ -244,7 +249,10 @@ class _Filling:
             return self.quotes.pop(0).value
         prepositions = _PREPOSITIONS.get(parameter.label.rsplit(" ", 1)[-1])
         if prepositions:
-            match = re.search(rf"\b(?:{prepositions})\s+({_NAME})", self.sentence)
+            match = re.search(rf"\b(?:{prepositions})\s+({_SHAPES['email']}|{_NAME})", self.sentence)
+            match = match or re.search(
+                rf"\b(?:{prepositions})\s+([^\W\d_]+)(?:{_WHEN})?\W*$", trimmed(self.sentence)
+            )
             if match:
                 return trimmed(match[1])
         alone = [p for p in self.parameters if p.required and p.kind in ("string", "")] == [parameter]
@@ -271,7 +279,19 @@ class _Filling:
             return ""
         while position < len(tokens) and tokens[position][0].lower().strip(",:-–") in (*_CONNECTORS, ""):
             position += 1
-        return _meaningful(text[tokens[position].start() :]) if position < len(tokens) else ""
+        return (
+            self._without_place(_meaningful(text[tokens[position].start() :]))
+            if position < len(tokens)
+            else ""
+        )
+
+    def _without_place(self, text: str) -> str:
+        """Cut "to the shopping list" off where the tool itself speaks of one."""
+        match = re.search(
+            r"\s+(?:to|on|in|into|from|onto)\s+(?:the|my|our|your)\s+([\w\s]+)$", text, re.IGNORECASE
+        )
+        about = stems(f"{self.spec.name} {self.spec.description}")
+        return text[: match.start()] if match and stems(match[1]) and stems(match[1]) <= about else text
 
 
 def _meaningful(text: str) -> str:

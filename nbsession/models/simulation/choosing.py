@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbsession.models.simulation.arguments import fill, numbers
+from nbsession.models.simulation.arguments import ARITHMETIC, DATE, fill, numbers
+from nbsession.models.simulation.parameters import parameters
 from nbsession.models.simulation.words import plain, spelled, stem, stems, word_set, words
 
 if TYPE_CHECKING:
     from nbsession.content import ToolSpec
     from nbsession.models.simulation.reading import Knob, Reading
 
+SURE = 1.0
+"""The score from which a tool is chosen even where something is missing for it."""
+
+_EXPRESSIONS = word_set("expression formula equation")
 _GENERIC = word_set("get fetch do run use tool call")
 _ASKING = word_set("get list show read lookup find search view check tell")
 CHANGING = word_set(
@@ -26,6 +31,10 @@ _SYNONYMS = {
     "delete": "remove",
     "remove": "delete",
     "create": "add new",
+    "plus": "add sum",
+    "minus": "subtract",
+    "times": "multiply",
+    "divided": "divide",
 }
 INTERROGATIVE = re.compile(
     r"^(?:who|whom|whose|what|when|where|which|why|how|did|do|does|have|has|had|was|were|is|are|am)\b"
@@ -64,45 +73,70 @@ def choose(reading: Reading, sentence: str) -> Choice | None:
         return None
     if reading.tool("set_knob") and (choice := set_knob(reading, sentence)):
         return choice
-    found = [
-        (score, -position, spec, why)
-        for position, spec in enumerate(reading.tools)
-        if spec.name != "set_knob"
-        for score, why in [_score(spec, sentence)]
-        if score
+    fits = [
+        (fit, spec)
+        for spec in reading.tools
+        if spec.name != "set_knob" and (fit := _fit(spec, sentence)) is not None
     ]
-    if not found:
+    if not fits:
         return None
-    score, _, spec, why = max(found, key=lambda item: item[:2])
-    filled = fill(spec, sentence)
-    if filled.missing and score < 1:
-        return None
-    return Choice(spec.name, filled.input, filled.missing, why)
+    fits.sort(key=lambda item: item[0].score, reverse=True)
+    fit, spec = fits[0]
+    best = Choice(spec.name, *fill(spec, sentence), fit.why)
+    if not best.missing:
+        return best
+    for other, spec in fits[1:]:
+        if other.score >= SURE and other.shared > fit.shared:
+            choice = Choice(spec.name, *fill(spec, sentence), other.why)
+            if not choice.missing:
+                return choice
+    return best if fit.score >= SURE else None
 
 
-def _score(spec: ToolSpec, sentence: str) -> tuple[float, str]:
-    """How well a tool fits a sentence: 0 not at all, below 1 on weak grounds."""
+class _Fit(NamedTuple):
+    """How well a tool fits a sentence, how many words they share, and why."""
+
+    score: float
+    shared: int
+    why: str
+
+
+def _fit(spec: ToolSpec, sentence: str) -> _Fit | None:
     literal = re.search(rf"(?<!\w){re.escape(spec.name)}(?!\w)", sentence)
-    if literal and ("_" in spec.name or "`" in sentence or len(words(spec.name)) > 1):
-        return (0, "") if _ABOUT_TOOLS.search(sentence) else (9, f"“{spec.name}” is named")
-    asks = bool(INTERROGATIVE.match(sentence))
+    if literal and (len(words(spec.name)) > 1 or "`" in sentence):
+        return None if _ABOUT_TOOLS.search(sentence) else _Fit(9, 9, f"“{spec.name}” is named")
     name = words(spec.name.lower())
-    if not name or _PAST.match(sentence) or (asks and name[0] in CHANGING):
-        return 0, ""
+    first = next(iter(words(sentence.lower())), "")
+    asks = INTERROGATIVE.match(sentence) is not None or (first in _ASKING and first not in name)
+    counts = [parameter.kind in ("number", "integer") for parameter in parameters(spec)]
+    if not name or _PAST.match(sentence) or (asks and name[0] in CHANGING and not (counts and all(counts))):
+        return None
+    if _EXPRESSIONS.intersection(_names(spec)) and ARITHMETIC.search(DATE.sub("", sentence)):
+        return _Fit(3, 1, "there is something to calculate")
     if _DECLARATIVE.match(sentence) and not _WISH.search(sentence) and not _asks_to_remember(sentence):
-        return 0, ""
+        return None
     idle = _GENERIC | _ASKING if asks else _GENERIC
     named = frozenset([stem(word) for word in name if word not in idle]) or stems(spec.name)
+    return _by_words(spec, sentence, named, asks=asks)
+
+
+def _by_words(spec: ToolSpec, sentence: str, named: frozenset[str], *, asks: bool) -> _Fit | None:
+    """Compare a sentence with a tool's name (``named``: the stems that count) and with its description."""
     said = _expanded(sentence)
     hits = said & named
     more = (said & stems(f"{spec.description} {' '.join(_names(spec))}")) - named
-    shown = spelled(sentence, hits | more) or spelled(f"{spec.name} {spec.description}", hits | more)
-    why = f"“{shown}” in the sentence and in `{spec.name}`"
+    shared = hits | more
+    shown = spelled(sentence, shared) or spelled(f"{spec.name} {spec.description}", shared)
+    begins = _begins_with(sentence, named)
     if hits == named:
-        return 2 + len(hits) + len(more) / 4, why
-    if hits and (more or _begins_with(sentence, named)):
-        return (1 if _begins_with(sentence, named) or not asks else 0.5) + len(hits) / 2 + len(more) / 8, why
-    return (0.5, why) if len(more) >= 2 else (0, "")
+        score = 2 + len(hits) + len(more) / 4
+    elif hits and (more or begins):
+        score = (SURE if begins or not asks else SURE / 2) + len(hits) / 2 + len(more) / 8
+    elif len(more) >= 2:
+        score = SURE / 2
+    else:
+        return None
+    return _Fit(score, len(shared), f"“{shown}” in the sentence and in `{spec.name}`")
 
 
 def _names(spec: ToolSpec) -> list[str]:

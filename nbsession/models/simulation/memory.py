@@ -10,8 +10,9 @@ from nbsession.models.simulation.words import STOP_WORDS, plain, sentences, stem
 if TYPE_CHECKING:
     from nbsession.models.simulation.reading import Reading, Utterance
 
-_IS = r"(?:['’]s\s|\s+(?:is|are|was|were|will be)\s)\s*"
-_OWNED = re.compile(rf"\bmy\s+([\w][\w '’-]{{0,60}}?){_IS}(.+)$", re.IGNORECASE | re.DOTALL)
+_THING = r"\bmy\s+([\w][\w '’-]{0,60}?)"
+_OWNED = re.compile(rf"{_THING}\s+(?:is|are|was|were|will be)\s+(.+)$", re.IGNORECASE | re.DOTALL)
+_OWNED_SHORT = re.compile(rf"{_THING}['’]s\s+(.+)$", re.IGNORECASE | re.DOTALL)
 _CALLED = re.compile(
     r"\b(?:i['’]m|i am|they|people|please|you can|everyone)?\s*(?:called|call(?:s)? me)\s+(.+)$",
     re.IGNORECASE,
@@ -69,7 +70,7 @@ def facts(heard: Utterance) -> list[Fact]:
 
 
 def _told(sentence: str) -> tuple[frozenset[str], str] | None:
-    if match := _OWNED.search(sentence):
+    if match := _OWNED.search(sentence) or _OWNED_SHORT.search(sentence):
         return _subject(match[1]), match[2]
     if match := _I_AM.match(sentence) or _CALLED.search(sentence):
         return frozenset(["nam"]), match[1]

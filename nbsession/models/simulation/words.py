@@ -70,7 +70,7 @@ def stems(text: str) -> frozenset[str]:
 
 def spelled(text: str, found: frozenset[str]) -> str:
     """The words of a text whose stems are among ``found``, as they stand there."""
-    return ", ".join(dict.fromkeys(word for word in words(text) if stem(word) in found))
+    return ", ".join({word.lower(): word for word in words(text) if stem(word) in found}.values())
 
 
 def quotes(text: str) -> list[Quote]:
