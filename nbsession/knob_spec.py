@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
@@ -395,6 +394,8 @@ def _clean(number: float, spec: KnobSpec) -> float:
     """Round away what adding steps in binary leaves behind, so that 0.1 + 0.2 is 0.3."""
     if isinstance(number, int):
         return number
+    from decimal import Decimal
+
     digits = [-int(Decimal(repr(part)).as_tuple().exponent) for part in (spec.min or 0, spec.step or 0)]
     return round(number, max(0, *digits))
 

@@ -6,12 +6,9 @@ import base64
 import binascii
 import dataclasses
 import datetime as dt
-import decimal
 import enum
 import json
 import os
-import urllib.parse
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -155,9 +152,11 @@ _TYPES_BY_SUFFIX = {
 
 
 def _from_url(url: str, alt: str, title: str, kind: str) -> Image | Document:
+    from urllib.parse import urlsplit
+
     if url[:5].lower() == "data:":
         return _from_data_url(url, alt, title)
-    parts = urllib.parse.urlsplit(url)
+    parts = urlsplit(url)
     if not parts.netloc:
         raise CompileError(f"{url!r} names no host; give a whole URL, or a path")
     name = parts.path.rpartition("/")[2]
@@ -170,12 +169,14 @@ def _from_url(url: str, alt: str, title: str, kind: str) -> Image | Document:
 
 
 def _from_data_url(url: str, alt: str, title: str) -> Image | Document:
+    from urllib.parse import unquote_to_bytes
+
     head, comma, body = url[5:].partition(",")
     try:
         if not comma:
             raise ValueError("no comma")
         encoded = head.lower().endswith(";base64")
-        data = base64.b64decode(body, validate=True) if encoded else urllib.parse.unquote_to_bytes(body)
+        data = base64.b64decode(body, validate=True) if encoded else unquote_to_bytes(body)
     except (ValueError, binascii.Error) as error:
         raise CompileError(f"the data URL {_short(url)} cannot be read: {error}") from error
     declared = head.partition(";")[0].lower()
@@ -293,7 +294,7 @@ def _as_data(value: Any) -> Any:
         return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
-    if isinstance(value, (decimal.Decimal, uuid.UUID, os.PathLike, dt.timedelta)):
+    if isinstance(value, (os.PathLike, dt.timedelta)) or type(value).__name__ in ("Decimal", "UUID"):
         return str(value)
     if isinstance(value, (set, frozenset)):
         return _in_order(value)

@@ -8,18 +8,19 @@ when it is first asked for.
 from __future__ import annotations
 
 import builtins
-import functools
 import inspect
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession import docstring
 from nbsession.content import ToolSpec
 from nbsession.errors import CompileError, ToolError
 from nbsession.input_faults import explain, unknown_parameters
+from nbsession.input_model import input_model, input_schema, is_field
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -148,6 +149,7 @@ class Code:
 
 
 _codes: dict[int, Code] = {}
+_lock = threading.Lock()
 
 
 def code_of(function: Callable[..., Any], name: str) -> Code | None:
@@ -164,9 +166,10 @@ def code_of(function: Callable[..., Any], name: str) -> Code | None:
     if record is None or record.code is not code:
         _refuse_shape(function, code, name)
         record = Code(function, code)
-        while len(_codes) >= _MOST_CODES:
-            _codes.pop(next(iter(_codes)), None)
-        _codes[id(code)] = record
+        with _lock:
+            while len(_codes) >= _MOST_CODES:
+                del _codes[next(iter(_codes))]
+            _codes[id(code)] = record
     return record
 
 
@@ -212,7 +215,7 @@ def signature_of(
         return _derive(function, name, input, injected, captured)
     facts = (
         input,
-        function.__annotations__,
+        _annotations(function, name),
         function.__defaults__,
         function.__kwdefaults__,
         function.__doc__,
@@ -224,10 +227,19 @@ def signature_of(
         if _same(variant.facts, facts) and all(known.get(n) is v for n, v in variant.globals.items()):
             return variant.signature
     signature = _derive(function, name, input, injected, captured)
-    if len(record.variants) >= _MOST_SIGNATURES_PER_CODE:
-        record.variants.pop(0)
-    record.variants.append(_Variant(facts, {name: known[name] for name in record.globals}, signature))
+    variant = _Variant(facts, {name: known.get(name) for name in record.globals}, signature)
+    record.variants = [*record.variants[-_MOST_SIGNATURES_PER_CODE + 1 :], variant]
     return signature
+
+
+def _annotations(function: Callable[..., Any], name: str) -> Mapping[str, Any]:
+    try:
+        return function.__annotations__
+    except NameError as error:  # since Python 3.14 they are evaluated here
+        raise CompileError(
+            f"tool {name!r}: an annotation ({_place(function)}) cannot be read: {error}; "
+            "define it at module level, before the tool"
+        ) from error
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -254,9 +266,12 @@ def _names_in_strings(function: Callable[..., Any]) -> list[str]:
     names: dict[str, None] = {}
     for text in annotations:
         try:
-            names.update(dict.fromkeys(compile(text, "<annotation>", "eval").co_names))
+            code = compile(text, "<annotation>", "eval")
         except SyntaxError:
             continue
+        names.update(dict.fromkeys(code.co_names))
+        if not code.co_names:  # a string in quotes, under postponed evaluation
+            annotations += [inner for inner in code.co_consts if isinstance(inner, str)]
     return list(names)
 
 
@@ -294,7 +309,9 @@ def _derive(
         raise CompileError(
             f"tool {name!r} has no signature to read: {error}; wrap it in a function"
         ) from error
-    hints = {key: _resolve(function, name, parameter, captured) for key, parameter in found.items()}
+    # A type checker's import is no import: the one name that we know ourselves need not be there.
+    names = {injected.__name__: injected, **getattr(inspect.unwrap(function), "__globals__", {}), **captured}
+    hints = {key: _resolve(function, name, parameter, names) for key, parameter in found.items()}
     context = next((key for key, hint in hints.items() if _is_injected(hint, injected)), "")
     parameters = [parameter for key, parameter in found.items() if key != context]
     documented = docstring.parse(function.__doc__)
@@ -302,14 +319,14 @@ def _derive(
         return _of_model(function, name, input, parameters, documented.description, context)
     _refuse_parameters(function, name, parameters)
     fields = {f"p{position}": parameter for position, parameter in enumerate(parameters)}
-    model = _model(name, fields, hints, documented.parameters)
+    model = input_model(name, fields, hints, documented.parameters)
     return Signature(
         model,
-        _schema(model, name),
+        input_schema(model, name),
         description=documented.description,
         context=context,
         fields={field: parameter.name for field, parameter in fields.items()},
-        forced=frozenset(field for field, parameter in fields.items() if _is_field(parameter.default)),
+        forced=frozenset(field for field, parameter in fields.items() if is_field(parameter.default)),
     )
 
 
@@ -327,7 +344,7 @@ def _of_model(
             f"the handler of tool {name!r} ({_place(function)}) must take one parameter, the {input.__name__}, "
             f"besides a ToolContext; it takes {len(required)}"
         )
-    schema = _schema(input, name)
+    schema = input_schema(input, name)
     own = schema.pop("description", "")
     return Signature(input, schema, description=own or description, context=context, whole=required[0].name)
 
@@ -350,21 +367,18 @@ def _refuse_parameters(function: Callable[..., Any], name: str, parameters: list
 
 
 def _resolve(
-    function: Callable[..., Any], name: str, parameter: inspect.Parameter, captured: Mapping[str, Any]
+    function: Callable[..., Any], name: str, parameter: inspect.Parameter, names: dict[str, Any]
 ) -> Any:
     annotation = parameter.annotation
     if annotation is parameter.empty:
         return Any
     holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
-    known = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        return typing.get_type_hints(holder, known, {**known, **captured}, include_extras=True)[
-            parameter.name
-        ]
+        return typing.get_type_hints(holder, names, include_extras=True)[parameter.name]
     except Exception as error:
         raise CompileError(
             f"tool {name!r}: the annotation {annotation!r} of {parameter.name!r} ({_place(function)}) cannot be read: "
-            f"{type(error).__name__}: {error}; define it at module level, before the tool"
+            f"{type(error).__name__}: {error}; define or import it at module level (not under TYPE_CHECKING)"
         ) from error
 
 
@@ -373,104 +387,6 @@ def _is_injected(hint: Any, injected: type) -> bool:
         return True
     members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ()
     return injected in members
-
-
-def _is_field(value: Any) -> bool:
-    from pydantic.fields import FieldInfo
-
-    return isinstance(value, FieldInfo)
-
-
-def _model(
-    name: str, fields: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], texts: Mapping[str, str]
-) -> type[BaseModel]:
-    """Make the input's model. Its fields have names of our own: parameters may be called ``json`` or ``_x``."""
-    from pydantic import ConfigDict, create_model
-
-    definitions: dict[str, Any] = {}
-    for field, parameter in fields.items():
-        default = ... if parameter.default is parameter.empty else parameter.default
-        hint = hints[parameter.name]
-        if default is None and hint is not Any:
-            hint = typing.Optional[hint]  # noqa: UP045  # it is a value, not an annotation
-        hint = _described(hint, parameter.name, texts.get(parameter.name))
-        definitions[field] = (hint, default)
-    try:
-        model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
-    except Exception as error:
-        raise CompileError(f"tool {name!r}: {_culprit(fields, hints, error)}") from error
-    return model
-
-
-def _described(hint: Any, name: str, text: str | None) -> Any:
-    """Annotate a type with its parameter's name and text, behind which what the author annotated has its say."""
-    from pydantic import Field
-
-    own, said = hint, ()
-    if typing.get_origin(hint) is Annotated:
-        own, said = hint.__origin__, hint.__metadata__
-    return Annotated[(own, Field(alias=name, description=text), *said)]
-
-
-def _culprit(fields: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], error: Exception) -> str:
-    from pydantic import TypeAdapter
-
-    for parameter in fields.values():
-        try:
-            TypeAdapter(hints[parameter.name])
-        except Exception:  # noqa: BLE001  # it is the one looked for
-            return (
-                f"the parameter {parameter.name!r} is of type {hints[parameter.name]!r}, which no JSON can give; "
-                "use text, numbers, lists, dicts, enums, dataclasses or pydantic models"
-            )
-    return f"its input has no model: {error}"
-
-
-def _schema(model: type[BaseModel], name: str) -> dict[str, Any]:
-    from pydantic.errors import PydanticInvalidForJsonSchema
-
-    try:
-        schema = _tidy(model.model_json_schema(schema_generator=_quiet_generator()))
-    except PydanticInvalidForJsonSchema as error:
-        raise CompileError(f"tool {name!r}: its input has no JSON schema: {error.message}") from error
-    reference = schema.get("$ref", "")
-    if reference:  # a model that refers to itself
-        schema = {**schema["$defs"][reference.rpartition("/")[2]], "$defs": schema["$defs"]}
-    if schema.get("type") != "object":
-        raise CompileError(
-            f"tool {name!r}: its input must be an object, and {model.__name__} is "
-            f"{schema.get('type') or 'a union'}; put it into a field of a model"
-        )
-    schema.setdefault("properties", {})
-    return dict(schema)
-
-
-@functools.cache
-def _quiet_generator() -> Any:
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class Quiet(GenerateJsonSchema):
-        # A default that is no JSON is left out of the schema; it stays the function's.
-        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  # as in its base
-
-    return Quiet
-
-
-def _tidy(schema: Any) -> Any:
-    """Return a schema without the titles that pydantic makes of names: they cost tokens and say nothing."""
-    if isinstance(schema, list):
-        return [_tidy(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    tidied = {}
-    for word, value in schema.items():
-        if word in ("properties", "$defs"):
-            tidied[word] = {key: _tidy(item) for key, item in value.items()}
-        elif word in ("default", "const", "enum", "examples"):
-            tidied[word] = value
-        elif word != "title":
-            tidied[word] = _tidy(value)
-    return tidied
 
 
 def _place(function: Callable[..., Any]) -> str:

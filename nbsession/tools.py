@@ -59,7 +59,10 @@ class ToolContext:
         self._spawn = spawn
 
     def emit(self, data: Any) -> None:
-        """Tell of progress: ``data`` (JSON) reaches readers as a ``tool_progress`` event."""
+        """Tell of progress: ``data`` (JSON) reaches readers as a ``tool_progress`` event.
+
+        Nothing is told once the call has ended, as by a thread that was left behind.
+        """
         if self._emit is not None:
             self._emit(data)
 
@@ -250,6 +253,8 @@ async def run_tool(
     except TimeoutError:
         late = ToolError(f"{call.name} took longer than {tool.timeout:g} seconds and was given up")
         run = _Run(error=late)
+    finally:
+        context._emit = None
     return _outcome(call, started, run)
 
 

@@ -23,11 +23,12 @@ class _Worker:
     behind, and the interpreter waits for each of them at its end.
     """
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "thread")
 
     def __init__(self) -> None:
         self.calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="nbsession-tool", daemon=True).start()
+        self.thread = threading.Thread(target=self._work, name="nbsession-tool", daemon=True)
+        self.thread.start()
 
     def _work(self) -> None:
         while True:
@@ -59,12 +60,18 @@ async def in_thread(fn: Callable[[], T]) -> T:
         except RuntimeError:  # the loop was closed meanwhile: nobody waits
             pass
 
-    try:
-        worker = _idle.pop()
-    except IndexError:
-        worker = _Worker()
-    worker.calls.put(call)
+    _free_worker().calls.put(call)
     return await future
+
+
+def _free_worker() -> _Worker:
+    while True:
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            return _Worker()
+        if worker.thread.is_alive():  # it is not in a process that was forked off
+            return worker
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:

@@ -190,6 +190,23 @@ class TestSpec:
             second.validate({"thing": {"size": 3}})["thing"]
         )
 
+    def test_a_context_imported_for_type_checkers_only_is_known_all_the_same(self) -> None:
+        unseen = "def f(context: 'ToolContext', n: 'int') -> int:\n    return n\n"
+        module: dict[str, Any] = {"__name__": "elsewhere"}
+        exec(unseen, module)
+        made = tool(module["f"])
+        assert list(properties(made)) == ["n"]
+        assert made.signature.context == "context"
+
+    def test_a_class_defined_anew_is_seen_by_the_next_render(self) -> None:
+        module: dict[str, Any] = {"__name__": "notebook", "tool": tool, "pydantic": pydantic}
+        cell = "class Size(pydantic.BaseModel):\n    {}: int\n"
+        exec(cell.format("cm"), module)
+        exec("def body():\n    @tool\n    def f(size: 'Size') -> int: ...\n    return f\n", module)
+        assert list(module["body"]().spec.input_schema["$defs"]["Size"]["properties"]) == ["cm"]
+        exec(cell.format("inch"), module)
+        assert list(module["body"]().spec.input_schema["$defs"]["Size"]["properties"]) == ["inch"]
+
     def test_a_spec_is_made_once_for_all_renders(self) -> None:
         def body(prefix: str) -> Tool:
             @tool
@@ -596,6 +613,22 @@ class TestRun:
         assert (outcome.result.is_error, outcome.value) == (True, None)
         release.set()
         assert await asyncio.to_thread(ended.wait, 10)
+
+    async def test_a_thread_left_behind_tells_of_no_more_progress(self) -> None:
+        release, ended = threading.Event(), threading.Event()
+        told: list[str] = []
+
+        @tool(timeout=0.01)
+        def work(context: ToolContext) -> None:
+            context.emit("before")
+            release.wait(10)
+            context.emit("after")
+            ended.set()
+
+        await run_tool(work, ToolCall("1", "work", {}), ToolContext(None, "1", "work", emit=told.append))
+        release.set()
+        assert await asyncio.to_thread(ended.wait, 10)
+        assert told == ["before"]
 
     async def test_a_timeout_of_the_tools_own_is_an_ordinary_error(self) -> None:
         @tool(timeout=60)
