@@ -300,6 +300,10 @@ class CompiledContext:
         return "\n".join(blocks)
 
 
+NOTHING_SENT = CompiledContext((), (), tokens=0)
+"""The empty context, of a tick that has not been compiled."""
+
+
 def prefix_hash(system: Iterable[Part], tools: Iterable[Part]) -> hashlib._Hash:
     """Return a running hash of a system prompt and tools, for the messages to be added to."""
     digest = hashlib.sha256()

@@ -435,7 +435,7 @@ class SessionCore:
 
     def tick_row(self, tick: Tick, *, end: bool = False) -> Row | None:
         """Return the row of a tick: with its context when it begins, with what came of it at its end."""
-        if not self.journal.keeps or tick.context is None:
+        if not self.journal.keeps:
             return None
         if not end:
             before = self.ticks[tick.number - 1] if tick.number else None

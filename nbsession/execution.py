@@ -332,7 +332,7 @@ class Execution:
         tick.interrupted = cut
         tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
         if tick.response:
-            made_under = {PREFIX: tick.context.prefix} if tick.context and signed(tick.response) else {}
+            made_under = {PREFIX: tick.context.prefix} if signed(tick.response) else {}
             self._core.append(
                 "assistant",
                 tick.response,

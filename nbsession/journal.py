@@ -104,7 +104,6 @@ def context_record(tick: Tick, before: Tick | None, texts: dict[str, str]) -> di
     ``texts``.
     """
     context = tick.context
-    assert context is not None
     older = before.context if before is not None else None
     keep, rest = _kept_flow(context, older)
     return {

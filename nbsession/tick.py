@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult
+from nbsession.context import NOTHING_SENT, CompiledContext
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.events import (
     ContentBlockStart,
@@ -27,7 +28,6 @@ from nbsession.tokens import Usage
 from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool
 
 if TYPE_CHECKING:
-    from nbsession.context import CompiledContext
     from nbsession.models.base import ModelAdapter
 
 
@@ -73,7 +73,7 @@ class Tick:
 
     number: int
     execution: str = ""
-    context: CompiledContext | None = None
+    context: CompiledContext = NOTHING_SENT
     model: str = ""
     source: str = ""
     recorded: str = ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import new_id
 from nbsession.notebook import kernel, templates
-from nbsession.notebook.ledger import ledger_of
+from nbsession.notebook.ledger import carries_style, ledger_of
 from nbsession.notebook.live import Page, Ui, widget
 from nbsession.notebook.summary import as_markdown, as_text
 from nbsession.notebook.transcript import Transcript
@@ -103,8 +103,9 @@ class ExecutionView:
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML, Markdown and plain text."""
+        style = templates.style() if carries_style(self._run.cell) else ""
         return {
-            "text/html": f"{templates.style()}{_page(self._ui.static(), self._run)}",
+            "text/html": f"{style}{_page(self._ui.static(), self._run)}",
             "text/markdown": as_markdown(self._run),
             "text/plain": as_text(self._run),
         }
@@ -131,7 +132,7 @@ class ExecutionView:
         if ledger.latest is None:
             # The kernel was restarted, or the session spoke elsewhere: the tick before is on record.
             earlier = (tick for tick in reversed(session.ticks) if tick.execution != self._execution.id)
-            ledger.latest = next((tick.context for tick in earlier if tick.context is not None), None)
+            ledger.latest = next((tick.context for tick in earlier), None)
         self._run.ledger = ledger
 
     def _flush(self) -> None:
