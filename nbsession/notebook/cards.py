@@ -219,6 +219,13 @@ class _Rows:
             rows.append(self.row(part, seen))
         rows.extend(self.folded(known))
         rows.extend(self.removed(part) for part in gone)
+        if title == "Messages":
+            # They mostly come from one timeline: its path once says it for those that follow.
+            above = [None, *(row.path for row in rows)]
+            rows = [
+                replace(row, path="") if row.path == path else row
+                for row, path in zip(rows, above, strict=False)
+            ]
         return Group(title, sum(part.tokens for part in parts), tuple(rows))
 
     def is_steady(self, part: Part) -> bool:

@@ -38,9 +38,14 @@ class Line(NamedTuple):
 def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
     """Return the changed lines with one line of context around them, at most ``shown`` of them.
 
-    Texts beyond ``MOST_LINES`` lines are given as replaced altogether.
+    Texts that differ over more than ``MOST_LINES`` lines are given as replaced altogether.
     """
     before, after = old.splitlines(), new.splitlines()
+    start = _shared(before, after)
+    end = _shared(before[start:][::-1], after[start:][::-1])
+    # One line around the difference stays, to be shown as its context.
+    first, last = max(0, start - 1), max(0, end - 1)
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
     if len(before) + len(after) > MOST_LINES:
         lines = [*(_plain("−", line) for line in before), *(_plain("+", line) for line in after)]
     else:
@@ -50,8 +55,16 @@ def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
     return (*lines[:shown], _plain("…", f"{len(lines) - shown:,} more lines of this difference"))
 
 
+def _shared(before: Sequence[str], after: Sequence[str]) -> int:
+    """Count the lines at the front that are the same."""
+    for count, (old, new) in enumerate(zip(before, after, strict=False)):
+        if old != new:
+            return count
+    return min(len(before), len(after))
+
+
 def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, before, after)
     for number, group in enumerate(matcher.get_grouped_opcodes(1)):
         if number:
             yield _plain("…", "")

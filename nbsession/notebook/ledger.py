@@ -41,9 +41,24 @@ class Ledger:
         return place.tick if place is not None else None
 
 
+STYLED_FIRST = 8
+STYLED_EVERY = 10
+
+_styled: dict[str, bool] = {}
 _ledgers: dict[str, Ledger] = {}
 
 
 def ledger_of(session: str) -> Ledger:
     """Return what this kernel's notebook shows of the session of that id."""
     return _ledgers.setdefault(session, Ledger())
+
+
+def carries_style(cell: str) -> bool:
+    """Whether the output of ``cell`` is to bring the style sheet along, which any one output does for all.
+
+    The first outputs of a notebook all do, so that none depends on another; of
+    many outputs every tenth, because each sheet adds 3 kB to the file. A cell
+    that runs again does as it did before.
+    """
+    count = len(_styled)
+    return _styled.setdefault(cell, count < STYLED_FIRST or count % STYLED_EVERY == 0)

@@ -120,8 +120,10 @@ def widget() -> AnyWidget:
 
     global _LiveView
     if _LiveView is None:
-        files = {name: (templates.STATIC / f"view.{name}").read_text("utf-8") for name in ("js", "css")}
-        _LiveView = type("LiveView", (AnyWidget,), {"_esm": files["js"], "_css": files["css"]})
+        script, *sheets = (
+            (templates.STATIC / name).read_text("utf-8") for name in ("view.js", "view.css", "live.css")
+        )
+        _LiveView = type("LiveView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
     made: AnyWidget = _LiveView()
     return made
 

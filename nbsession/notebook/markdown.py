@@ -36,6 +36,9 @@ _HIDDEN = re.compile(
 )
 _OPENING_TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
 _OPEN_CODE = re.compile(r"\n</code></pre>\Z")
+_AFTER_BLOCK = re.compile(
+    r"(</?(?:p|h[1-6]|ul|ol|li|blockquote|table|thead|tbody|tr|th|td)(?: [^<>]*)?>|</pre>|<hr>)\n"
+)
 _CODE_SPAN = re.compile(r"(`+[^`]*`+)")
 
 
@@ -52,15 +55,16 @@ def render(text: str) -> str:
     """Return ``text``, as Markdown, as sanitised HTML."""
     import nh3
 
-    body = _parser().render(visible(text)).strip()
-    return nh3.clean(
-        body,
+    html = nh3.clean(
+        _parser().render(visible(text)).strip(),
         tags=set(TAGS),
         attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"style"}, "td": {"style"}},
         url_schemes={"http", "https"},
         link_rel=LINK_REL,
         filter_style_properties={"text-align"},
     )
+    # A notebook keeps each line of an output as a string of its own, with 15 bytes around it.
+    return _AFTER_BLOCK.sub(r"\1", html)
 
 
 def inert(text: str) -> str:
@@ -167,7 +171,7 @@ class Stream:
             return ""
         lines = self._pending.split("\n", starts[-1])
         cut = len(self._pending) - len(lines[-1])
-        finished = render(self._pending[:cut]) + "\n"
+        finished = render(self._pending[:cut])
         self._finished.append(finished)
         self._pending = self._pending[cut:]
         self._looked = self._rendered = 0
