@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +18,8 @@ from nbsession.stores.contract import store_contract
 from nbsession.timeline import Record
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+
     from nbsession.content import Block
     from nbsession.context import CompiledContext
     from nbsession.tools import Tool
