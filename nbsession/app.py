@@ -10,6 +10,7 @@ from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import ToolUse
 from nbsession.home import Home
 from nbsession.journal import read_past
+from nbsession.policies import Policies
 from nbsession.session import Session
 from nbsession.tree import Component, Element
 
@@ -27,7 +28,7 @@ class App:
     ``model`` is a name or an adapter; without one it is ``$NBSESSION_MODEL``,
     Anthropic's if a key is set, else the simulated model. ``store`` keeps the
     sessions; without one they live in memory. ``max_ticks`` bounds an execution's
-    ticks, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost.
+    ticks, ``policies`` decide what ``Timeline()`` shows, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost.
     """
 
     def __init__(
@@ -48,10 +49,6 @@ class App:
             )
         if max_ticks < 1:
             raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
-        if policies:
-            raise SessionError(
-                "policies are not supported yet; shape the conversation with Timeline(render=...)"
-            )
         self.root = root
         self.model = self._resolved(model)
         self.store = store
@@ -59,6 +56,7 @@ class App:
         self.tool_uses = tuple(ToolUse(tool, "App") for tool in self.tools)
         self.max_ticks = max_ticks
         self.budget = Budget.of(budget)
+        self.policies = Policies(policies).functions
         self.home = Home()
         self._sessions: dict[str, Session] = {}
 

@@ -15,6 +15,7 @@ from nbsession.hooks import Environment, SessionUsage
 from nbsession.journal import Journal, Past, Rows, context_record
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import Mount
+from nbsession.policies import Policies
 from nbsession.state import GONE, StateLog
 from nbsession.stores.base import Row
 from nbsession.tick import ToolRun, interrupted, unknown
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from nbsession.home import Home
     from nbsession.message import Draft
     from nbsession.models.base import ModelAdapter
+    from nbsession.policies import Policy
     from nbsession.result import Result
     from nbsession.session import Session
     from nbsession.tick import Tick
@@ -64,6 +66,7 @@ class SessionCore:
         model: Any,
         max_ticks: int,
         budget: Budget | None,
+        policies: Sequence[Policy] = (),
     ) -> None:
         self.session = session
         self.home = home
@@ -99,6 +102,7 @@ class SessionCore:
             usage=self._session_usage,
             set_knob=self._set_knob_later,
         )
+        self.policies = Policies(policies, remember=self._keep_policy)
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self.requests: dict[str, tuple[str, Execution]] = {}
@@ -158,6 +162,29 @@ class SessionCore:
         self.environment.timeline_watchers.mark()
         self._rows.add(Row("head", "", {"head": head}))
 
+    async def settle(self) -> None:
+        """Apply the policies and settle the tree."""
+        if self.policies:
+            self._show(await self.policies.apply(tuple(self.record)))
+            self.mount.waiting = ()
+        await self.mount.settle(self.session)
+
+    def render(self) -> None:
+        """Render what waits to be rendered, without awaiting anything; effects wait for an execution."""
+        if self.policies:
+            shown, self.mount.waiting = self.policies.look(tuple(self.record))
+            self._show(shown)
+        self.mount.render()
+
+    def _show(self, entries: tuple[Entry, ...]) -> None:
+        if entries != self.environment.shown:
+            self.environment.shown = entries
+            self.environment.timeline_watchers.mark()
+
+    def _keep_policy(self, key: str, shown: tuple[Entry, ...]) -> None:
+        if self.journal.keeps:
+            self._rows.add(Row("policy", key, {"entries": [entry.to_dict() for entry in shown]}))
+
     async def announce(self, session: Session) -> None:
         """Call ``use_on_message`` callbacks for the entries that were committed since the last call."""
         while self._announced < len(self.record):
@@ -180,7 +207,8 @@ class SessionCore:
         self.append("tool", tuple(results))
 
     def recover(self, past: Past) -> None:
-        """Take up what a process that ended in the middle of an execution left behind."""
+        """Take up what is known of the past, and what a process that ended in the middle left behind."""
+        self.policies.known.update(past.policies)
         for key, data in past.executions.items():
             if data["status"] == "running":
                 tick = self.ticks[-1] if self.ticks else None

@@ -226,7 +226,7 @@ class Execution:
         for draft in self._drafts:
             core.append(draft.role, draft.content, log=self._log, metadata=self._options.metadata)
         await core.keep(core.execution_row(self, "running"))
-        await core.mount.settle(self.session)
+        await core.settle()
         await core.announce(self.session)
         await core.mount.fire("on_execution_start", self, self.session)
         while True:
@@ -244,7 +244,7 @@ class Execution:
         core.deliver(self._log)
         self.emit(TickStart(tick.number))
         await core.mount.fire("on_tick_start", tick, self.session)
-        await core.mount.settle(self.session)
+        await core.settle()
         await core.announce(self.session)
         compiled = core.compile(self._options.tools, needs_timeline=bool(self._drafts))
         await core.mount.fire("after_compile", compiled.context, self.session)

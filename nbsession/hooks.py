@@ -16,6 +16,7 @@ from nbsession.tokens import Usage
 from nbsession.tree import Cell, Fiber, current, use_cell
 
 if TYPE_CHECKING:
+    from nbsession.content import Entry
     from nbsession.fragment import ToolUse
     from nbsession.session import Session
     from nbsession.timeline import Record
@@ -53,7 +54,8 @@ class Environment:
     """What the hooks of one mounted tree can reach.
 
     ``session`` is ``None`` in a tree without one; ``set_knob`` hands a value over
-    to whoever owns the knobs and does not wait.
+    to whoever owns the knobs and does not wait. ``shown`` are the entries that
+    policies left of the timeline, ``None`` without policies.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Environment:
         self.timeline_watchers = Watchers()
         self.knob_watchers = Watchers()
         self.usage_watchers = Watchers()
+        self.shown: tuple[Entry, ...] | None = None
         self.unmounted: list[Callable[..., Any]] = []
         self.collapsed: dict[str, tuple[str, Callable[[Any], Any]]] = {}
         self.expand: ToolUse | None = None
@@ -86,6 +89,7 @@ class Environment:
             usage=self.usage,
             set_knob=_ignore,
         )
+        overlaid.shown = self.shown
         overlaid.collapsed, overlaid.expand = dict(self.collapsed), self.expand
         return overlaid
 
@@ -184,6 +188,12 @@ def use_usage() -> SessionUsage:
     return found.usage()
 
 
+def use_shown_entries() -> tuple[Entry, ...] | None:
+    """Return the entries that the app's policies left to show, ``None`` where it has no policies."""
+    use_timeline()
+    return environment().shown
+
+
 class _KnobCell(Cell):
     """A component's hold on a knob; calling it sets the knob."""
 
@@ -274,10 +284,10 @@ def use_knob(
 
 
 def use_knob_names() -> tuple[str, ...]:
-    """Return the names of the session's knobs; the component renders again when one is set, comes or goes."""
+    """Return the names of the session's knobs, sorted; the component renders again when one is set, comes or goes."""
     found = environment()
     use_cell("use_knob_names", lambda fiber: _Watch("use_knob_names", fiber, found.knob_watchers))
-    return tuple(found.knobs.specs())
+    return tuple(sorted(found.knobs.specs()))
 
 
 class DataCell(Cell):

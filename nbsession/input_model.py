@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import typing
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nbsession.errors import CompileError
 
 if TYPE_CHECKING:
+    import inspect
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Block, Entry, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import StoreError
+from nbsession.policies import entries_of
 from nbsession.state import GONE
 from nbsession.tick import Tick, ToolRun
 from nbsession.timeline import Chunk, Record
@@ -170,6 +171,7 @@ class Past:
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     partials: dict[int, tuple[Block, ...]] = field(default_factory=dict)
     tool_calls: dict[str, ToolResult | None] = field(default_factory=dict)
+    policies: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
 
 def read_past(rows: Sequence[Row]) -> Past:
@@ -189,6 +191,8 @@ def read_past(rows: Sequence[Row]) -> Past:
             past.executions.setdefault(row.key, {}).update(row.data)
         elif row.kind == "partial":
             past.partials[int(row.key)] = tuple(block_from_dict(item) for item in row.data["response"])
+        elif row.kind == "policy":
+            past.policies[row.key] = entries_of(row.data)
         elif row.kind == "event":
             result = row.data.get("result")
             read = block_from_dict(result) if result is not None else None

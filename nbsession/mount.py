@@ -39,6 +39,7 @@ class Mount:
         self.environment = environment
         self.state = state
         self.mounted = False
+        self.waiting: tuple[str, ...] = ()
         self.root = Root(
             node, leaves=LEAVES, environment=environment, carry=carry, restore=kept, revive=revive
         )
@@ -102,8 +103,8 @@ class Mount:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The keys of data that was asked for and has not come."""
-        return tuple(str(cell.key) for cell in self.root.cells("use_data") if cell.pending)
+        """What has not come: the keys of data that was asked for, and policies that have to be awaited."""
+        return self.waiting + tuple(str(cell.key) for cell in self.root.cells("use_data") if cell.pending)
 
     def preview(
         self, values: Mapping[str, Any], *, tools: Iterable[ToolUse] = (), sent: Sequence[Sent] = ()
@@ -114,7 +115,7 @@ class Mount:
         stale: dict[Any, None] = dict.fromkeys(
             holder
             for name, value in values.items()
-            if present[name] != value
+            if name in present and present[name] != value
             for holder in present.holders(name)
         )
         stale.update(dict.fromkeys(self.environment.knob_watchers) if stale else {})

@@ -82,6 +82,7 @@ class Session:
             model=model if model is not None else app.model,
             max_ticks=app.max_ticks,
             budget=app.budget,
+            policies=app.policies,
         )
         if past is not None:
             self._core.recover(past)
@@ -298,7 +299,7 @@ class Session:
         """
         core = self._core
         core.home.settle()
-        await core.mount.settle(self)
+        await core.settle()
         compiled = core.mount.compile(tools=core.tools)
         found = compiled.toolbox.get(tool)
         if found is None:
@@ -468,7 +469,7 @@ class Session:
         """Render what waits to be rendered; effects wait for the next execution."""
         self._open()
         core = self._core
-        core.mount.render()
+        core.render()
         return core
 
     def _checked(self, model: Any) -> Any:

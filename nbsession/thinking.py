@@ -8,13 +8,14 @@ So each answer remembers the prefix it was made under; where that differs now
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nbsession.content import Thinking
 from nbsession.context import FlowItem, Part, Withheld, prefix_hash, tokens_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from nbsession.content import Block
 
 BARE = "without its thinking"

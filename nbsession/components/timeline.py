@@ -9,7 +9,7 @@ from nbsession.content import Entry
 from nbsession.context import Withheld
 from nbsession.errors import CompileError, RenderError
 from nbsession.fragment import Foldable, Fragment
-from nbsession.hooks import use_timeline
+from nbsession.hooks import use_shown_entries, use_timeline
 from nbsession.timeline import entry_tokens
 from nbsession.tree import Fiber, component
 
@@ -51,16 +51,20 @@ def Timeline(
     rendering; an entry in what it returns stands for itself.
     """
     record = use_timeline()
+    shown = use_shown_entries()
+    entries: Sequence[Entry] = record if shown is None else shown
     if limit is None and roles is None and filter is None and max_tokens is None:
-        return _conversation(list(record.chunks) if render is None else render(list(record)))
-    groups = _grouped(record)
+        if render is not None:
+            return _conversation(render(list(entries)))
+        return _conversation(list(record.chunks if shown is None else shown))
+    groups = _grouped(entries)
     kept = _chosen(groups, roles, filter)
     chosen = len(kept)
     kept = _last_entries(kept, limit)
     kept = _fitting(kept, max_tokens, headroom, strategy)
-    entries = [entry for group in kept for entry in group]
+    chosen_entries = [entry for group in kept for entry in group]
     withheld = _left_out(groups, kept, "filtered" if len(kept) == chosen else "compacted")
-    return _conversation(entries if render is None else render(entries), withheld=withheld)
+    return _conversation(chosen_entries if render is None else render(chosen_entries), withheld=withheld)
 
 
 def _grouped(entries: Iterable[Entry]) -> list[tuple[Entry, ...]]:

@@ -1,0 +1,103 @@
+"""Policies decide what the timeline shows; the record keeps everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from nbsession import App, Entry, Timeline
+from nbsession.content import Text
+from nbsession.stores import MemoryStore
+from nbsession.testing import ScriptedModel, call
+
+
+def last_two(entries: Sequence[Entry]) -> Sequence[Entry]:
+    return entries[-2:]
+
+
+def redact(entries: Sequence[Entry]) -> Sequence[Entry]:
+    return [
+        dataclasses.replace(entry, content=(Text(entry.text.replace("secret", "•••")),)) for entry in entries
+    ]
+
+
+def texts(context: Any) -> list[str]:
+    return [message.text for message in context.messages]
+
+
+async def test_a_policy_shortens_what_is_sent_and_never_the_record() -> None:
+    model = ScriptedModel("one", "two", "three")
+    session = App(Timeline(), model=model, policies=[last_two]).session()
+    for text in ("a", "b", "c"):
+        await session.send(text)
+    assert texts(model.contexts[2]) == ["two", "c"]
+    assert len(session.timeline) == 6
+
+
+async def test_policies_follow_one_another_and_may_be_async() -> None:
+    seen = []
+
+    async def note(entries: Sequence[Entry]) -> Sequence[Entry]:
+        seen.append([entry.text for entry in entries])
+        return entries
+
+    model = ScriptedModel("ok", "ok")
+    session = App(Timeline(), model=model, policies=[redact, note, last_two]).session()
+    await session.send("my secret")
+    await session.send("and another secret")
+    assert texts(model.contexts[0]) == ["my •••"]
+    assert seen == [["my •••"], ["my •••", "ok", "and another •••"]]
+    assert texts(model.contexts[1]) == ["ok", "and another •••"]
+
+
+async def test_what_a_policy_answered_is_kept_by_the_entries_it_saw_also_after_a_restart() -> None:
+    calls = 0
+
+    async def summarise(entries: Sequence[Entry]) -> Sequence[Entry]:
+        nonlocal calls
+        calls += 1
+        return entries[-1:]
+
+    store = MemoryStore()
+    session = App(Timeline(), model=ScriptedModel("one"), policies=[summarise], store=store).session("s")
+    await session.send("a")
+    expected = session.ticks[0].context.hash
+    await session.aclose()
+    again = App(Timeline(), model=ScriptedModel("two"), policies=[summarise], store=store).session("s")
+    assert again.compile().pending == (summarise.__qualname__,)
+    assert again.fork(at=0, before=True).compile().hash == expected
+    assert calls == 1
+
+
+async def test_a_policy_that_raises_fails_the_execution_and_keeps_the_message() -> None:
+    def broken(entries: Sequence[Entry]) -> Sequence[Entry]:
+        if len(entries) == 1:
+            raise ZeroDivisionError("no")
+        return entries
+
+    model = ScriptedModel("fine")
+    session = App(Timeline(), model=model, policies=[broken]).session()
+    with pytest.raises(ZeroDivisionError):
+        await session.send("a")
+    assert [entry.text for entry in session.timeline] == ["a"]
+    assert (await session.send("b")).text == "fine"
+
+
+async def test_a_policy_may_not_tear_a_tool_call_from_its_result() -> None:
+    def torn(entries: Sequence[Entry]) -> Sequence[Entry]:
+        return [entry for entry in entries if entry.role != "tool"]
+
+    session = App(Timeline(), model=ScriptedModel([call("look")], "never"), policies=[torn]).session()
+    with pytest.raises(Exception, match="tore tool calls from their results"):
+        await session.send("a")
+
+
+async def test_a_policy_that_returns_something_else_is_named() -> None:
+    session = App(
+        Timeline(), model=ScriptedModel("never"), policies=[lambda entries: "all of them"]
+    ).session()
+    with pytest.raises(Exception, match="return the entries to show"):
+        await session.send("a")
