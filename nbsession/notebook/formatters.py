@@ -116,9 +116,9 @@ def _page(template: str, macro: str, *values: object) -> str:
 
 _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session", "Session"): _session,
-    ("session", "Preview"): _preview,
+    ("preview", "Preview"): _preview,
     ("execution", "Execution"): _execution,
-    ("execution", "Result"): _result,
+    ("result", "Result"): _result,
     ("tick", "Tick"): _tick,
     ("context", "CompiledContext"): _context,
     ("context", "ContextDiff"): _diff,

@@ -287,3 +287,9 @@ def test_a_page_loaded_in_mid_run_keeps_the_widget_with_the_end_in_it(kernel: Ke
     assert last["for"] == "*"
     assert "Stop" not in last["html"]
     assert "one two three" in last["html"]
+
+
+async def test_of_many_outputs_only_some_carry_the_style_sheet() -> None:
+    session = opened(*["Hello."] * 20)
+    carried = [("<style>" in (await shown(session, "Hello."))["text/html"]) for _ in range(20)]
+    assert 1 <= sum(carried) <= 10

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from nbsession import App, Knobs, System, Timeline, component, use_knob
+from nbsession.notebook import formatters
+from nbsession.testing import ScriptedModel
+
+
+@component
+def Agent() -> Any:
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    return [System(f"You are {tone}. <script>alert(1)</script>"), Knobs(), Timeline()]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[InteractiveShell]:
+    made = InteractiveShell.instance(ipython_dir=str(tmp_path))
+    yield made
+    InteractiveShell.clear_instance()
+
+
+def html(shell: InteractiveShell, value: object) -> str:
+    assert shell.display_formatter is not None
+    data, _ = shell.display_formatter.format(value)  # type: ignore[no-untyped-call]  # IPython does not type it
+    return str(data.get("text/html", ""))
+
+
+def test_every_type_is_where_it_is_looked_for() -> None:
+    for module, name in formatters._FORMATTERS:
+        assert isinstance(getattr(importlib.import_module(f"nbsession.{module}"), name), type)
+
+
+async def test_sessions_ticks_and_all_they_hold_show_themselves(shell: InteractiveShell) -> None:
+    formatters.register(shell)
+    session = App(Agent, model=ScriptedModel("I **see**.")).session("shown")
+    execution = session.send("Hello.")
+    result = await execution
+    context = session.ticks[0].context
+    assert context is not None
+    preview = session.preview(tone="terse")
+    expected = {
+        "Session shown": session,
+        "I <strong>see</strong>.": result,
+        "Tick 0": session.ticks[0],
+        "≈": execution,
+        "Compiled context": context,
+        "<b>terse</b>": preview.diff,
+        "No model call was made.": preview,
+        "You are friendly.": context.parts[0],
+    }
+    for text, value in expected.items():
+        shown = html(shell, value)
+        assert text in shown, type(value)
+        assert "<script" not in shown
+
+
+def test_unloading_leaves_no_formatter_behind(shell: InteractiveShell) -> None:
+    assert shell.display_formatter is not None
+    kept = shell.display_formatter.formatters["text/html"]
+    before = dict(kept.deferred_printers)
+    formatters.register(shell)
+    assert len(kept.deferred_printers) > len(before)
+    formatters.unregister(shell)
+    assert kept.deferred_printers == before
