@@ -17,6 +17,7 @@ from nbsession.content import Image
 from nbsession.notebook.difference import Line, compare
 
 if TYPE_CHECKING:
+    from nbsession.content import Block
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.notebook.ledger import Ledger
 
@@ -146,7 +147,7 @@ def row(part: Part, *, key: str = "p") -> Row:
         path=_path(part),
         tokens=part.tokens,
         text=_readable(part),
-        images=tuple(_images(part)),
+        images=embedded(part.blocks),
         snippet=_snippet(part),
     )
 
@@ -326,14 +327,15 @@ def _snippet(part: Part) -> str:
     return first if len(first) <= SNIPPET else first[: SNIPPET - 1] + "…"
 
 
-def _images(part: Part) -> Iterator[str]:
-    for block in part.blocks:
-        if (
-            isinstance(block, Image)
-            and block.media_type in EMBEDDED
-            and 0 < len(block.data) <= MOST_IMAGE_BYTES
-        ):
-            yield f"data:{block.media_type};base64,{base64.b64encode(block.data).decode('ascii')}"
+def embedded(blocks: Iterable[Block]) -> tuple[str, ...]:
+    """Return the pictures among content blocks as data URIs: of kinds that hold no script, and not too big."""
+    return tuple(
+        f"data:{block.media_type};base64,{base64.b64encode(block.data).decode('ascii')}"
+        for block in blocks
+        if isinstance(block, Image)
+        and block.media_type in EMBEDDED
+        and 0 < len(block.data) <= MOST_IMAGE_BYTES
+    )
 
 
 def _settings(context: CompiledContext, diff: ContextDiff | None) -> Iterator[str]:

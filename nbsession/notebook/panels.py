@@ -17,6 +17,7 @@ from nbsession.notebook import kernel, templates
 from nbsession.notebook.cards import card, changes
 from nbsession.notebook.controls import control
 from nbsession.notebook.live import Ui
+from nbsession.notebook.markdown import visible
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -41,7 +42,7 @@ def context_bundle(shown: CompiledContext, older: CompiledContext | None = None)
     """Return a compiled context as HTML and plain text, all of it written out."""
     laid_out = card(shown, older)
     html = templates.macro("panels", "context")(Ui(), laid_out)
-    return {"text/html": f"{templates.style()}{html}", "text/plain": str(shown)}
+    return {"text/html": f"{templates.style()}{html}", "text/plain": visible(str(shown))}
 
 
 def knobs(session: Session) -> None:
@@ -91,6 +92,7 @@ class Panel:
         self._controls: dict[str, Widget] = {}
         self._follower: asyncio.Task[None] | None = None
         self._smooth = True
+        self._behind = False
         self.reset = widgets.Button(
             description="Reset", tooltip="Bring back the values last sent", layout={"width": "max-content"}
         )
@@ -148,12 +150,18 @@ class Panel:
         self._box.close()
 
     async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
         async for event in self._session.subscribe():
-            if event.type in ("knob_set", "tick_end", "execution_end"):
-                self._catch_up()
+            # The first events are those of the past, all at once: they make one change.
+            if event.type in ("knob_set", "tick_end", "execution_end") and not self._behind:
+                self._behind = True
+                loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
         """Take over values, and knobs, that changed elsewhere."""
+        self._behind = False
+        if self._session.status == "closed":
+            return
         if self._session.knobs.specs() != self._specs:
             self._build()
         moved = False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from nbsession.notebook.cards import embedded
 from nbsession.notebook.markdown import Stream
 from nbsession.tokens import Usage, estimate
 
@@ -79,6 +80,11 @@ class Call:
             except ValueError:
                 return text
         return text
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The pictures among the result, as data URIs."""
+        return embedded(self.result.content) if self.result is not None else ()
 
     @property
     def failed(self) -> bool:

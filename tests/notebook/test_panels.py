@@ -132,8 +132,12 @@ async def test_while_an_execution_runs_a_change_waits_for_the_next_tick() -> Non
     panel.controls["tone"].value = "terse"
     assert "Takes effect at the next tick." in words(panel.preview)
     assert session.knobs["tone"] == "terse"
+    panel.follow()
     execution.abort()
     await execution
+    await _until(lambda: "Takes effect" not in panel.preview, panel._preview)
+    assert "tone : friendly → terse" in words(panel.preview)
+    panel.close()
 
 
 async def test_only_the_latest_of_many_values_is_taken_up() -> None:

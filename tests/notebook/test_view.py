@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, tool, use_knob, use_state
+from nbsession.content import Image
 from nbsession.errors import ModelError, ToolError
 from nbsession.notebook.view import ExecutionView
 from nbsession.testing import ScriptedModel, call
@@ -34,13 +35,23 @@ def Notepad() -> Any:
         raise ToolError("it rains")
 
     @tool
+    def draw() -> Image:
+        """Draw."""
+        return Image("image/png", b"\x89PNG")
+
+    @tool(confirm=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    @tool
     def crash() -> str:
         """Raise."""
         raise KeyError("umbrella")
 
     return [
         System(f"You are a {tone} assistant with a notepad."),
-        [add_note, fail, crash],
+        [add_note, fail, draw, pay, crash],
         notes and Section("\n".join(f"- {note}" for note in notes), id="notepad", title="Notepad"),
         Knobs(),
         Timeline(),
@@ -115,6 +126,11 @@ async def test_a_failed_tool_says_so_and_the_traceback_is_for_the_user() -> None
     seen = words(bundle["text/html"])
     assert "fail() error → it rains" in seen
     assert "Traceback, for you only" in seen
+
+
+async def test_a_picture_that_a_tool_made_is_shown() -> None:
+    html = (await shown(opened([call("draw")], "There."), "Draw."))["text/html"]
+    assert 'src="data:image/png;base64,' in html
 
 
 async def test_a_failed_model_call_stands_in_place_in_one_sentence() -> None:
@@ -263,6 +279,18 @@ def test_what_the_reader_unfolded_stays_so_in_the_static_form(kernel: Kernel) ->
     say(kernel, comm, k="open", d="t0", open=True)
     (static,) = kernel.finish(id_).of("update_display_data")
     assert "<details class=ctx open>" in static["data"]["text/html"]
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("ok", "seen"), [(True, "paid 5"), (False, "denied")])
+def test_a_tool_that_asks_waits_for_the_button(kernel: Kernel, ok: bool, seen: str) -> None:
+    id_ = kernel.start("await show([call('pay', amount=5)], 'Done.')")
+    comm = widget(kernel, id_)
+    asked = kernel.until(lambda m: m["content"].get("comm_id") == comm and "data-do=" in str(m["content"]))
+    button = re.search(r"yes:(p\d+)", str(asked["content"]))
+    assert button is not None
+    say(kernel, comm, k="answer", call=button[1], ok=ok)
+    assert seen in kernel.finish(id_).of("update_display_data")[0]["data"]["text/html"]
 
 
 @pytest.mark.timeout(90)
