@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from nbsession.errors import SessionError
 
@@ -24,8 +24,12 @@ class Home:
     """A home loop, bound at first use.
 
     It is bound again only when the loop it had is closed. While none is bound,
-    calls run where they are made, one at a time.
+    calls run where they are made, one at a time. ``default``, where it is set,
+    binds a home at its first use: the notebook so gives its engine's loop to
+    every app.
     """
+
+    default: ClassVar[Callable[[Home], None] | None] = None
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -46,6 +50,7 @@ class Home:
 
     def settle(self) -> asyncio.AbstractEventLoop:
         """Return the home loop, binding the running one when none is bound or the old one was closed."""
+        self._bind_default()
         if self.loop is None or self.loop.is_closed():
             try:
                 running = asyncio.get_running_loop()
@@ -57,6 +62,10 @@ class Home:
             self.bind(running)
         assert self.loop is not None
         return self.loop
+
+    def _bind_default(self) -> None:
+        if Home.default is not None and (self.loop is None or self.loop.is_closed()):
+            Home.default(self)
 
     @property
     def here(self) -> bool:
@@ -72,6 +81,7 @@ class Home:
 
     def call(self, fn: Callable[[], T]) -> T:
         """Call ``fn`` on the home loop and wait for what it returns or raises."""
+        self._bind_default()
         if self.here or not self._alive:
             with self._lock:
                 return fn()
@@ -107,6 +117,7 @@ class Home:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
+        self._bind_default()
         if self.loop is None and running is not None:
             self.bind(running)
         if self._alive and running is not self.loop:

@@ -93,9 +93,8 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
     session = sessions.get(line.word(0))
     if "fork" in line.options:
         at = line.options["fork"]
-        session = sessions.add(
-            session.fork(None if at is True else at), target=sessions.target_of(session.id)
-        )
+        target = sessions.target_of(line.word(0) or sessions.current_name or "")
+        session = sessions.add(session.fork(None if at is True else at), target=target)
         sessions.use(session.id)
         cell = None  # the fork has its own timeline from here on
     return Request(

@@ -1,7 +1,7 @@
 """Loading into IPython, and out of it again.
 
 Loading costs next to nothing: the view, the widgets and the templates are
-loaded at the first display.
+loaded beside the next cells, or at the first display.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from IPython.core.magic import no_var_expand
 from traitlets import Bool, Int, Unicode
 from traitlets.config import Configurable
 
-from nbsession.notebook import completion, kernel
+from nbsession.home import Home
+from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter
 from nbsession.notebook.sessions import Sessions
@@ -59,7 +60,11 @@ class Extension:
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._complete)
         self._shims.enter_context(kernel.idle_for_comms(shell))
+        Home.default = self.sessions.bind
+        formatters.register(shell)
         setattr(shell, ATTRIBUTE, self)
+        if kernel.of(shell) is not None:
+            warm.up(*warm.DISPLAY, *warm.DISPLAY_LIBRARIES)
 
     def _magic(self) -> Callable[..., None]:
         @no_var_expand  # a brace on the line is a brace, as it is where the cell awaits
@@ -80,6 +85,8 @@ class Extension:
         if shell.Completer is not None:
             shell.Completer.custom_matchers.remove(self._complete)
         self._shims.close()
+        formatters.unregister(shell)
+        Home.default = None
         self.sessions.close()
         self.engine.stop()
         delattr(shell, ATTRIBUTE)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.errors import SessionError, did_you_mean
+from nbsession.notebook import warm
 
 if TYPE_CHECKING:
     from nbsession.app import App
+    from nbsession.home import Home
     from nbsession.notebook.loop import Engine
     from nbsession.session import Session
     from nbsession.stores.base import SessionStore
@@ -46,6 +50,8 @@ class Sessions:
         self._targets: dict[str, str] = {}
         self._current: str | None = None
         self._store: SessionStore | None = None
+        self._homes: weakref.WeakSet[Home] = weakref.WeakSet()
+        self._blocked = False
 
     def __iter__(self) -> Iterator[tuple[str, Session]]:
         self._forget_closed()
@@ -80,14 +86,15 @@ class Sessions:
         if name is None:
             return self.current
         self._forget_closed()
-        if name in self._by_name:
-            return self._by_name[name]
         from nbsession.session import Session
 
         value = self.namespace.get(name)
-        if isinstance(value, Session):
-            self.bind(value.app)
+        # A variable may hold another session by now; a name given by a command stays.
+        if isinstance(value, Session) and name not in self._targets:
+            self.bind(value.app.home)
             return self.add(value, name)
+        if name in self._by_name:
+            return self._by_name[name]
         variables = [key for key, value in self.namespace.items() if isinstance(value, Session)]
         known = [*self._by_name, *variables]
         hint = did_you_mean(name, known) or "; open one: %session new COMPONENT"
@@ -123,6 +130,7 @@ class Sessions:
         chosen = self.model(model or self.defaults.model or None)
         if chosen is not None:
             session.model = chosen
+        self._warm(session)
         self.add(session, name, target)
         self._current = name or session.id
         return session
@@ -137,11 +145,24 @@ class Sessions:
             )
         return self.new(target, id=id)
 
-    def bind(self, app: App) -> App:
-        """Give an app that has no home yet the engine's loop."""
-        if app.home.loop is None or app.home.loop.is_closed():
-            app.home.bind(self.engine.loop, user_loop=self.user_loop)
-        return app
+    def bind(self, home: Home) -> None:
+        """Give a home that has no loop yet the engine's."""
+        if home.loop is None or home.loop.is_closed():
+            home.bind(self.engine.loop, user_loop=None if self._blocked else self.user_loop)
+            self._homes.add(home)
+
+    @contextlib.contextmanager
+    def blocking(self) -> Iterator[None]:
+        """While the cell blocks the notebook's loop, run users' async tools on the engine: nothing else would."""
+        self._blocked = True
+        for home in list(self._homes):
+            home.user_loop = None
+        try:
+            yield
+        finally:
+            self._blocked = False
+            for home in list(self._homes):
+                home.user_loop = self.user_loop
 
     def model(self, name: str | None) -> Any:
         """What a model's name on a line stands for: a variable that holds a model, else the name itself."""
@@ -170,6 +191,13 @@ class Sessions:
             if isinstance(value, App | Component) and not name.startswith("_") and not _ours(value)
         ]
 
+    def _warm(self, session: Session) -> None:
+        from nbsession.models import default_model
+
+        model = session.model if session.model is not None else default_model()
+        if model.source == "live":
+            warm.up(*warm.LIVE_MODEL)
+
     def _find(self, target: str) -> App | Component:
         from nbsession.app import App
         from nbsession.tree import Component
@@ -186,9 +214,9 @@ class Sessions:
     def _app(self, found: App | Component, *, stored: bool) -> App:
         from nbsession.app import App
 
-        if isinstance(found, App):
-            return self.bind(found)
-        return self.bind(App(found, store=self._kept() if stored else None))
+        app = found if isinstance(found, App) else App(found, store=self._kept() if stored else None)
+        self.bind(app.home)
+        return app
 
     def _kept(self) -> SessionStore:
         if self._store is None:
