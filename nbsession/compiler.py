@@ -52,13 +52,14 @@ def compile(  # noqa: A001  # the field's word for it
     sent: Sequence[Sent] = (),
     needs_timeline: bool = False,
     pending: tuple[str, ...] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> Compiled:
     """Compile a rendered tree.
 
     ``tools`` are those given outside the tree, nearest first; a tool of the tree
     hides one of its name. ``sent`` are trailing parts of earlier ticks of the
     execution: they stay where they stood, and only what differs is sent again
-    at the end. Raises ``CompileError`` for a tool name or section id used twice,
+    at the end. ``settings`` are added to the tree's model settings. Raises ``CompileError`` for a tool name or section id used twice,
     an entry shown twice, and, with ``needs_timeline``, a tree without a
     ``Timeline``.
     """
@@ -89,7 +90,7 @@ def compile(  # noqa: A001  # the field's word for it
         flow,
         parts,
         specs=[use.tool.spec for use in shown],
-        settings=choice.settings,
+        settings={**choice.settings, **settings} if settings else choice.settings,
         withheld=(*fragment.withheld, *hidden, *unsigned) if hidden or unsigned else fragment.withheld,
         tokens=_tokens(fragment, parts, sent, flow)
         - (0 if sent else sum([item.tokens for item in unsigned])),

@@ -318,10 +318,16 @@ class SessionCore:
 
     # Ticks
 
-    def compile(self, tools: Sequence[ToolUse] = (), *, needs_timeline: bool = False) -> Compiled:
+    def compile(
+        self,
+        tools: Sequence[ToolUse] = (),
+        *,
+        needs_timeline: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Compiled:
         """Compile the settled tree for a tick; its trailing context is remembered."""
         compiled = self.mount.compile(
-            tools=(*tools, *self.tools), sent=self.sent, needs_timeline=needs_timeline
+            tools=(*tools, *self.tools), sent=self.sent, needs_timeline=needs_timeline, settings=settings
         )
         self.sent_before = self.sent
         self.sent = compiled.sent

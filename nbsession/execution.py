@@ -51,6 +51,10 @@ FLUSH = 0.4
 """Seconds between two writes of a response that is coming in."""
 
 
+OUTPUT = "output_schema"
+"""The model setting that asks for an answer of a JSON schema."""
+
+
 class Options(NamedTuple):
     """What ``send`` was asked for, besides its message."""
 
@@ -95,6 +99,7 @@ class Execution:
         self._response: Response | None = None
         self._confirmations: dict[str, asyncio.Future[Approval]] = {}
         self._result = Result()
+        self._output: Any = None
 
     # What users call
 
@@ -232,6 +237,7 @@ class Execution:
         while True:
             tick = await self._tick()
             if not tick.should_continue:
+                self._output = self._read_output(tick)
                 return
             if len(self.ticks) >= self.max_ticks:
                 self._stop = StopReason.max_ticks
@@ -246,7 +252,12 @@ class Execution:
         await core.mount.fire("on_tick_start", tick, self.session)
         await core.settle()
         await core.announce(self.session)
-        compiled = core.compile(self._options.tools, needs_timeline=bool(self._drafts))
+        output = self._options.output
+        compiled = core.compile(
+            self._options.tools,
+            needs_timeline=bool(self._drafts),
+            settings=None if output is None else {OUTPUT: output.model_json_schema()},
+        )
         await core.mount.fire("after_compile", compiled.context, self.session)
         model = core.choose_model(self._options.model, compiled.model)
         core.check_budget(self, self._options.budget, compiled.context, model.name)
@@ -271,6 +282,20 @@ class Execution:
         self._commit_results(tick)
         await self._end_tick(tick)
         return tick
+
+    def _read_output(self, tick: Tick) -> Any:
+        """Read the answer as the pydantic model that was asked for."""
+        output = self._options.output
+        if output is None or tick.stop_reason != "end_turn":
+            return None
+        try:
+            return output.model_validate_json(tick.text)
+        except ValueError as error:
+            raise ModelError(
+                f"{tick.model} did not answer with a {output.__name__}: {error}; the answer is kept, ask again",
+                retryable=True,
+                kind="other",
+            ) from error
 
     async def _keep_partials(self, tick: Tick, response: Response) -> None:
         """Store what has come of a response twice a second, so that a crash loses no more than that."""
@@ -408,7 +433,9 @@ class Execution:
         core.next(self)
 
     def _summary(self) -> Result:
-        return result_of(self.ticks, self._stop, self._reason)
+        result = result_of(self.ticks, self._stop, self._reason)
+        result.output = self._output
+        return result
 
 
 def _text(draft: Draft) -> str:

@@ -94,11 +94,21 @@ class Mount:
         return bool(left)
 
     def compile(
-        self, *, tools: Iterable[ToolUse] = (), sent: Sequence[Sent] = (), needs_timeline: bool = False
+        self,
+        *,
+        tools: Iterable[ToolUse] = (),
+        sent: Sequence[Sent] = (),
+        needs_timeline: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> Compiled:
         """Compile the tree as it stands."""
         return compiler.compile(
-            self.root.fiber, tools=tools, sent=sent, needs_timeline=needs_timeline, pending=self.pending
+            self.root.fiber,
+            tools=tools,
+            sent=sent,
+            needs_timeline=needs_timeline,
+            pending=self.pending,
+            settings=settings,
         )
 
     @property

@@ -210,10 +210,12 @@ class Session:
         ``message`` is a string, an entry, a list of content (text, images, frames,
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
-        execution. With a ``request_id`` the same message is sent once, also after a
+        execution; ``output`` is a pydantic model to answer with. With a ``request_id`` the same message is sent once, also after a
         restart; another message under its id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
         for its events.
         """
+        if output is not None and not callable(getattr(output, "model_validate_json", None)):
+            raise SessionError(f"output= takes a pydantic model class, got {output!r}")
         uses = tuple(ToolUse(tool, "send") for tool in tools)
         options = Options(
             self._checked(model), _positive(max_ticks), uses, metadata or {}, request_id, output

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from nbsession import (
     App,
-    Knobs,
     KnobError,
+    Knobs,
     ModelError,
     RenderError,
     Section,
@@ -309,10 +309,7 @@ async def test_a_session_can_be_used_from_another_thread() -> None:
         texts.append(str(session.compile().system))
         texts.append(session.run("second").text)
 
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    while thread.is_alive():
-        await asyncio.sleep(0)
+    await asyncio.to_thread(elsewhere)
     assert "terse" in texts[0]
     assert texts[1] == "two"
 
@@ -356,3 +353,20 @@ async def test_a_malformed_message_is_refused_and_nothing_is_sent(message: Any) 
 
 async def test_a_one_off_run_has_a_result() -> None:
     assert (await run(Notepad, "hi", model=ScriptedModel("hello"))).text == "hello"
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+async def test_an_answer_is_read_as_the_model_that_was_asked_for() -> None:
+    model = ScriptedModel('{"name": "Ryan", "age": 31}', "I would rather not")
+    session = App(Notepad, model=model).session()
+    result = await session.send("Who?", output=Person)
+    assert result.output == Person(name="Ryan", age=31)
+    assert model.contexts[0].settings["output_schema"]["required"] == ["name", "age"]
+    with pytest.raises(ModelError, match="did not answer with a Person"):
+        await session.send("Who?", output=Person)
+    with pytest.raises(SessionError, match="pydantic model class"):
+        session.send("Who?", output=dict)
