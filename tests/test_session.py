@@ -225,9 +225,7 @@ async def test_a_preview_changes_nothing_and_says_what_would_change() -> None:
     await session.send("hi")
     before = session.compile().hash
     preview = session.preview(tone="terse")
-    assert [str(change.new) for change in preview.diff.changed][
-        0
-    ] == "You are a terse assistant with a notepad."
+    assert str(preview.diff.changed[0].new) == "You are a terse assistant with a notepad."
     assert preview.knobs == {"tone": ("friendly", "terse")}
     assert session.compile().hash == before
     assert session.knobs["tone"] == "friendly"
