@@ -134,7 +134,7 @@ class Fiber:
         fiber.output = self.output
         fiber.hooks = None
         if self.hooks is not None:
-            fiber.hooks = [cell.clone(fiber) for cell in self.hooks]
+            fiber.hooks = [_cloned(cell, fiber) for cell in self.hooks]
         return fiber
 
     @property
@@ -183,6 +183,13 @@ class Fiber:
 
     def __repr__(self) -> str:
         return f"<fiber {shorten(self.path)}>"
+
+
+def _cloned(cell: Cell, fiber: Fiber) -> Cell:
+    clone = cell.clone(fiber)
+    if getattr(clone, "kind", None) != cell.kind:
+        clone.kind = cell.kind
+    return clone
 
 
 def shorten(path: str) -> str:

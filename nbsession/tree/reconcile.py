@@ -86,7 +86,8 @@ class Tree:
                 fiber = batch.pop()
                 if fiber.status != DIRTY:
                     continue
-                if fiber.type.__class__ is not Component:
+                if fiber.type.__class__ is not Component and fiber.parent is not None:
+                    # A marked host: what it stands for has changed.
                     fiber.invalidate()
                 stack.append(fiber)
                 self._work(stack)
@@ -105,6 +106,7 @@ class Tree:
         frame = frames.frame
         outer = frame.fiber
         fiber = stack[-1]
+        nodes: Sequence[Node] | None
         try:
             while stack:
                 fiber = stack.pop()
@@ -128,7 +130,7 @@ class Tree:
                         nodes = kind.nodes(fiber)
                     if nodes is not None:
                         self._reconcile(fiber, nodes, stack)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - told with its path, or for a boundary to show
                     self._fail(fiber, error, stack)
                 else:
                     if self.failed and fiber in self.failed:
@@ -145,7 +147,10 @@ class Tree:
         """Hand an error to the nearest boundary, or raise it with the path."""
         boundary = nearest_boundary(fiber)
         if boundary is None:
-            raise explain(fiber, error) from error
+            told = explain(fiber, error)
+            if told is error:
+                raise error
+            raise told from error
         failures_of(boundary).errors[fiber] = error
         self.failed[fiber] = boundary
         boundary.status = DIRTY
@@ -179,8 +184,7 @@ class Tree:
         slots: list[Any] = []
         append = slots.append
         keyed = False
-        at = 0
-        for node in nodes:
+        for at, node in enumerate(nodes):
             kind = node.__class__
             if kind is Element:
                 entry: Any = Fiber(node.type, node, fiber, at)
@@ -194,12 +198,12 @@ class Tree:
             else:
                 entry = self._other(node, None, fiber, at, work)
             append(entry)
-            at += 1
         if keyed:
             duplicate_keys(fiber, slots, nodes)
         return slots
 
-    def _match(
+    # One loop on purpose: it runs for every child of every component that renders.
+    def _match(  # noqa: C901 - see above
         self, fiber: Fiber, old: tuple[Any, ...], nodes: Sequence[Node], work: list[Fiber]
     ) -> list[Any] | None:
         """Match nodes with mounted children: by slot, then by key. ``None``: all stay in their slots."""
@@ -357,9 +361,7 @@ class Tree:
                 order.append(gone)
             if self.failed and gone in self.failed:
                 self._recover(gone)
-            for child in gone.slots:
-                if child.__class__ is Fiber and child.root is self:
-                    stack.append(child)
+            stack.extend(child for child in gone.slots if child.__class__ is Fiber and child.root is self)
         order.reverse()
         self.removed += order
 

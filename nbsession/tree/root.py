@@ -36,7 +36,7 @@ GONE = _Gone()
 """What ``drain_changes`` gives as the value of an address whose hook was unmounted."""
 
 
-def _as_kept(raw: Any, initial: Any) -> Any:
+def _as_kept(raw: Any, _initial: Any) -> Any:
     return raw
 
 
@@ -342,7 +342,7 @@ class Root(Tree):
             fibers.pop(fiber, None)
         try:
             cell.unmount()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised once all are unmounted
             self._failed_later(fiber, f"use_{cell.kind}, unmounting,", error)
 
     def _run_effects(self) -> None:
@@ -366,7 +366,7 @@ class Root(Tree):
     def _run_effect(self, fiber: Fiber, effect: Effect) -> None:
         try:
             result = effect.function()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised once all effects have run
             # Still pending: the next flush tries again.
             self._failed_later(fiber, "an effect", error)
             return
@@ -387,7 +387,7 @@ class Root(Tree):
             return
         try:
             cleanup()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised once all clean-ups have run
             self._failed_later(fiber, "the clean-up of an effect", error)
 
     def _failed_later(self, fiber: Fiber, what: str, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,10 +119,13 @@ def test_an_initial_value_may_be_a_function_called_once() -> None:
 def test_a_reducer_takes_actions_and_is_the_latest_renders() -> None:
     dispatchers: list[Any] = []
 
+    def add(factor: int, old: int, n: int) -> int:
+        return old + factor * n
+
     @component
     def Sum(factor: int) -> Any:
-        total, add = use_reducer(lambda old, n: old + factor * n, 0)
-        dispatchers.append(add)
+        total, dispatch = use_reducer(partial(add, factor), 0)
+        dispatchers.append(dispatch)
         return str(total)
 
     root = mounted(Sum(factor=1))

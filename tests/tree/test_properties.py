@@ -307,8 +307,8 @@ def test_a_preview_shows_what_the_change_would_and_leaves_no_trace(
     target = other if replace else spec
     text, _ = expected(target, kept(state, kept_paths) if replace else state)
     assert texts(ghost) == text
-    preview_compiled = compiled(ghost)
     assert picture(root) == before
+    preview_compiled = compiled(ghost)
     if replace:
         root.update([build(other)])
         root.flush()
