@@ -26,13 +26,13 @@ PATH=$venv/bin:$PATH
 pip install -q --disable-pip-version-check -e '.[test]' || stop 'the packages could not be installed'
 
 chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
-if ! chromium >/dev/null; then
-    if as_root_on_debian; then
-        apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-liberation
-    else
+install_chromium() {
+    as_root_on_debian && apt-get -qq update &&
+        apt-get -qq install -y --no-install-recommends chromium fonts-liberation && chromium >/dev/null ||
         playwright install chromium
-    fi || stop 'no Chromium for the browser tests; install chromium (Debian: apt-get install chromium)'
-fi
+}
+chromium >/dev/null || install_chromium ||
+    stop 'no Chromium for the browser tests; install chromium (Debian: apt-get install chromium)'
 
 PYTHONHASHSEED=${PYTHONHASHSEED:-0}
 export PYTHONHASHSEED
