@@ -10,6 +10,7 @@ from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
 from nbsession.errors import SessionError, StoreError
 from nbsession.event_log import BlockText, EventLog
+from nbsession.event_rows import stored_events
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
 from nbsession.hooks import Environment, SessionUsage
 from nbsession.journal import Journal, Past, Rows, context_record
@@ -23,7 +24,7 @@ from nbsession.tokens import Usage
 from nbsession.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from nbsession.budget import Budget
     from nbsession.context import CompiledContext
@@ -116,6 +117,8 @@ class SessionCore:
         """Number a durable event; keep it in the execution's log and the session's feed."""
         if event.durable:
             self.sequence += 1
+            if self.journal.keeps:
+                self._rows.events.append(event)
         event.sequence = self.sequence
         if isinstance(event, MessageStart):
             self.feed.end_blocks()
@@ -123,6 +126,21 @@ class SessionCore:
                 log.end_blocks()
         share: BlockText | None = log.append(event) if log is not None else None
         self.feed.append(event, share)
+
+    async def events(self, after: int | None) -> AsyncIterator[Event]:
+        """Give the events after a sequence number: those that only the store has, then the feed's, then new ones."""
+        last = after or 0
+        first = self.feed.first
+        if self.journal.store is not None and (first is None or first > last + 1):
+            rows = self.journal.store.load(self.journal.session) or []
+            kept = [row.data for row in rows if row.kind == "events"]
+            for event in stored_events(kept, self.ticks, self.record.by_id, last):
+                if first is not None and event.sequence >= first:
+                    break
+                last = event.sequence
+                yield event
+        async for event in self.feed.read(last or None):
+            yield event
 
     def _knob_was_set(self, setting: Setting) -> None:
         self._keep_state([(KNOB + setting.name, setting.value)])
@@ -209,6 +227,7 @@ class SessionCore:
     def recover(self, past: Past) -> None:
         """Take up what is known of the past, and what a process that ended in the middle left behind."""
         self.policies.known.update(past.policies)
+        self.sequence = past.sequence
         for key, data in past.executions.items():
             if data["status"] == "running":
                 tick = self.ticks[-1] if self.ticks else None
@@ -440,6 +459,7 @@ class SessionCore:
         for row in rows:
             if row is not None:
                 self._rows.add(row)
+        self._rows.seal()
         if not self._rows:
             return
         waiting, self._rows = self._rows, Rows()
@@ -502,6 +522,8 @@ def _tick_end(tick: Tick) -> dict[str, Any]:
         "first_token": tick.first_token,
         "ended": tick.ended,
         "interrupted": tick.interrupted,
+        "should_continue": tick.should_continue,
+        "reason": tick.reason,
         "error": str(tick.error) if tick.error is not None else "",
         "head_after": tick.head_after,
         "state_after": tick.state_after,

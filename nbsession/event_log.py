@@ -109,6 +109,11 @@ class EventLog:
             reader.wake()
 
     @property
+    def first(self) -> int | None:
+        """The sequence number of the first durable event that is kept, ``None`` where there is none."""
+        return next((item.sequence for item in self._items if isinstance(item, Event)), None)
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more will come."""
         return self._closed

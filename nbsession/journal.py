@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Block, Entry, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import StoreError
+from nbsession.event_rows import row_of
 from nbsession.policies import entries_of
 from nbsession.state import GONE
+from nbsession.stores.base import Row
 from nbsession.tick import Tick, ToolRun
 from nbsession.timeline import Chunk, Record
 from nbsession.tokens import Usage
@@ -21,7 +23,8 @@ from nbsession.tokens import Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nbsession.stores.base import Row, SessionStore
+    from nbsession.events import Event
+    from nbsession.stores.base import SessionStore
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Rows:
 
     rows: list[Row] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Let a row wait."""
@@ -39,6 +43,12 @@ class Rows:
         """Put rows back in front that could not be stored."""
         self.rows[:0] = earlier.rows
         self.texts.update(earlier.texts)
+
+    def seal(self) -> None:
+        """Make the events that wait a row."""
+        if self.events:
+            self.add(Row("events", str(self.events[0].sequence), row_of(self.events)))
+            self.events = []
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -172,6 +182,7 @@ class Past:
     partials: dict[int, tuple[Block, ...]] = field(default_factory=dict)
     tool_calls: dict[str, ToolResult | None] = field(default_factory=dict)
     policies: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+    sequence: int = 0
 
 
 def read_past(rows: Sequence[Row]) -> Past:
@@ -191,6 +202,8 @@ def read_past(rows: Sequence[Row]) -> Past:
             past.executions.setdefault(row.key, {}).update(row.data)
         elif row.kind == "partial":
             past.partials[int(row.key)] = tuple(block_from_dict(item) for item in row.data["response"])
+        elif row.kind == "events":
+            past.sequence = row.data["first"] + len(row.data["events"]) - 1
         elif row.kind == "policy":
             past.policies[row.key] = entries_of(row.data)
         elif row.kind == "event":
@@ -283,6 +296,8 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         ended=data.get("ended"),
         interrupted=data.get("interrupted", "ended" not in data),
         recorded=data.get("recorded", ""),
+        should_continue=data.get("should_continue", False),
+        reason=data.get("reason", ""),
     )
     answers: list[Entry] = []
     while head is not None and head.id != tick.head_before:

@@ -189,7 +189,7 @@ class Session:
 
     def subscribe(self, after: int | None = None) -> AsyncIterator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers."""
-        return self._core.feed.read(after)
+        return self._core.events(after)
 
     # Doing
 

@@ -127,6 +127,11 @@ class Record(Sequence[Entry]):
         """Return every entry of every branch, in the order they were appended."""
         return tuple(self._all.values())
 
+    @property
+    def by_id(self) -> Mapping[str, Entry]:
+        """Every entry of every branch, by its id."""
+        return self._all
+
     def get(self, entry_id: str) -> Entry | None:
         """Return the entry of that id from any branch, or ``None``."""
         return self._all.get(entry_id)

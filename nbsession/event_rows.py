@@ -1,0 +1,168 @@
+"""Events as a store keeps them: a word each, for what they tell is kept already.
+
+An event's content (an entry, a context, a response's block, a tool's result)
+stands in other rows. So a run of events is kept as the number of the first and
+one short word for each; only what stands nowhere else is kept with its data.
+Deltas are not kept: a reader gets one joined delta a block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession import events
+from nbsession.content import Text, Thinking, ToolCall, ToolResult
+from nbsession.tokens import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nbsession.content import Block, Entry
+    from nbsession.events import Event
+    from nbsession.tick import Tick
+
+WHOLE: dict[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        events.ExecutionStart,
+        events.ExecutionEnd,
+        events.KnobSet,
+        events.Error,
+        events.ToolProgress,
+        events.ConfirmationRequested,
+        events.Done,
+        events.MessageStop,
+    )
+}
+"""Events that are kept with their data, by type."""
+
+
+def row_of(run: Sequence[Event]) -> dict[str, Any]:
+    """Return durable events, numbered one after another, as the data of one row."""
+    return {"first": run[0].sequence, "events": [_word(event) for event in run]}
+
+
+def _word(event: Event) -> Any:
+    if isinstance(event, (events.MessageStop, events.Done)):
+        return event.type
+    if event.type in WHOLE:
+        data = event.to_dict()
+        del data["sequence"]
+        return data
+    if isinstance(event, events.EntryCommitted):
+        return f"{event.type} {event.entry.id}"
+    if isinstance(event, (events.TickStart, events.TickContext, events.TickEnd)):
+        return f"{event.type} {event.tick}"
+    if isinstance(event, (events.ContentBlockStart, events.ContentBlockStop)):
+        return f"{event.type} {event.index}"
+    if isinstance(event, events.ToolStart):
+        return f"{event.type} {event.call.id}"
+    if isinstance(event, events.ToolEnd):
+        return f"{event.type} {event.result.call_id}"
+    return event.type
+
+
+class EventReader:
+    """Makes events of kept rows again, with what they refer to.
+
+    ``entry`` finds an entry by its id, ``ticks`` are the session's ticks. Rows have
+    to be given in order, from any row on at which a tick starts or none runs.
+    """
+
+    def __init__(self, ticks: Sequence[Tick], entry: Mapping[str, Entry]) -> None:
+        self._ticks = ticks
+        self._entries = entry
+        self._tick: Tick | None = None
+        self._blocks: list[Block] = []
+        self._opened: dict[int, Block] = {}
+
+    def read(self, data: Mapping[str, Any]) -> Iterator[Event]:
+        """Give the events of one row; a block that ended has its joined delta before its end."""
+        for sequence, word in enumerate(data["events"], data["first"]):
+            for event in self._events(word):
+                event.sequence = sequence if event.durable else sequence - 1
+                yield event
+
+    def _events(self, word: Any) -> Iterable[Event]:
+        if isinstance(word, dict):
+            return [_whole(word)]
+        kind, _, about = word.partition(" ")
+        if kind == "tick_start":
+            self._tick = self._ticks[int(about)]
+            self._blocks = list(self._tick.response)
+            self._opened = {}
+            return [events.TickStart(int(about))]
+        if kind == "entry_committed":
+            return [events.EntryCommitted(self._entries[about])]
+        if kind in ("content_block_start", "content_block_stop"):
+            return self._block(kind, int(about))
+        tick = self._tick
+        if kind in WHOLE:
+            return [WHOLE[kind]()]
+        return [_of_tick(kind, about, tick)] if tick is not None else []
+
+    def _block(self, kind: str, index: int) -> Iterable[Event]:
+        if kind == "content_block_start":
+            if not self._blocks:
+                return [events.ContentBlockStart(index, "text")]
+            block = self._opened[index] = self._blocks.pop(0)
+            return [_block_start(index, block)]
+        block = self._opened.pop(index, Text(""))
+        joined: list[Event] = (
+            [events.TextDelta(index, block.text)] if isinstance(block, (Text, Thinking)) else []
+        )
+        return [*joined, events.ContentBlockStop(index, block)]
+
+
+def stored_events(
+    rows: Iterable[Mapping[str, Any]], ticks: Sequence[Tick], entries: Mapping[str, Entry], after: int
+) -> Iterator[Event]:
+    """Give the events of kept rows after a sequence number; rows long before it are only skimmed."""
+    skimmed: list[Mapping[str, Any]] = []
+    reader = EventReader(ticks, entries)
+    for data in rows:
+        if data["first"] + len(data["events"]) <= after:
+            if any(isinstance(word, str) and word.startswith("tick_start") for word in data["events"]):
+                skimmed.clear()
+            skimmed.append(data)
+            continue
+        for earlier in skimmed:
+            for _ in reader.read(earlier):
+                pass
+        skimmed.clear()
+        for event in reader.read(data):
+            if event.sequence > after or (event.sequence == after and not event.durable):
+                yield event
+
+
+def _block_start(index: int, block: Block) -> Event:
+    if isinstance(block, ToolCall):
+        return events.ContentBlockStart(index, "tool_call", block.id, block.name)
+    return events.ContentBlockStart(index, "thinking" if isinstance(block, Thinking) else "text")
+
+
+def _of_tick(kind: str, about: str, tick: Tick) -> Event:
+    if kind == "tick_context":
+        return events.TickContext(tick.number, tick.context, tick.model, tick.source)
+    if kind == "tick_end":
+        return events.TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason)
+    if kind == "message_start":
+        return events.MessageStart(tick.model, tick.source or "live", tick.recorded)  # type: ignore[arg-type]  # kept from one
+    if kind == "message_delta":
+        return events.MessageDelta(tick.stop_reason, tick.usage, tick.detail)
+    run = next((run for run in tick.tool_calls if run.id == about), None)
+    call = run.call if run is not None else ToolCall(about, "", {})
+    if kind == "tool_start":
+        return events.ToolStart(call)
+    result = run.result if run is not None else None
+    return events.ToolEnd(result or ToolResult(about, call.name, (), is_error=True, status="unknown"))
+
+
+def _whole(data: Mapping[str, Any]) -> Event:
+    values = {key: value for key, value in data.items() if key != "type"}
+    if "usage" in values:
+        values["usage"] = Usage.from_dict(values["usage"])
+    if "call" in values:
+        call = values["call"]
+        values["call"] = ToolCall(call["id"], call["name"], call["input"])
+    return WHOLE[data["type"]](**values)
