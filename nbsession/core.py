@@ -15,7 +15,7 @@ from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolP
 from nbsession.hooks import Environment, SessionUsage
 from nbsession.journal import Journal, Past, Rows, context_record
 from nbsession.knobs import Knobs, Setting
-from nbsession.mount import Mount
+from nbsession.mount import STATE, Mount
 from nbsession.policies import Policies
 from nbsession.state import GONE, StateLog
 from nbsession.stores.base import Row
@@ -179,6 +179,30 @@ class SessionCore:
         self._announced = min(self._announced, len(self.record))
         self.environment.timeline_watchers.mark()
         self._rows.add(Row("head", "", {"head": head}))
+
+    def rewind(self, head: str | None, node: Any) -> None:
+        """Stand at another entry with the component state of that moment; knobs stay as they are.
+
+        The tree is mounted anew from that state.
+        """
+        self.move_head(head)
+        self._drain()
+        then = self._state_at(head)
+        now = self.state.current
+        gone = [(address, GONE) for address in now if address.startswith(STATE) and address not in then]
+        self._keep_state([*gone, *then.items()])
+        self.mount.root.unmount()
+        self.mount = Mount(node, self.environment, self.state, carry=self.home.post)
+
+    def _state_at(self, head: str | None) -> dict[str, Any]:
+        """Return the component state as it was when the timeline stood at an entry, the last time."""
+        state: dict[str, Any] = {}
+        for tick in self.ticks:
+            if head is not None and tick.head_after == head:
+                state = self.state.at(tick.state_after)
+            elif head is not None and tick.head_before == head:
+                state = self.state.at(tick.state_before)
+        return {address: value for address, value in state.items() if address.startswith(STATE)}
 
     async def settle(self) -> None:
         """Apply the policies and settle the tree."""

@@ -166,11 +166,17 @@ class Session:
         lost = [f"kept state at {address} fits no component now" for address in core.mount.root.unrestored]
         return [*core.mount.root.notes, *core.knobs.notes, *(lost if core.mount.mounted else [])]
 
-    def compile(self) -> CompiledContext:
-        """Compile what would be sent now. No model is called."""
+    def compile(self, message: Any = None) -> CompiledContext:
+        """Compile what would be sent now, or with a message. No model is called, and nothing changes."""
+        drafts = None if message is None else drafts_of(message)
 
         def compiled() -> CompiledContext:
             core = self._mounted()
+            if drafts is not None:
+                core = self._forked(None, False, None, stored=False)._core
+                for draft in drafts:
+                    core.append(draft.role, draft.content)
+                core.render()
             return core.mount.compile(
                 tools=core.tools, sent=core.sent, needs_timeline=bool(len(core.record))
             ).context
@@ -373,13 +379,17 @@ class Session:
         return self._core.home.call(lambda: self._forked(None, False, None, stored=False))
 
     def rewind(self, entry: str | None) -> None:
-        """Stand at an entry (its id; ``None``: before the first) and go on from there; nothing is deleted."""
+        """Stand at an entry (its id; ``None``: before the first) and go on from there; nothing is deleted.
+
+        Component state goes back to what it was then; knobs stay as they are, so that
+        the same message can be tried under other values.
+        """
         self._open()
 
         def rewinding() -> None:
             if self._core.current is not None:
                 raise SessionError(f"session {self.id!r} is running; stop it before rewinding")
-            self._core.move_head(entry)
+            self._core.rewind(entry, self._root())
 
         self._core.home.call(rewinding)
 

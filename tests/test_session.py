@@ -368,3 +368,29 @@ async def test_an_answer_is_read_as_the_model_that_was_asked_for() -> None:
         await session.send("Who?", output=Person)
     with pytest.raises(SessionError, match="pydantic model class"):
         session.send("Who?", output=dict)
+
+
+async def test_rewinding_takes_component_state_back_and_leaves_the_knobs() -> None:
+    session = notepad([call("add_note", note="a")], "one", [call("add_note", note="b")], "two", "three")
+    await session.send("first")
+    after_first = session.timeline[-1].id
+    await session.send("second")
+    session.knobs["tone"] = "terse"
+    session.rewind(after_first)
+    assert session.state == {"Notepad#1": ["a"]}
+    result = await session.send("second again")
+    assert "- b" not in str(result.ticks[0].context.system)
+    assert "terse" in str(result.ticks[0].context.system)
+    session.rewind(None)
+    assert "Notepad\n" not in str(session.compile().system)
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+
+async def test_compiling_a_message_shows_what_it_would_send_and_changes_nothing() -> None:
+    model = ScriptedModel("hello")
+    session = App(Notepad, model=model).session()
+    context = session.compile("hi")
+    assert len(session.timeline) == 0
+    await session.send("hi")
+    assert model.contexts[0].hash == context.hash
