@@ -28,9 +28,9 @@ def interleaved(works: dict[str, Work], repeat: int = 1) -> Figures:
     """Return the median time in microseconds of each work, one call of each in turn."""
     times: dict[str, list[int]] = {name: [] for name in works}
     for _ in range(ROUNDS):
-        for name, work in works.items():
-            gc.collect()
-            for _ in range(repeat):
+        gc.collect()
+        for _ in range(repeat):
+            for name, work in works.items():
                 start = perf_counter_ns()
                 work()
                 times[name].append(perf_counter_ns() - start)
@@ -58,18 +58,22 @@ class PlainElement:
         self.key = key
 
 
-def plain_body(number: int, state: int, size: int) -> tuple[str, range]:
-    return f"node {number}: {state}", range(10 * number + 1, min(10 * number + 11, size))
+def plain_body(element: PlainElement, state: int, size: int) -> tuple[str, list[PlainElement]]:
+    text = f"node {element.number}: {state}"
+    first = 10 * element.number + 1
+    if first >= size:
+        return text, []
+    return text, [PlainElement(number=below) for below in range(first, min(first + 10, size))]
 
 
 def plain_mount(size: int) -> Plain:
-    text, below = plain_body(0, 0, size)
+    text, below = plain_body(PlainElement(number=0), 0, size)
     root = Plain(0, text)
     stack = [(root, below)]
     while stack:
-        parent, numbers = stack.pop()
-        for number in numbers:
-            text, below = plain_body(number, 0, size)
+        parent, elements = stack.pop()
+        for element in elements:
+            text, below = plain_body(element, 0, size)
             node = Plain(0, text)
             parent.children.append(node)
             if below:
@@ -78,32 +82,34 @@ def plain_mount(size: int) -> Plain:
 
 
 class Forest:
-    """W1 and W2: a tree in breadth-first order, fan-out 10, a state and a text each."""
+    """W1 and W2: a tree in breadth-first order, fan-out 10, a state and a text each.
+
+    ``setter`` sets the state of the deepest first leaf.
+    """
 
     def __init__(self, size: int) -> None:
-        self.cells: dict[int, Any] = {}
-        cells = self.cells
+        self.setter: Any = None
+        deepest = 0
+        while 10 * deepest + 1 < size:
+            deepest = 10 * deepest + 1
 
         @component
         def Node(number: int) -> Any:
-            state, cells[number] = use_state(0)
-            return [
-                f"node {number}: {state}",
-                *[Node(number=below) for below in range(10 * number + 1, min(10 * number + 11, size))],
-            ]
+            state, set_state = use_state(0)
+            if number == deepest:
+                self.setter = set_state
+            text = f"node {number}: {state}"
+            first = 10 * number + 1
+            if first >= size:
+                return text
+            return [text, *[Node(number=below) for below in range(first, min(first + 10, size))]]
 
         self.root = Root(Node(number=0))
         self.root.flush()
 
-    def deepest_first(self) -> Any:
-        number = 0
-        while 10 * number + 1 in self.cells:
-            number = 10 * number + 1
-        return self.cells[number]
-
 
 def mount() -> Figures:
-    return interleaved({"floor": lambda: plain_mount(10_000), "ours": lambda: Forest(10_000)})
+    return interleaved({"floor": lambda: plain_mount(10_000), "ours": lambda: Forest(10_000)}, repeat=3)
 
 
 def leaf(size: int, *, siblings: bool = False) -> Figures:
@@ -124,18 +130,23 @@ def leaf(size: int, *, siblings: bool = False) -> Figures:
         cell = cells[size // 2]
     else:
         forest = Forest(size)
-        root, cell = forest.root, forest.deepest_first()
+        root, cell = forest.root, forest.setter
     plain = plain_mount(size)
     node = plain
     while node.children:
         node = node.children[0]
 
+    element = PlainElement(number=size)
+
+    def increment(state: int) -> int:
+        return state + 1
+
     def floor() -> None:
-        node.state += 1
-        node.text = plain_body(0, node.state, size)[0]
+        node.state = increment(node.state)
+        node.text = plain_body(element, node.state, size)[0]
 
     def ours() -> None:
-        cell(lambda n: n + 1)
+        cell(increment)
         root.flush()
 
     return interleaved({"floor": floor, "ours": ours}, repeat=200)
@@ -186,8 +197,8 @@ def parent(how: str, size: int = 10_000) -> Figures:
         root.update(make(prop))
         root.flush()
 
-    texts = [f"leaf {number}" for number in range(size)]
-    elements = [PlainElement(number) for number in range(size)]
+    nodes = [Plain(0, f"leaf {number}") for number in range(size)]
+    elements = [PlainElement(number=number) for number in range(size)]
 
     def plain_leaf(number: int) -> str:
         return f"leaf {number}"
@@ -195,25 +206,26 @@ def parent(how: str, size: int = 10_000) -> Figures:
     def plain_same(old: PlainElement, new: PlainElement) -> bool:
         return old.number == new.number
 
-    def plain_root(prop: int, below: list[str]) -> list[Any]:
+    def plain_root(prop: int, below: list[Plain]) -> list[Any]:
         return [f"prop {prop}", below]
 
-    result: list[Any] = plain_root(0, texts)
+    result: list[Any] = plain_root(0, nodes)
 
     def floor() -> None:
-        nonlocal prop, elements, texts, result
+        nonlocal prop, elements
         prop += 1
         if how == "equal":
-            fresh = [PlainElement(number) for number in range(size)]
-            for at, (old, new) in enumerate(zip(elements, fresh, strict=True)):
+            fresh = [PlainElement(number=number) for number in range(size)]
+            for node, old, new in zip(nodes, elements, fresh, strict=True):
                 if not plain_same(old, new):
-                    texts[at] = plain_leaf(new.number)
+                    node.text = plain_leaf(new.number)
             elements = fresh
         elif how == "plain":
-            elements = [PlainElement(prop) for _ in range(size)]
-            texts = [plain_leaf(element.number) for element in elements]
-        element = PlainElement(prop)
-        fresh_result = plain_root(element.number, texts)
+            elements = [PlainElement(number=prop) for _ in range(size)]
+            for node, new in zip(nodes, elements, strict=True):
+                node.text = plain_leaf(new.number)
+        element = PlainElement(number=prop)
+        fresh_result = plain_root(element.number, nodes)
         for at, (before, now) in enumerate(zip(result, fresh_result, strict=True)):
             if before is not now:
                 result[at] = now
@@ -275,7 +287,7 @@ def keyed(order: list[int], size: int = 1000) -> Figures:
 
     def plain_items(numbers: list[int]) -> None:
         nonlocal plain, shown
-        elements = [PlainElement(number, number) for number in numbers]
+        elements = [PlainElement(number=number, key=number) for number in numbers]
         after: dict[int, Plain] = {}
         for element in elements:
             after[element.number] = plain_item(element.number, plain.get(element.number))
@@ -288,7 +300,7 @@ def keyed(order: list[int], size: int = 1000) -> Figures:
     def floor_back() -> None:
         plain_items(first)
 
-    figures = interleaved({"floor": floor, "floor_back": floor_back, "ours": ours, "back": back}, repeat=1)
+    figures = interleaved({"floor": floor, "floor_back": floor_back, "ours": ours, "back": back}, repeat=5)
     assert all(states[number] is before[number] for number in first if number in set(order))
     assert shown == [child.children[0] for child in root.fiber.children[0].children]
     return figures
@@ -371,7 +383,7 @@ def main() -> None:
     if "ours" not in sys.argv[1:]:
         from benchmarks import tree_peers
 
-        tree_peers.main()
+        tree_peers.compare()
 
 
 if __name__ == "__main__":

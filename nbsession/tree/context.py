@@ -37,6 +37,8 @@ class Provision(Cell):
 class Context(Stable, Generic[T]):
     """A value for the components below: ``context(value, *children)`` provides it, ``use_context`` reads it."""
 
+    hides = False
+
     def __init__(self, default: T, name: str | None = None) -> None:
         self.default = default
         self.name = name or "Context"

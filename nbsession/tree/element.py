@@ -49,12 +49,17 @@ class Element(Stable):
         return f"{self.type.name}({', '.join(shown)})"
 
 
+_new = object.__new__
+
+
 class Component(Stable):
     """A component: call it with children and properties for an element.
 
     ``identity`` is what a component defined anew is recognised by, its module and
     qualified name, or ``None`` for one that was defined inside a function.
     """
+
+    hides = False
 
     __name__: str
     __qualname__: str
@@ -68,9 +73,13 @@ class Component(Stable):
         self.identity = None if local else f"{function.__module__}:{function.__qualname__}"
 
     def __call__(self, *children: Node, key: Key = None, **props: Any) -> Element:
-        if key is not None and type(key) is not str:
-            key = str(key)
-        return Element(self, children, props, key)
+        # Not by calling Element: this runs for every child of every render.
+        element = _new(Element)
+        element.type = self
+        element.children = children
+        element.props = props
+        element.key = key if key is None or type(key) is str else str(key)
+        return element
 
     def __repr__(self) -> str:
         return f"<component {self.__qualname__}>"

@@ -13,7 +13,6 @@ from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
 from typing import Any
 
 _DISCRETE: frozenset[type] = frozenset({str, bytes, int, bool, NoneType, type(...)})
-_MISSING: Any = object()
 _FLOATING: frozenset[type] = frozenset({float, complex})
 
 
@@ -83,18 +82,21 @@ def same_props(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Say whether two sets of properties are the same for sure."""
     if len(old) != len(new):
         return False
-    for name, value in new.items():
-        before = old.get(name, _MISSING)
-        kind = type(value)
-        # The first two are shortcuts: properties are mostly plain atoms.
-        if before is value:
-            if kind not in STABLE and not stable(value):
+    try:
+        for name, value in new.items():
+            before = old[name]
+            kind = type(value)
+            # The first two are shortcuts: properties are mostly plain atoms.
+            if before is value:
+                if kind not in STABLE and not stable(value):
+                    return False
+            elif kind in _DISCRETE:
+                if kind is not type(before) or before != value:
+                    return False
+            elif not same(before, value):
                 return False
-        elif kind in _DISCRETE:
-            if kind is not type(before) or before != value:
-                return False
-        elif not same(before, value):
-            return False
+    except KeyError:
+        return False
     return True
 
 

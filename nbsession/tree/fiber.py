@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from nbsession.tree.element import FRAGMENT, Host
+from nbsession.tree.element import FRAGMENT
 
 if TYPE_CHECKING:
     from nbsession.tree.element import Element
@@ -224,7 +224,7 @@ def post_order(fibers: Iterable[Fiber]) -> list[Fiber]:
         if fiber in wanted:
             order.append(fiber)
         if children := below.get(fiber):
-            if isinstance(fiber.type, Host) and fiber.type.hides:
+            if fiber.type.hides:
                 children = [child for child in children if child in fiber.children]
             children.sort(key=_index)
             stack.extend(children)
@@ -239,3 +239,41 @@ def _index(fiber: Fiber) -> int:
 def depth_of(fiber: Fiber) -> int:
     """Return a fiber's depth, to sort by."""
     return fiber.depth
+
+
+def set_text(fiber: Fiber, text: str) -> bool:
+    """Give a fiber a text as its only child, where it had none or a text; a shortcut for the leaves of the tree."""
+    if fiber.slots:
+        before = fiber.slots[0]
+        if before.__class__ is not str:
+            return False
+        if before == text:
+            return True
+    if not text:
+        return False
+    fiber.slots = fiber.children = (text,)
+    if fiber.output is not None:
+        fiber.invalidate()
+    return True
+
+
+def commit(fiber: Fiber, slots: tuple[Any, ...]) -> None:
+    """Give a fiber its new slots; drop the reader's output if the children differ."""
+    children = tuple([entry for entry in slots if entry is not None])
+    if len(children) == len(slots):
+        children = slots
+    if fiber.type.hides:
+        # A boundary's fallback, where there is one, is shown instead of its children.
+        children = children[-1:]
+    before = fiber.children
+    fiber.slots = slots
+    fiber.children = children
+    if fiber.output is None:
+        return
+    if len(before) == len(children):
+        for old, new in zip(before, children, strict=True):
+            if old is not new and not (old.__class__ is str and new.__class__ is str and old == new):
+                break
+        else:
+            return
+    fiber.invalidate()

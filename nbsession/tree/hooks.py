@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from nbsession.errors import HookError
+from nbsession.tree.effects import CleanUp, Effect
 from nbsession.tree.equality import STABLE, Stable, same_deps, unchanged
 from nbsession.tree.fiber import CLEAN, DEAD, Cell, Fiber
 from nbsession.tree.rendering import frames, keep, mismatch, outside
@@ -23,8 +24,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 C = TypeVar("C", bound=Cell)
 F = TypeVar("F", bound=Callable[..., Any])
-
-CleanUp = Callable[[], object]
 
 
 class State(Cell, Stable):
@@ -126,23 +125,6 @@ class Ref(Cell, Generic[T]):
 
     def __repr__(self) -> str:
         return f"Ref({self.current!r})"
-
-
-class Effect(Cell):
-    """An effect: what to run after the commit, and what to run before the next time."""
-
-    __slots__ = ("cleanup", "deps", "function", "pending")
-
-    kind = "effect"
-
-    def __init__(self, function: Callable[[], Any], deps: Sequence[Any] | None) -> None:
-        self.function = function
-        self.deps = None if deps is None else tuple(deps)
-        self.cleanup: CleanUp | None = None
-        self.pending = True
-
-    def clone(self, fiber: Fiber) -> Effect:
-        return Effect(self.function, self.deps)
 
 
 STABLE.update({State, Reduced})

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from nbsession.tree.boundary import Boundary, failures_of, nearest_boundary
+from nbsession.tree.boundary import failures_of, nearest_boundary
+from nbsession.tree.effects import Effects
 from nbsession.tree.element import FRAGMENT, Component, Element, Node
 from nbsession.tree.equality import same_items, same_props
-from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, VOLATILE, Cell, Fiber, depth_of
+from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, VOLATILE, Cell, Fiber, commit, depth_of, set_text
 from nbsession.tree.node import duplicate_keys, refused
 from nbsession.tree.rendering import frames
 from nbsession.tree.run import explain, run
@@ -26,7 +27,7 @@ class Tree:
     def __init__(self, leaves: Iterable[type], environment: Any) -> None:
         self.leaves = tuple(leaves)
         self.environment = environment
-        self.effects: list[Fiber] = []
+        self.effects = Effects()
         self.kinds: dict[str, dict[Fiber, None]] = {}
         self.changes: dict[Cell, Fiber] | None = None
         self.restore: dict[str, Any] = {}
@@ -123,7 +124,7 @@ class Tree:
                                 node = nodes[0]
                         else:
                             nodes = (node,)
-                        if node.__class__ is str and len(fiber.slots) < 2 and _set_text(fiber, node):
+                        if node.__class__ is str and len(fiber.slots) < 2 and set_text(fiber, node):
                             nodes = None
                     else:
                         frame.fiber = None
@@ -177,7 +178,7 @@ class Tree:
             work.reverse()
             stack += work
         if slots is not None:
-            _commit(fiber, tuple(slots))
+            commit(fiber, tuple(slots))
 
     def _fill(self, fiber: Fiber, nodes: Sequence[Node], work: list[Fiber]) -> list[Any]:
         """Mount children where there were none."""
@@ -364,41 +365,3 @@ class Tree:
             stack.extend(child for child in gone.slots if child.__class__ is Fiber and child.root is self)
         order.reverse()
         self.removed += order
-
-
-def _set_text(fiber: Fiber, text: str) -> bool:
-    """Give a fiber a text as its only child, where it had none or a text; a shortcut for the leaves of the tree."""
-    if fiber.slots:
-        before = fiber.slots[0]
-        if before.__class__ is not str:
-            return False
-        if before == text:
-            return True
-    if not text:
-        return False
-    fiber.slots = fiber.children = (text,)
-    if fiber.output is not None:
-        fiber.invalidate()
-    return True
-
-
-def _commit(fiber: Fiber, slots: tuple[Any, ...]) -> None:
-    """Give a fiber its new slots; drop the reader's output if the children differ."""
-    children = tuple([entry for entry in slots if entry is not None])
-    if len(children) == len(slots):
-        children = slots
-    if fiber.type.__class__ is Boundary:
-        # The fallback, where there is one, is shown instead of the children.
-        children = children[-1:]
-    before = fiber.children
-    fiber.slots = slots
-    fiber.children = children
-    if fiber.output is None:
-        return
-    if len(before) == len(children):
-        for old, new in zip(before, children, strict=True):
-            if old is not new and not (old.__class__ is str and new.__class__ is str and old == new):
-                break
-        else:
-            return
-    fiber.invalidate()

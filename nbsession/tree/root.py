@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +9,10 @@ from functools import partial
 from threading import get_ident
 from typing import Any
 
-from nbsession.errors import HookError, RenderError
+from nbsession.errors import RenderError
+from nbsession.tree.effects import Effect
 from nbsession.tree.element import TOP, Component, Element, Node
-from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, REDEFINED, Cell, Fiber, post_order, shorten
-from nbsession.tree.hooks import Effect
+from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, REDEFINED, Cell, Fiber, post_order
 from nbsession.tree.node import describe
 from nbsession.tree.preview import Preview
 from nbsession.tree.reconcile import Tree
@@ -75,8 +74,6 @@ class Root(Tree):
         self._inbox: deque[Callable[[], None]] = deque()
         self._taken: set[str] = set()
         self._gone: list[str] = []
-        self._cleanups: deque[tuple[Fiber, Effect]] = deque()
-        self._errors: list[RenderError] = []
         self._flushing = False
         self._previewing = False
         self._unmounted = False
@@ -120,8 +117,8 @@ class Root(Tree):
         self._queue.clear()
         self._reached.clear()
         self._finish_removed()
-        self._run_effects()
-        self._raise_errors()
+        self.effects.run()
+        self.effects.raise_first()
 
     def refresh(self) -> None:
         """Look whether mounted components were defined anew in their modules, and swap those that were.
@@ -300,10 +297,10 @@ class Root(Tree):
                     self.admit()
                 if self._queue:
                     self._render_queue()
-                if with_effects and (self.effects or self._cleanups):
-                    self._run_effects()
-                if self._errors:
-                    self._raise_errors()
+                if with_effects and self.effects:
+                    self.effects.run()
+                if self.effects.errors:
+                    self.effects.raise_first()
                 if not self._queue and not self._inbox:
                     return
         finally:
@@ -335,76 +332,14 @@ class Root(Tree):
 
     def _let_go(self, fiber: Fiber, cell: Cell) -> None:
         if isinstance(cell, Effect):
-            if cell.cleanup is not None:
-                self._cleanups.append((fiber, cell))
+            self.effects.leave(fiber, cell)
             return
         if (fibers := self.kinds.get(cell.kind)) is not None:
             fibers.pop(fiber, None)
         try:
             cell.unmount()
         except Exception as error:  # noqa: BLE001 - raised once all are unmounted
-            self._failed_later(fiber, f"use_{cell.kind}, unmounting,", error)
-
-    def _run_effects(self) -> None:
-        """Run the clean-ups of unmounted and changed effects, then the effects, children first."""
-        waiting, self.effects = self.effects, []
-        ready = post_order(fiber for fiber in waiting if fiber.status == CLEAN)
-        due = set(ready)
-        # Those below a boundary that shows its fallback, or whose render failed, wait.
-        self.effects = [fiber for fiber in waiting if fiber not in due and fiber.status != DEAD]
-        pending = [(fiber, cell) for fiber in ready for cell in _pending_effects(fiber)]
-        try:
-            while self._cleanups:
-                self._clean_up(*self._cleanups.popleft())
-            for fiber, effect in pending:
-                self._clean_up(fiber, effect)
-            for fiber, effect in pending:
-                self._run_effect(fiber, effect)
-        finally:
-            self.effects += dict.fromkeys(fiber for fiber, effect in pending if effect.pending)
-
-    def _run_effect(self, fiber: Fiber, effect: Effect) -> None:
-        try:
-            result = effect.function()
-        except Exception as error:  # noqa: BLE001 - raised once all effects have run
-            # Still pending: the next flush tries again.
-            self._failed_later(fiber, "an effect", error)
-            return
-        effect.pending = False
-        if callable(result):
-            effect.cleanup = result
-        elif result is not None:
-            if inspect.iscoroutine(result):
-                result.close()
-            refused = HookError(
-                f"it returned {type(result).__name__}; an effect returns None or its clean-up, a function"
-            )
-            self._failed_later(fiber, "an effect", refused)
-
-    def _clean_up(self, fiber: Fiber, effect: Effect) -> None:
-        cleanup, effect.cleanup = effect.cleanup, None
-        if cleanup is None:
-            return
-        try:
-            cleanup()
-        except Exception as error:  # noqa: BLE001 - raised once all clean-ups have run
-            self._failed_later(fiber, "the clean-up of an effect", error)
-
-    def _failed_later(self, fiber: Fiber, what: str, error: Exception) -> None:
-        """Keep an error until everything else is done."""
-        path = fiber.path
-        failure = RenderError(f"{what} of {shorten(path)} raised {type(error).__name__}: {error}", path=path)
-        failure.__cause__ = error
-        self._errors.append(failure)
-
-    def _raise_errors(self) -> None:
-        if not self._errors:
-            return
-        first, *others = self._errors
-        self._errors.clear()
-        for other in others:
-            first.add_note(f"also: {other}")
-        raise first
+            self.effects.fail(fiber, f"use_{cell.kind}, unmounting,", error)
 
     def _walk(self) -> Iterator[Fiber]:
         """Go through every mounted fiber, parents first."""
@@ -413,10 +348,6 @@ class Root(Tree):
             fiber = stack.pop()
             yield fiber
             stack.extend(child for child in reversed(fiber.slots) if child.__class__ is Fiber)
-
-
-def _pending_effects(fiber: Fiber) -> list[Effect]:
-    return [cell for cell in fiber.hooks or () if isinstance(cell, Effect) and cell.pending]
 
 
 def _forget_definition(fiber: Fiber) -> None:
