@@ -2,8 +2,10 @@
 
 ``python -m benchmarks.tree [ours|all]``. The *floor* is the least plain Python
 that yields the same result with no reconciler: loops, slotted objects, one call
-a component. All figures are medians of interleaved rounds; only ratios within
-one run mean anything.
+a component, and one small object for each child that a body returns, which is
+what is compared where nothing else changed. A floor that leaves those objects
+out is about a third lower. All figures are medians of calls in turn; only
+ratios within one run mean anything.
 """
 
 from __future__ import annotations
