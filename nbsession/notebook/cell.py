@@ -73,6 +73,13 @@ class Request:
         metadata = {"cell": self.cell} if self.cell is not None else None
         return self.session.send(self.message, metadata=metadata, **given)
 
+    def steer(self) -> str:
+        """Put it into the running execution, and say so."""
+        running = self.session.status == "running"
+        self.session.steer(self.message)
+        when = "goes into the running execution at its next tick" if running else "waits for the next send"
+        return f"session {self.session.id!r}: the message {when}"
+
     def preview(self) -> CompiledContext:
         """Compile what it would send. Nothing is sent, and the session stays as it is."""
         copy = self.session.fork()

@@ -82,14 +82,15 @@ def _values(sessions: Sessions, kind: str) -> list[str]:
         return [name for name, _ in sessions]
     if kind == "COMMAND":
         return list(arguments.COMMANDS)
-    if kind in ("TICK", "ID"):
-        return _of_the_current(sessions, kind)
+    if kind == "ID":
+        return sessions.stored()
+    if kind == "TICK":
+        return _ticks(sessions)
     return []
 
 
-def _of_the_current(sessions: Sessions, kind: str) -> list[str]:
+def _ticks(sessions: Sessions) -> list[str]:
     try:
-        session = sessions.current
-    except NbsessionError:
+        return [str(tick.number) for tick in sessions.current.ticks]
+    except NbsessionError:  # no session yet
         return []
-    return [str(tick.number) for tick in session.ticks] if kind == "TICK" else []

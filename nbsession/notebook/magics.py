@@ -110,7 +110,7 @@ class Magics:
     def _to_send(self, request: Request, options: Line) -> bool:
         """Do what asks for no execution; return whether one is asked for."""
         if options.get("steer"):
-            request.session.steer(request.message)
+            show(request.steer())
             return False
         if options.get("dry-run"):
             show(commands.ShowContext(request.preview()))

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbsession.errors import SessionError, did_you_mean
+from nbsession.errors import SessionError, SessionNotFoundError, did_you_mean
 from nbsession.notebook import warm
 
 if TYPE_CHECKING:
@@ -119,8 +119,9 @@ class Sessions:
     ) -> Session:
         """Open a session of a component or app and make it the current one.
 
-        One with an ``id`` goes on where it was: in this kernel, or from disk.
-        One without begins afresh and lives in memory. Raises ``SessionError``
+        One with an ``id`` goes on where it was: in this kernel, or from disk; an
+        app without a store is given the user's for that. One without an id begins
+        afresh and lives in memory. Raises ``SessionError``
         where ``target`` names nothing that a session can be opened of.
         """
         found = self._find(target)
@@ -136,14 +137,25 @@ class Sessions:
         return session
 
     def resume(self, id: str) -> Session:
-        """Open a stored session again, of the app of the current session."""
+        """Open a stored session again, of the app of the current session.
+
+        Raises ``SessionNotFoundError`` with the nearest id where none is stored.
+        """
         target = self.target_of(self._current or "")
         if not target:
             raise SessionError(
                 f"%session resume {id} needs a current session to take the component from; "
                 f"%session new COMPONENT --id {id} names it"
             )
+        store = self._app(self._find(target), stored=True).store
+        known = [info.id for info in store.sessions()] if store is not None else []
+        if id not in known:
+            raise SessionNotFoundError(f"no stored session has the id {id!r}{did_you_mean(id, known)}")
         return self.new(target, id=id)
+
+    def stored(self) -> list[str]:
+        """The ids that this kernel's store keeps, as far as a session has opened it."""
+        return [info.id for info in self._store.sessions()] if self._store is not None else []
 
     def bind(self, home: Home) -> None:
         """Give a home that has no loop yet the engine's."""
@@ -214,7 +226,9 @@ class Sessions:
     def _app(self, found: App | Component, *, stored: bool) -> App:
         from nbsession.app import App
 
-        app = found if isinstance(found, App) else App(found, store=self._kept() if stored else None)
+        app = found if isinstance(found, App) else App(found)
+        if stored and app.store is None:
+            app.store = self._kept()
         self.bind(app.home)
         return app
 

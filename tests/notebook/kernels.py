@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
 
 # What an older ipykernel imports and the present one no longer brings.
-OLDER = {"6.29.5": ("nest_asyncio==1.6.0",), "7.0.1": ()}
+OLDER = {"6.29.5": ("nest_asyncio==1.6.0",), "7.0.1": (), "7.3.0": ()}
 
 
 def older_ipykernel(version: str) -> Path:
@@ -76,6 +76,7 @@ class Kernel:
         self.manager = manager
         self.client = client
         self.messages: list[dict[str, Any]] = []
+        self.replied: set[str] = set()
 
     def start(
         self, code: str, *, cell: str | None = None, allow_stdin: bool = False, silent: bool = False
@@ -100,13 +101,16 @@ class Kernel:
         return self.finish(self.start(code, cell=cell, allow_stdin=allow_stdin))
 
     def finish(self, id: str) -> Ran:
-        """Wait until the cell of that message is idle."""
+        """Wait until the cell of that message is idle and replied to."""
 
         def idle(message: dict[str, Any]) -> bool:
             state = message["content"].get("execution_state")
             return bool(state == "idle" and message["parent_header"].get("msg_id") == id)
 
         self.until(idle)
+        # ipykernel 7.0 can miss a request that comes while it sends a reply; front ends wait for it too.
+        while id not in self.replied:
+            self.replied.add(self.client.get_shell_msg(timeout=SECONDS)["parent_header"].get("msg_id"))
         return Ran(id, [m for m in self.messages if m["parent_header"].get("msg_id") == id])
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -126,7 +130,7 @@ class Kernel:
         """Wait until the cell of that message has printed or shown a text."""
 
         def shown(message: dict[str, Any]) -> bool:
-            of_the_cell = message["parent_header"].get("msg_id") == id
+            of_the_cell = bool(message["parent_header"].get("msg_id") == id)
             return of_the_cell and message["msg_type"] != "execute_input" and text in str(message["content"])
 
         self.until(shown)

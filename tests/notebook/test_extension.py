@@ -36,6 +36,15 @@ def ipython(*lines: str) -> str:
     return done.stdout
 
 
+def python(module: str, *arguments: str) -> str:
+    """Run a module of Python with this checkout importable, and return what it printed."""
+    command = [sys.executable, "-m", module, *arguments]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=surroundings, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_loading_leaves_heavy_libraries_alone() -> None:
     printed = ipython("%load_ext nbsession", f"import sys; print([m for m in {HEAVY} if m in sys.modules])")
     assert printed.strip().splitlines()[-1] == "[]"
@@ -72,17 +81,10 @@ def test_a_notebook_made_into_a_script_runs(tmp_path: Path) -> None:
     notebook.metadata.language_info = {"name": "python", "nbconvert_exporter": "python"}
     path = tmp_path / "one.ipynb"
     nbformat.write(notebook, path)
-    for command in (["nbconvert", "--to", "script", str(path)], ["IPython", str(path.with_suffix(".py"))]):
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-    assert "said by the script" in done.stdout
-    assert 'It\'s "a" {test}' in done.stdout
+    python("nbconvert", "--to", "script", str(path))
+    printed = python("IPython", str(path.with_suffix(".py")))
+    assert "said by the script" in printed
+    assert 'It\'s "a" {test}' in printed
 
 
 def test_loading_twice_changes_nothing(kernel: Kernel) -> None:

@@ -164,6 +164,31 @@ def test_a_dry_run_shows_the_context_with_the_message_and_sends_nothing(kernel: 
     assert fine(after).text == "0 0\n"
 
 
+def test_a_steering_cell_speaks_to_the_running_execution(kernel: Kernel) -> None:
+    fine(
+        kernel.run("""
+gate = pause()
+@tool
+def look() -> str:
+    "Look."
+    return "seen"
+bot = App(Echo, model=ScriptedModel([gate, call("look")], "turned"), tools=[look])
+%session new bot
+""")
+    )
+    fine(kernel.run("%%session --background --as later\nGo left."))
+    said = fine(kernel.run("%%session --steer\nNo, right.")).text
+    assert said.endswith("the message goes into the running execution at its next tick\n")
+    fine(kernel.run("gate.release(); await later"))
+    assert fine(kernel.run("print(bot.model.contexts[-1].messages[-1])")).text.strip().endswith("No, right.")
+
+
+def test_max_cost_is_told_to_the_session(kernel: Kernel) -> None:
+    open_session(kernel, "'cheap'")
+    fine(kernel.run("%%session --max-cost 0.5\nHi"))
+    assert "--max-cost takes an amount" in one_line(kernel.run("%%session --max-cost 0\nHi"))
+
+
 def test_max_ticks_ends_the_execution(kernel: Kernel) -> None:
     fine(
         kernel.run("""
@@ -275,6 +300,25 @@ def test_a_session_with_an_id_goes_on_after_a_restart_and_one_without_begins_afr
     assert count == count_again == "2\n"  # the cell was run again, so the head went back
     assert "begins" in fresh
     assert "begins" in fresh_again
+
+
+def test_a_stored_session_is_resumed_by_its_id(kernel: Kernel) -> None:
+    fine(kernel.run("%session new Echo --id kept-one --model simulated"))
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run(f"{CURRENT}.close()"))
+    fine(kernel.run("%session new Echo --id other-one --model simulated"))
+    assert "2 entries" in fine(kernel.run("%session resume kept-one")).text
+    wrong = one_line(kernel.run("%session resume kept-two"))
+    assert wrong == (
+        "SessionNotFoundError: no stored session has the id 'kept-two'; did you mean 'kept-one'?"
+    )
+
+
+def test_an_app_without_a_store_keeps_a_session_that_has_an_id(kernel: Kernel) -> None:
+    open_session(kernel, "'a', 'b'", "--id app-1")
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run(f"{CURRENT}.close()"))
+    assert "goes on after 2 entries" in fine(kernel.run("%session new bot --id app-1")).text
 
 
 def test_the_same_id_in_one_kernel_is_the_same_session_also_after_the_component_was_defined_anew(
