@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
@@ -24,7 +25,7 @@ from nbsession.tokens import Usage
 from nbsession.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from nbsession.budget import Budget
     from nbsession.context import CompiledContext
@@ -289,6 +290,12 @@ class SessionCore:
             )
         return execution
 
+    def take(self, drafts: Sequence[Draft], *, log: EventLog, metadata: Mapping[str, Any]) -> None:
+        """Commit a message to the timeline; calls that were left open before it are answered first."""
+        self.heal()
+        for draft in drafts:
+            self.append(draft.role, draft.content, log=log, metadata=metadata)
+
     def deliver(self, log: EventLog) -> None:
         """Move steered and queued messages into the timeline."""
         drafts, self.steered, self.queued = [*self.steered, *self.queued], [], []
@@ -304,8 +311,16 @@ class SessionCore:
 
     def enqueue(self, execution: Execution) -> None:
         """Run an execution now, or after those before it."""
-        self.home.settle()
+        try:
+            self.home.settle()
+        except SessionError as error:
+            execution.refuse(error)
+            return
         self.mount.own()
+        if execution.done:
+            return
+        if self.current is not None and self.current.stranded:
+            self.current.bury()
         if self.current is None:
             self._begin(execution)
         else:
@@ -313,7 +328,7 @@ class SessionCore:
 
     def _begin(self, execution: Execution) -> None:
         self.current = execution
-        self._log = execution._log
+        self._log = execution.log
         self.executions.append(execution)
         execution.start()
 
@@ -322,18 +337,8 @@ class SessionCore:
         if self.current is not ended:
             return
         self.current, self._log = None, None
-        if self.spawned_by is not None:
-            self.spawned_by[0].roll_up(ended.partial)
         if self.line:
             self._begin(self.line.popleft())
-
-    def roll_up(self, result: Result) -> None:
-        """Count what a spawned session used as this one's, and so on upwards."""
-        self.usage = self.usage + result.usage
-        self.cost = None if self.cost is None or result.cost is None else self.cost + result.cost
-        self.environment.usage_watchers.mark()
-        if self.spawned_by is not None:
-            self.spawned_by[0].roll_up(result)
 
     def stop_children(self, execution: Execution) -> None:
         """Stop the sessions that an execution spawned and that still run."""
@@ -347,11 +352,18 @@ class SessionCore:
         if execution in self.line:
             self.line.remove(execution)
 
-    async def end_execution(self, execution: Execution, result: Result) -> None:
-        """Call the end hooks, reset momentary knobs and let go of trailing context."""
+    def withdraw_line(self, reason: str) -> None:
+        """End the executions that wait, because nothing can begin any more."""
+        while self.line:
+            self.line.popleft().withdraw(reason)
+
+    async def end_execution(self, result: Result) -> None:
+        """Call the end hooks, each of them, reset momentary knobs and let go of trailing context."""
         try:
-            await self.announce(self.session)
-            await self.mount.fire("on_execution_end", result, self.session)
+            try:
+                await self.announce(self.session)
+            finally:
+                await self.mount.fire_all("on_execution_end", result, self.session)
             self.mount.flush()
         finally:
             self.knobs.reset_momentary()
@@ -388,11 +400,12 @@ class SessionCore:
 
     def finish_tick(self, tick: Tick) -> None:
         """Close a tick: its end, its usage, the state and timeline after it."""
-        self._drain()
-        tick.ended = time.time()
-        tick.head_after, tick.state_after = self.record.head, self.state.version
-        self._add_usage(tick)
-        self.environment.usage_watchers.mark()
+        try:
+            self._drain()
+        finally:
+            tick.ended = time.time()
+            tick.head_after, tick.state_after = self.record.head, self.state.version
+            self._count(tick)
 
     def price(self, tick: Tick) -> None:
         """Work out what a tick cost."""
@@ -400,9 +413,22 @@ class SessionCore:
 
         tick.cost = cost(tick.model, tick.usage)
 
+    def _count(self, tick: Tick) -> None:
+        """Count what a tick used, for this session and those that it was spawned by."""
+        for core in self.lineage():
+            core._add_usage(tick)
+            core.environment.usage_watchers.mark()
+
     def _add_usage(self, tick: Tick) -> None:
         self.usage = self.usage + tick.usage
         self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
+
+    def lineage(self) -> Iterator[SessionCore]:
+        """Give this session, the one that spawned it, and so on upwards."""
+        core: SessionCore | None = self
+        while core is not None:
+            yield core
+            core = core.spawned_by[0] if core.spawned_by is not None else None
 
     def baseline(self) -> dict[str, Any]:
         """Return the knob values as last sent; before anything was sent, those the session began with."""
@@ -437,8 +463,9 @@ class SessionCore:
         if budget is not None:
             so_far = execution.partial
             budget.check("execution's", model, so_far.usage, so_far.cost, context.tokens)
-        if self.budget is not None:
-            self.budget.check("session's", model, self.usage, self.cost, context.tokens)
+        for core in self.lineage():
+            if core.budget is not None:
+                core.budget.check("session's", model, core.usage, core.cost, context.tokens)
 
     def tool_context(self, execution: Execution, call: ToolCall) -> ToolContext:
         """Make what a tool with a ``ToolContext`` parameter is given."""
@@ -494,6 +521,11 @@ class SessionCore:
         except StoreError:
             self._rows.before(waiting)
             raise
+
+    async def try_keep(self, *rows: Row | None) -> None:
+        """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
+        with suppress(StoreError):
+            await self.keep(*rows)
 
     def execution_row(
         self, execution: Execution, status: str, stop_reason: str = "", reason: str = ""

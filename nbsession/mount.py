@@ -84,6 +84,17 @@ class Mount:
         """Call the life-cycle callbacks of one kind, children first, one after another."""
         return [await call_hook(cell.callback, *arguments) for cell in self._cells(kind)]
 
+    async def fire_all(self, kind: str, *arguments: Any) -> None:
+        """Call the callbacks of one kind, each of them even where one before it raised; the first error goes up."""
+        first: BaseException | None = None
+        for cell in self._cells(kind):
+            try:
+                await call_hook(cell.callback, *arguments)
+            except BaseException as error:  # noqa: BLE001  # raised again when all were called
+                first = first or error
+        if first is not None:
+            raise first
+
     def _cells(self, kind: str) -> list[CallbackCell]:
         return list(self.root.cells(kind))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from nbsession.budget import Budget
 from nbsession.content import ToolCall, new_id
 from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
@@ -224,7 +225,13 @@ class Session:
             raise SessionError(f"output= takes a pydantic model class, got {output!r}")
         uses = tuple(ToolUse(tool, "send") for tool in tools)
         options = Options(
-            self._checked(model), _positive(max_ticks), uses, metadata or {}, request_id, output
+            self._checked(model),
+            _positive(max_ticks),
+            uses,
+            metadata or {},
+            request_id,
+            output,
+            Budget.of(budget),
         )
         drafts = drafts_of(message)
         if request_id is None:
@@ -449,7 +456,7 @@ class Session:
         for execution in (*core.line, *([core.current] if core.current else [])):
             execution.abort("the session was closed")
         if core.current is not None:
-            await core.current._settled()
+            await core.current.settled()
         for child in core.children:
             await child.aclose()
         await core.mount.unmount(self)

@@ -1,0 +1,280 @@
+"""What an execution does: ticks, one after another, until the loop stops."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import ToolCall
+from nbsession.context import PREFIX
+from nbsession.errors import ModelError, SessionError
+from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
+from nbsession.result import Continue, Result, Stop, StopReason, result_of
+from nbsession.thinking import signed
+from nbsession.tick import (
+    Approval,
+    Response,
+    Tick,
+    ToolRun,
+    ToolScope,
+    call_model,
+    call_tools,
+    interrupted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.compiler import Compiled
+    from nbsession.content import Block
+    from nbsession.core import SessionCore
+    from nbsession.execution import Execution
+    from nbsession.models.base import ModelAdapter
+    from nbsession.tools import Tool, ToolContext
+
+FLUSH = 0.4
+"""Seconds between two writes of a response that is coming in."""
+
+OUTPUT = "output_schema"
+"""The model setting that asks for an answer of a JSON schema."""
+
+CUT = ("max_tokens", "refusal", "context_window")
+"""Stop reasons of a model that end the execution under the same name."""
+
+
+class Work:
+    """The ticks of one execution, and why they stopped.
+
+    ``run`` may be cancelled at any await; ``close`` then leaves a valid timeline.
+    """
+
+    def __init__(self, core: SessionCore, execution: Execution) -> None:
+        self.ticks: list[Tick] = []
+        self.stop = StopReason.end_turn
+        self.reason = ""
+        self._core = core
+        self._execution = execution
+        self._output: Any = None
+        self._tick: Tick | None = None
+        self._response: Response | None = None
+        self._unanswered: list[ToolRun] = []
+        self._questions: dict[str, asyncio.Future[Approval]] = {}
+
+    async def run(self) -> None:
+        """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
+        core, execution = self._core, self._execution
+        await core.keep(core.execution_row(execution, "running"))
+        await core.settle()
+        await core.announce(execution.session)
+        await core.mount.fire("on_execution_start", execution, execution.session)
+        tick = await self._next_tick()
+        while tick.should_continue:
+            if len(self.ticks) >= execution.max_ticks:
+                self.stop = StopReason.max_ticks
+                self.reason = f"it reached the limit of {execution.max_ticks} ticks"
+                return
+            tick = await self._next_tick()
+        self._output = self._read_output(tick)
+
+    def result(self) -> Result:
+        """Sum up what there is so far."""
+        result = result_of(self.ticks, self.stop, self.reason)
+        result.output = self._output
+        return result
+
+    def answer(self, call_id: str, approval: Approval) -> None:
+        """Answer the question whether a call may run; the first answer counts."""
+        waiting = self._questions.get(call_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(approval)
+
+    def close(self, error: BaseException | None) -> None:
+        """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
+        tick, self._tick = self._tick, None
+        if tick is None:
+            return
+        tick.error = error
+        try:
+            if self.ticks and self.ticks[-1] is tick:
+                self._commit_response(tick)
+                self._answer_calls()
+                self._core.price(tick)
+                self._core.finish_tick(tick)
+        finally:
+            self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
+
+    async def _next_tick(self) -> Tick:
+        core, execution = self._core, self._execution
+        execution.checkpoint()
+        tick = self._tick = Tick(len(core.ticks), execution.id)
+        core.deliver(execution.log)
+        execution.emit(TickStart(tick.number))
+        compiled, model = await self._compile(tick)
+        await self._begin(tick, compiled, model)
+        await self._ask(model, tick)
+        if tick.stop_reason == "tool_use" and tick.tool_calls:
+            await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
+        self._answer_calls()
+        await self._end_tick(tick)
+        return tick
+
+    async def _compile(self, tick: Tick) -> tuple[Compiled, ModelAdapter]:
+        """Bring the tree to rest and compile it; nothing is sent that the budget does not allow."""
+        core, execution = self._core, self._execution
+        await core.mount.fire("on_tick_start", tick, execution.session)
+        await core.settle()
+        await core.announce(execution.session)
+        options = execution.options
+        compiled = core.compile(
+            options.tools,
+            needs_timeline=bool(execution.drafts),
+            settings=None if options.output is None else {OUTPUT: options.output.model_json_schema()},
+        )
+        await core.mount.fire("after_compile", compiled.context, execution.session)
+        execution.checkpoint()
+        model = core.choose_model(options.model, compiled.model)
+        core.check_budget(execution, options.budget, compiled.context, model.name)
+        return compiled, model
+
+    async def _begin(self, tick: Tick, compiled: Compiled, model: ModelAdapter) -> None:
+        """Make the tick one of the session's, and durable, before anything is sent."""
+        core = self._core
+        tick.context, tick.model, tick.source = compiled.context, model.name, model.source
+        core.begin_tick(tick)
+        self.ticks.append(tick)
+        await core.keep(core.tick_row(tick))
+        self._execution.emit(TickContext(tick.number, compiled.context, model.name, model.source))
+
+    async def _ask(self, model: ModelAdapter, tick: Tick) -> None:
+        """Stream the model's answer and commit it."""
+        core = self._core
+        self._response = response = Response()
+        flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.journal.keeps else None
+        try:
+            await call_model(model, tick.context, tick, response, self._execution.emit)
+        finally:
+            if flusher is not None:
+                flusher.cancel()
+                await asyncio.wait({flusher})
+        self._commit_response(tick)
+        await core.keep()
+
+    async def _keep_partials(self, tick: Tick, response: Response) -> None:
+        """Store what has come of a response twice a second, so that a crash loses no more than that."""
+        kept: tuple[Block, ...] = ()
+        while True:
+            await asyncio.sleep(FLUSH)
+            content = response.content()
+            if content != kept:
+                kept = content
+                await self._core.try_keep(self._core.partial_row(tick, content))
+
+    def _commit_response(self, tick: Tick) -> None:
+        """Put what the model said into the timeline, once."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        tick.response = response.content()
+        tick.interrupted = not response.complete
+        tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
+        self._unanswered = tick.tool_calls
+        if tick.response:
+            self._core.append(
+                "assistant",
+                tick.response,
+                log=self._execution.log,
+                status="interrupted" if tick.interrupted else "complete",
+                metadata={PREFIX: tick.context.prefix} if signed(tick.response) else {},
+            )
+
+    def _answer_calls(self) -> None:
+        """Answer every tool call in the timeline, in call order, once; those that were cut as interrupted."""
+        runs, self._unanswered = self._unanswered, []
+        results = []
+        for run in runs:
+            if run.result is None:
+                run.result = interrupted(run)
+                if run.started:
+                    self._execution.emit(ToolEnd(run.result))
+            results.append(run.result)
+        if results:
+            self._core.append("tool", tuple(results), log=self._execution.log)
+
+    async def _end_tick(self, tick: Tick) -> None:
+        core, execution = self._core, self._execution
+        core.price(tick)
+        await core.announce(execution.session)
+        await core.mount.fire("on_tick_end", tick, execution.session)
+        self._decide(tick)
+        for opinion in await core.mount.fire("continuation", tick, execution.session):
+            self._hear(tick, opinion)
+        if core.waiting and not tick.should_continue and self.stop is StopReason.end_turn:
+            tick.should_continue, tick.reason = True, "messages are waiting"
+        core.finish_tick(tick)
+        self._tick = None
+        execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
+        await core.keep(core.tick_row(tick, end=True))
+
+    def _decide(self, tick: Tick) -> None:
+        """Decide whether another tick follows, before the continuations are asked."""
+        if tick.stop_reason == "tool_use" and tick.tool_calls:
+            tick.should_continue, tick.reason = True, "tool results to read"
+        elif tick.stop_reason == "pause_turn":
+            tick.should_continue, tick.reason = True, "the model paused its turn"
+        elif tick.stop_reason in CUT:
+            self.stop, self.reason = StopReason(tick.stop_reason), tick.detail
+        elif self._core.waiting:
+            tick.should_continue, tick.reason = True, "messages are waiting"
+
+    def _hear(self, tick: Tick, opinion: Any) -> None:
+        """Take a continuation's opinion; the last one wins."""
+        if opinion is None:
+            return
+        go_on = isinstance(opinion, Continue) or opinion is True
+        if not go_on and not (isinstance(opinion, Stop) or opinion is False):
+            raise SessionError(
+                f"a continuation returned {opinion!r}; return None, a bool, Stop(reason) or Continue(reason)"
+            )
+        said = getattr(opinion, "reason", "")
+        if go_on != tick.should_continue or said:
+            tick.reason = said or ("a continuation said to go on" if go_on else "a continuation said to stop")
+        if not go_on and (tick.should_continue or isinstance(opinion, Stop)):
+            self.stop, self.reason = StopReason.stopped, tick.reason
+        elif go_on:
+            self.stop, self.reason = StopReason.end_turn, ""
+        tick.should_continue = go_on
+
+    def _read_output(self, tick: Tick) -> Any:
+        """Read the answer as the pydantic model that was asked for."""
+        output = self._execution.options.output
+        if output is None or tick.stop_reason != "end_turn":
+            return None
+        try:
+            return output.model_validate_json(tick.text)
+        except ValueError as error:
+            raise ModelError(
+                f"{tick.model} did not answer with a {output.__name__}: {error}; the answer is kept, ask again",
+                retryable=True,
+                kind="other",
+            ) from error
+
+    def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
+        core, execution = self._core, self._execution
+
+        def context_for(call: ToolCall) -> ToolContext:
+            return core.tool_context(execution, call)
+
+        async def keep(run: ToolRun) -> None:
+            execution.checkpoint()
+            await core.keep(core.tool_row(tick, run))
+
+        return ToolScope(toolbox, execution.emit, context_for, self._approve, keep, core.home.user_loop)
+
+    async def _approve(self, call: ToolCall, question: str) -> Approval:
+        waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()
+        self._questions[call.id] = waiting
+        self._execution.emit(ConfirmationRequested(call, question))
+        try:
+            return await waiting
+        finally:
+            del self._questions[call.id]
