@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from nbsession import (
     App,
     KnobError,
-    Knobs,
     ModelError,
     RenderError,
     Section,
@@ -27,33 +26,11 @@ from nbsession import (
     run,
     tool,
     use_continuation,
-    use_knob,
-    use_state,
 )
 from nbsession.events import TextDelta
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
-
-
-@component
-def Notepad() -> Any:
-    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
-    initial: list[str] = []
-    notes, set_notes = use_state(initial)
-
-    @tool
-    def add_note(note: str) -> str:
-        """Keep a note for later."""
-        set_notes(lambda n: [*n, note])
-        return "Noted."
-
-    return [
-        System(f"You are a {tone} assistant with a notepad."),
-        add_note,
-        notes and Section("\n".join(f"- {n}" for n in notes), id="notepad", title="Notepad"),
-        Knobs(),
-        Timeline(),
-    ]
+from tests.support.notepad import Notepad
 
 
 def notepad(*responses: Any, **options: Any) -> Session:
