@@ -43,8 +43,13 @@ class Command:
     @property
     def usage(self) -> str:
         """The whole form in one line."""
+        return " ".join([self.form, *(f"[{option.usage}]" for option in self.options)])
+
+    @property
+    def form(self) -> str:
+        """The form without its options."""
         words = [word if at < self.required else f"[{word}]" for at, word in enumerate(self.words)]
-        return " ".join([self.name, *words, *(f"[{option.usage}]" for option in self.options)])
+        return " ".join([self.name, *words])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ def describe(command: Command | None = None) -> str:
         prefix = "" if command is CELL else "%session "
         rows = [(option.usage, option.help) for option in command.options]
         return "\n".join([f"{prefix}{command.usage}", f"  {command.help}", *_table(rows)])
-    forms = [(f"%session {' '.join([form.name, *form.words])}", form.help) for form in COMMANDS.values()]
+    forms = [(f"%session {known.form}", known.help) for known in COMMANDS.values()]
     options = [(option.usage, option.help) for option in CELL.options]
     return "\n".join(
         ["%%session [NAME] [options], and a message below", *_table(options), "", *_table(forms)]
