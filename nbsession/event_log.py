@@ -7,8 +7,11 @@ a reader that is late, or slow, gets one joined delta where others got many.
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
+from nbsession.errors import SessionError
 from nbsession.events import ContentBlockStop, Event, InputJsonDelta, TextDelta
 
 if TYPE_CHECKING:
@@ -16,25 +19,33 @@ if TYPE_CHECKING:
 
 
 class BlockText:
-    """The growing text of one content block."""
+    """The growing text of one content block, which several logs may share."""
 
-    __slots__ = ("closed", "index", "json", "length", "pieces", "sequence")
+    __slots__ = ("_lock", "_pieces", "closed", "index", "json", "length", "sequence")
 
     def __init__(self, index: int, json: bool, sequence: int) -> None:
         self.index = index
         self.json = json
         self.sequence = sequence
-        self.pieces: list[str] = []
         self.length = 0
         self.closed = False
+        self._pieces: list[str] = []
+        self._lock = threading.Lock()
 
-    def since(self, offset: int) -> Event | None:
+    def add(self, piece: str) -> None:
+        """Let the text grow."""
+        with self._lock:
+            self._pieces.append(piece)
+            self.length += len(piece)
+
+    def since(self, offset: int) -> TextDelta | InputJsonDelta | None:
         """Return what was written after ``offset`` characters, as one delta."""
-        if offset >= self.length:
-            return None
-        if len(self.pieces) > 1:
-            self.pieces[:] = ["".join(self.pieces)]
-        text = self.pieces[0][offset:]
+        with self._lock:
+            if offset >= self.length:
+                return None
+            if len(self._pieces) > 1:
+                self._pieces[:] = ["".join(self._pieces)]
+            text = self._pieces[0][offset:]
         if self.json:
             return InputJsonDelta(self.index, text, offset, sequence=self.sequence)
         return TextDelta(self.index, text, offset, sequence=self.sequence)
@@ -46,11 +57,12 @@ Item: TypeAlias = Event | BlockText
 class EventLog:
     """An append-only log of events with any number of readers.
 
-    ``limit`` bounds how many are kept; the oldest go first. Deltas take the
-    sequence number of the durable event before them.
+    One thread writes, readers may be on any. ``limit`` bounds how many events are
+    kept (a few more, so that not each one drops another); the oldest go first.
+    Deltas take the sequence number of the durable event before them.
     """
 
-    __slots__ = ("_base", "_closed", "_items", "_limit", "_open", "_readers")
+    __slots__ = ("_base", "_closed", "_items", "_limit", "_lock", "_open", "_readers")
 
     def __init__(self, limit: int | None = None) -> None:
         self._items: list[Item] = []
@@ -59,23 +71,26 @@ class EventLog:
         self._open: dict[int, BlockText] = {}
         self._closed = False
         self._readers: set[_Reader] = set()
+        self._lock = threading.Lock()
 
     def append(self, event: Event, share: BlockText | None = None) -> BlockText | None:
         """Keep an event; for a delta return the block's text, which another log may share."""
-        block: BlockText | None = None
-        if isinstance(event, (TextDelta, InputJsonDelta)):
-            block = self._delta(event, share)
-        else:
-            if isinstance(event, ContentBlockStop):
-                finished = self._open.pop(event.index, None)
-                if finished is not None:
-                    finished.closed = True
-            self._items.append(event)
-        if self._limit is not None and len(self._items) > self._limit:
-            dropped = len(self._items) - self._limit
-            del self._items[:dropped]
-            self._base += dropped
-        for reader in tuple(self._readers):
+        with self._lock:
+            block: BlockText | None = None
+            if isinstance(event, (TextDelta, InputJsonDelta)):
+                block = self._delta(event, share)
+            else:
+                if isinstance(event, ContentBlockStop):
+                    finished = self._open.pop(event.index, None)
+                    if finished is not None:
+                        finished.closed = True
+                self._items.append(event)
+            if self._limit is not None and len(self._items) > self._limit * 1.1:
+                dropped = len(self._items) - self._limit
+                del self._items[:dropped]
+                self._base += dropped
+            readers = tuple(self._readers)
+        for reader in readers:
             reader.wake()
         return block
 
@@ -90,28 +105,30 @@ class EventLog:
             block = BlockText(event.index, isinstance(event, InputJsonDelta), event.sequence)
             self._open[event.index] = block
             self._items.append(block)
-        piece = event.text if isinstance(event, TextDelta) else event.partial_json
         event.offset = block.length
-        block.pieces.append(piece)
-        block.length += len(piece)
+        block.add(_written(event))
         return block
 
     def end_blocks(self) -> None:
         """Forget open blocks, so that the next message's deltas begin blocks of their own."""
-        for block in self._open.values():
-            block.closed = True
-        self._open.clear()
+        with self._lock:
+            for block in self._open.values():
+                block.closed = True
+            self._open.clear()
 
     def close(self) -> None:
         """Say that nothing more will come; readers end when they have read all."""
-        self._closed = True
-        for reader in tuple(self._readers):
+        with self._lock:
+            self._closed = True
+            readers = tuple(self._readers)
+        for reader in readers:
             reader.wake()
 
     @property
     def first(self) -> int | None:
         """The sequence number of the first durable event that is kept, ``None`` where there is none."""
-        return next((item.sequence for item in self._items if isinstance(item, Event)), None)
+        with self._lock:
+            return next((item.sequence for item in self._items if isinstance(item, Event)), None)
 
     @property
     def closed(self) -> bool:
@@ -121,57 +138,82 @@ class EventLog:
     async def read(self, after: int | None = None) -> AsyncIterator[Event]:
         """Give the events, from the first kept or after a sequence number, then those to come.
 
-        May be used from any event loop.
+        May be used from any event loop. Raises ``SessionError`` where events after that
+        number are no longer kept, and in a reader that fell so far behind.
         """
-        reader = _Reader()
-        self._readers.add(reader)
-        position = self._base
-        open_blocks: dict[BlockText, int] = {}
+        reader = _Reader(after)
+        with self._lock:
+            self._readers.add(reader)
         try:
-            while True:
+            ended = False
+            while not ended:
                 reader.rest()
-                closed = self._closed
-                position = max(position, self._base)
-                for block, offset in tuple(open_blocks.items()):
-                    delta = block.since(offset)
-                    if delta is not None:
-                        open_blocks[block] = block.length
-                        yield delta
-                    elif block.closed:
-                        del open_blocks[block]
-                while position - self._base < len(self._items):
-                    item = self._items[max(position - self._base, 0)]
-                    position = max(position, self._base) + 1
-                    if isinstance(item, BlockText):
-                        if after is None or item.sequence >= after:
-                            delta = item.since(0)
-                            open_blocks[item] = item.length
-                            if delta is not None:
-                                yield delta
-                        continue
-                    if isinstance(item, ContentBlockStop):
-                        for block in [b for b in open_blocks if b.index == item.index and b.closed]:
-                            delta = block.since(open_blocks.pop(block))
-                            if delta is not None:
-                                yield delta
-                    if after is None or item.sequence > after:
-                        yield item
-                if closed and position - self._base >= len(self._items):
-                    return
-                await reader.wait()
+                with self._lock:
+                    ended = self._closed
+                    events = reader.take(self._items, self._base)
+                for event in events:
+                    yield event
+                if not ended:
+                    await reader.wait()
         finally:
-            self._readers.discard(reader)
+            with self._lock:
+                self._readers.discard(reader)
+
+
+def _written(delta: TextDelta | InputJsonDelta) -> str:
+    return delta.text if isinstance(delta, TextDelta) else delta.partial_json
 
 
 class _Reader:
-    """Wakes one reader on its own loop, from any thread."""
+    """Where one reader stands, and its wake-up on its own loop, from any thread."""
 
-    __slots__ = ("_event", "_loop", "_set")
+    __slots__ = ("_after", "_blocks", "_event", "_loop", "_position", "_set")
 
-    def __init__(self) -> None:
+    def __init__(self, after: int | None) -> None:
+        self._after = after
+        self._position = 0 if after is not None else -1
+        self._blocks: dict[BlockText, int] = {}
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._set = False
+
+    def take(self, items: list[Item], base: int) -> list[Event]:
+        """Return what is new among the items, the first of which is number ``base``."""
+        self._check(items, base)
+        events: list[Event] = []
+        for block in tuple(self._blocks):
+            self._grown(block, events)
+        for item in items[self._position - base :]:
+            if isinstance(item, BlockText):
+                if self._after is None or item.sequence >= self._after:
+                    self._blocks[item] = 0
+                    self._grown(item, events)
+            elif self._after is None or item.sequence > self._after:
+                events.append(item)
+        self._position = base + len(items)
+        return events
+
+    def _grown(self, block: BlockText, events: list[Event]) -> None:
+        closed = block.closed  # asked first: what is closed does not grow any more
+        delta = block.since(self._blocks[block])
+        if delta is not None:
+            events.append(delta)
+            self._blocks[block] += len(_written(delta))
+        if closed:
+            del self._blocks[block]
+
+    def _check(self, items: list[Item], base: int) -> None:
+        if self._position < 0:
+            self._position = base
+        if self._position >= base:
+            return
+        first = next((item.sequence for item in items if isinstance(item, Event)), 0)
+        if self._position > 0 or self._after is None or first > self._after + 1:
+            raise SessionError(
+                f"the events before number {first} are no longer kept, and this reader has not read them all; "
+                "subscribe again, and read on without waiting in between"
+            )
+        self._position = base
 
     def rest(self) -> None:
         self._set = False
@@ -188,7 +230,8 @@ class _Reader:
         if running is self._loop:
             self._event.set()
         elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._event.set)
+            with suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self) -> None:
         await self._event.wait()

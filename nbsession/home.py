@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from nbsession.errors import SessionError
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
+
+SLICE = 0.05
+"""Seconds between two looks at whether a loop that is waited for still runs."""
+PATIENCE = 4.0
+"""Seconds that carried work gets to wind up after an interrupt."""
 
 
 class Home:
@@ -35,7 +40,6 @@ class Home:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.user_loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.RLock()
-        self._thread: int | None = None
 
     def bind(
         self, loop: asyncio.AbstractEventLoop, *, user_loop: asyncio.AbstractEventLoop | None = None
@@ -43,8 +47,6 @@ class Home:
         """Make ``loop`` the home loop; a user's async tools run on ``user_loop``, if one is given."""
         if self.loop is not None and self.loop is not loop and not self.loop.is_closed():
             raise SessionError("these sessions live on another event loop that is still open; close it first")
-        if self.loop is not loop:
-            self._thread = None
         self.loop = loop
         self.user_loop = user_loop
 
@@ -61,6 +63,10 @@ class Home:
                 ) from None
             self.bind(running)
         assert self.loop is not None
+        if not self.loop.is_running():
+            raise SessionError(
+                "these sessions live on an event loop that is open but does not run; run it again, or close it first"
+            )
         return self.loop
 
     def _bind_default(self) -> None:
@@ -75,72 +81,119 @@ class Home:
         except RuntimeError:
             return False
 
-    @property
     def _alive(self) -> bool:
         return self.loop is not None and not self.loop.is_closed() and self.loop.is_running()
 
     def call(self, fn: Callable[[], T]) -> T:
         """Call ``fn`` on the home loop and wait for what it returns or raises."""
         self._bind_default()
-        if self.here or not self._alive:
-            with self._lock:
-                return fn()
+        if self.here or not self._alive():
+            return self._call_here(fn)
         assert self.loop is not None
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def carried() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
             try:
                 outcome.set_result(fn())
             except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
                 outcome.set_exception(error)
 
-        self.loop.call_soon_threadsafe(carried)
-        return outcome.result()
+        try:
+            self.loop.call_soon_threadsafe(carried)
+        except RuntimeError:  # it was closed just now
+            return self._call_here(fn)
+        while True:
+            concurrent.futures.wait([outcome], timeout=SLICE)
+            if outcome.done():
+                return outcome.result()
+            if not self._alive() and outcome.cancel():
+                return self._call_here(fn)
+
+    def _call_here(self, fn: Callable[[], T]) -> T:
+        with self._lock:
+            return fn()
 
     def post(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` on the home loop, in the order posted, without waiting."""
-        if self.here or not self._alive:
-            with self._lock:
-                fn()
+        if self.loop is not None and self._alive() and not self.here:
+            try:
+                self.loop.call_soon_threadsafe(fn)
+            except RuntimeError:  # it was closed just now
+                self._call_here(fn)
         else:
-            assert self.loop is not None
-            self.loop.call_soon_threadsafe(fn)
+            self._call_here(fn)
+
+    async def carry(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on the home loop, and await it on whichever loop this is."""
+        home = self.settle()
+        if self.here:
+            return await start()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(start(), home))
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine to its end and wait for it, from wherever this is called.
 
         From another thread than the home loop's it waits; without any loop it
         makes one; on the running home loop itself, where nothing else can work,
-        it nests (with nest-asyncio2, applied at that first use only).
+        it nests (with nest-asyncio2, applied at that first use only). An interrupt
+        from the keyboard cancels the coroutine and waits until it has wound up.
         """
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
         self._bind_default()
-        if self.loop is None and running is not None:
+        if running is not None and (self.loop is None or self.loop.is_closed()):
             self.bind(running)
-        if self._alive and running is not self.loop:
-            assert self.loop is not None
-            return _wait(asyncio.run_coroutine_threadsafe(start(), self.loop))
-        if running is None:
-            return asyncio.run(start())
-        return _nested(running, start())
+        if self.loop is not None and self._alive() and running is not self.loop:
+            return _Carried(self.loop, start()).wait()
+        if running is not None:
+            return _nested(running, start())
+        if self.loop is not None and not self.loop.is_closed():
+            return self.loop.run_until_complete(start())
+        return asyncio.run(start())
 
 
-def _wait(future: concurrent.futures.Future[T]) -> T:
-    """Wait in slices, so that an interrupt is seen; it cancels what is waited for, and drains it."""
-    try:
-        while True:
-            try:
-                return future.result(timeout=0.05)
-            except concurrent.futures.TimeoutError:
-                if future.done():
-                    raise
-    except KeyboardInterrupt:
-        future.cancel()
-        concurrent.futures.wait([future], timeout=3)
-        raise
+class _Carried(Generic[T]):
+    """A coroutine on a loop of another thread, which waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        self._loop = loop
+        self._ended: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._task: asyncio.Task[T] | None = None
+        loop.call_soon_threadsafe(self._start, work)
+
+    def wait(self) -> T:
+        """Wait in slices, so that an interrupt is seen; it cancels the work and lets it wind up."""
+        try:
+            while not self._ended.done():
+                concurrent.futures.wait([self._ended], timeout=SLICE)
+                if self._loop.is_closed() and not self._ended.done():
+                    raise SessionError("the event loop of these sessions was closed before this ended")
+            return self._ended.result()
+        except KeyboardInterrupt:
+            self._loop.call_soon_threadsafe(self._cancel)
+            concurrent.futures.wait([self._ended], timeout=PATIENCE)
+            raise
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._finish)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._ended.cancel()
+            self._ended.set_running_or_notify_cancel()
+        elif (error := task.exception()) is not None:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(task.result())
 
 
 def _nested(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -153,5 +206,5 @@ def _nested(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) 
         return loop.run_until_complete(task)
     except KeyboardInterrupt:
         task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.run_until_complete(asyncio.wait({task}, timeout=PATIENCE))
         raise
