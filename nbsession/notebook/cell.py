@@ -82,14 +82,10 @@ class Request:
 
     def preview(self) -> CompiledContext:
         """Compile what it would send. Nothing is sent, and the session stays as it is."""
-        copy = self.session.fork()
-        try:
-            if self.cell is not None:
-                _rewind(copy, self.cell)
-            return copy.app.home.call(lambda: _compile_with(copy, self.message))
-        finally:
-            # Let go of it without closing, which would store it.
-            copy.app.forget(copy)
+        copy = self.session.branch()
+        if self.cell is not None:
+            _rewind(copy, self.cell)
+        return copy.compile(self.message)
 
 
 def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = None) -> Request:
@@ -244,11 +240,3 @@ def _rewind(session: Session, cell: str) -> None:
         if entry.metadata.get("cell") == cell:
             session.rewind(entry.parent)
             return
-
-
-def _compile_with(copy: Session, message: str) -> CompiledContext:
-    from nbsession.message import drafts_of
-
-    for draft in drafts_of(message):
-        copy._core.append(draft.role, draft.content)
-    return copy.compile()
