@@ -187,7 +187,7 @@ class SessionCore:
         The tree is mounted anew from that state.
         """
         self.move_head(head)
-        self._drain()
+        self.drain()
         then = self._state_at(head)
         now = self.state.current
         gone = [(address, GONE) for address in now if address.startswith(STATE) and address not in then]
@@ -369,7 +369,7 @@ class SessionCore:
             self.knobs.reset_momentary()
             self.sent = ()
             self._keep_state([(SENT, GONE)])
-            self._drain()
+            self.drain()
 
     # Ticks
 
@@ -391,7 +391,7 @@ class SessionCore:
     def begin_tick(self, tick: Tick) -> None:
         """Number the state and the timeline as the tick was compiled."""
         self._keep_state([(SENT, [item.to_dict() for item in self.sent_before] or GONE)])
-        self._drain()
+        self.drain()
         tick.head_before, tick.state_before = self.record.head, self.state.version
         self.last_sent = self.knobs.values()
         self.ticks.append(tick)
@@ -401,7 +401,7 @@ class SessionCore:
     def finish_tick(self, tick: Tick) -> None:
         """Close a tick: its end, its usage, the state and timeline after it."""
         try:
-            self._drain()
+            self.drain()
         finally:
             tick.ended = time.time()
             tick.head_after, tick.state_after = self.record.head, self.state.version
@@ -411,7 +411,8 @@ class SessionCore:
         """Work out what a tick cost."""
         from nbsession.prices import cost
 
-        tick.cost = cost(tick.model, tick.usage)
+        # A replay costs nobody anything, whatever it cost when it was live.
+        tick.cost = 0.0 if tick.source == "recorded" else cost(tick.model, tick.usage)
 
     def _count(self, tick: Tick) -> None:
         """Count what a tick used, for this session and those that it was spawned by."""
@@ -486,12 +487,12 @@ class SessionCore:
                 Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
             )
 
-    def _drain(self) -> None:
-        new = self.mount.drain()
-        if new:
-            self._rows.add(
-                Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
-            )
+    def drain(self) -> None:
+        """Note what changed in the tree's kept state; what cannot be kept is a ``SessionError``."""
+        changes, refused = self.mount.drain()
+        self._keep_state(changes)
+        if refused is not None:
+            raise refused
 
     def keep_copy(self) -> None:
         """Let all that a fork begins with wait to be stored."""
@@ -511,16 +512,9 @@ class SessionCore:
             if row is not None:
                 self._rows.add(row)
         self._rows.seal()
-        if not self._rows:
-            return
         waiting, self._rows = self._rows, Rows()
-        if not self.journal.keeps:
-            return
-        try:
+        if waiting or self.journal.behind:
             await self.journal.append(waiting)
-        except StoreError:
-            self._rows.before(waiting)
-            raise
 
     async def try_keep(self, *rows: Row | None) -> None:
         """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,10 @@ class Rows:
         """Let a row wait."""
         self.rows.append(row)
 
-    def before(self, earlier: Rows) -> None:
-        """Put rows back in front that could not be stored."""
-        self.rows[:0] = earlier.rows
-        self.texts.update(earlier.texts)
+    def extend(self, later: Rows) -> None:
+        """Let more rows and texts wait behind these."""
+        self.rows += later.rows
+        self.texts.update(later.texts)
 
     def seal(self) -> None:
         """Make the events that wait a row."""
@@ -57,14 +58,22 @@ class Rows:
 class Journal:
     """The rows of one session, appended in order by one writer thread.
 
-    Without a store nothing is kept, and nothing costs anything.
+    What could not be stored waits, and goes in front of what is stored next, so that a
+    store that recovers has everything. Without a store nothing is kept, and nothing
+    costs anything.
     """
 
     def __init__(self, store: SessionStore | None, session: str, *, revision: int = 0) -> None:
         self.store = store
         self.session = session
         self.revision = revision
+        self._backlog = Rows()
         self._writer: concurrent.futures.ThreadPoolExecutor | None = None
+
+    @property
+    def behind(self) -> bool:
+        """Whether something could not be stored so far."""
+        return bool(self._backlog)
 
     @property
     def keeps(self) -> bool:
@@ -85,6 +94,8 @@ class Journal:
             await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
             await asyncio.wait({asyncio.wrap_future(future)})
+            with suppress(StoreError):  # what was not stored waits in the backlog
+                future.result()
             raise
 
     def append_now(self, waiting: Rows) -> None:
@@ -98,7 +109,10 @@ class Journal:
 
     def _write(self, waiting: Rows) -> None:
         assert self.store is not None
-        self.revision = self.store.append(self.session, waiting.rows, waiting.texts, revision=self.revision)
+        backlog = self._backlog
+        backlog.extend(waiting)
+        self.revision = self.store.append(self.session, backlog.rows, backlog.texts, revision=self.revision)
+        self._backlog = Rows()
 
     def close(self) -> None:
         """Let the writer thread finish and go."""

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nbsession import compiler
-from nbsession.errors import RenderError
+from nbsession.errors import NbsessionError, RenderError, SessionError
 from nbsession.fragment import LEAVES, ToolUse
 from nbsession.hooks import CallbackCell, Environment, call_hook
 from nbsession.state import GONE, StateLog, encode, revive
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
+    from nbsession.hooks import DataCell
 
 STATE = "state:"
 ROUNDS = 25
@@ -69,12 +70,12 @@ class Mount:
             busy = await self._left(session)
             for cell in self._cells("on_mount"):
                 if not cell.fired:
-                    cell.fired = busy = True
-                    await call_hook(cell.callback, session)
+                    busy = True
+                    await _mounted(cell, session)
             pending = [cell for cell in self.root.cells("use_data") if cell.pending]
             if pending:
                 busy = True
-                await asyncio.gather(*[cell.fetch() for cell in pending])
+                await _fetched(pending)
             if not busy and not self.root.dirty:
                 return
         names = ", ".join(sorted({cell.fiber.path for cell in self._cells("on_mount")}) or ["the tree"])
@@ -99,10 +100,11 @@ class Mount:
         return list(self.root.cells(kind))
 
     async def _left(self, session: Any) -> bool:
-        left, self.environment.unmounted[:] = list(self.environment.unmounted), []
-        for callback in left:
-            await call_hook(callback, session)
-        return bool(left)
+        left = self.environment.unmounted
+        called = bool(left)
+        while left:
+            await call_hook(left.pop(0), session)
+        return called
 
     def compile(
         self,
@@ -143,19 +145,45 @@ class Mount:
         fiber = self.root.preview(self.environment.preview(knobs), list(stale))
         return compiler.compile(fiber, tools=tools, sent=sent, pending=self.pending)
 
-    def drain(self) -> list[tuple[str, Any]]:
-        """Move what changed in the tree's kept state into the log; return what was new."""
-        return self.state.record(
-            (
-                STATE + address,
-                GONE
-                if value is TREE_GONE
-                else encode(value, f"state {address.rpartition('#')[2]} of {address.rpartition('#')[0]}"),
-            )
-            for address, value in self.root.drain_changes()
-        )
+    def drain(self) -> tuple[list[tuple[str, Any]], SessionError | None]:
+        """Return what changed in the tree's kept state since the last call, and why some of it is refused."""
+        changes: list[tuple[str, Any]] = []
+        refused: SessionError | None = None
+        for address, value in self.root.drain_changes():
+            path, _, hook = address.rpartition("#")
+            try:
+                kept = GONE if value is TREE_GONE else encode(value, f"state {hook} of {path}")
+            except SessionError as error:
+                refused = refused or error
+            else:
+                changes.append((STATE + address, kept))
+        return changes, refused
 
     async def unmount(self, session: Any = None) -> None:
         """Take the tree down: clean-ups, then unmount callbacks."""
         self.root.unmount()
         await self._left(session)
+
+
+async def _mounted(cell: CallbackCell, session: Any) -> None:
+    """Call a mount callback; one that fails, or is cut, is called again in the next execution."""
+    cell.fired = True  # before: it may settle the tree itself
+    try:
+        await call_hook(cell.callback, session)
+    except BaseException:
+        cell.fired = False
+        raise
+
+
+async def _fetched(cells: Sequence[DataCell]) -> None:
+    """Await data, all of it at once; the first failure is raised when none is under way any more."""
+    outcomes = await asyncio.gather(*[cell.fetch() for cell in cells], return_exceptions=True)
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        if isinstance(outcome, NbsessionError) or not isinstance(outcome, (Exception, type(None))):
+            raise outcome
+        if outcome is not None:
+            raise RenderError(
+                f"{cell.fiber.path}: use_data({cell.key!r}) could not fetch: {type(outcome).__name__}: {outcome}; "
+                "the next send tries again",
+                path=cell.fiber.path,
+            ) from outcome

@@ -154,7 +154,7 @@ class Session:
         def read() -> dict[str, Any]:
             core = self._core
             if core.mount.mounted:
-                core._drain()
+                core.drain()
             current = core.state.current
             return {key.removeprefix(STATE): value for key, value in current.items() if key.startswith(STATE)}
 
@@ -413,7 +413,7 @@ class Session:
     def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Session:
         core = self._core
         if at is None:
-            core._drain()
+            core.drain()
             head, version, ticks = core.record.head, core.state.version, list(core.ticks)
         else:
             if not -len(core.ticks) <= at < len(core.ticks):
