@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from contextlib import suppress
@@ -44,6 +45,7 @@ KNOB = "knob:"
 SENT = "sent"
 FEED = 10_000
 """Events that a session keeps for subscribers, executions of the past included."""
+CLOSED = "the session was closed"
 EXECUTIONS = 256
 """Finished executions that a session keeps in memory."""
 
@@ -108,6 +110,7 @@ class SessionCore:
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self.requests: dict[str, tuple[str, Execution]] = {}
+        self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
         self._rows: Rows = Rows()
         self._log: EventLog | None = None
@@ -147,6 +150,7 @@ class SessionCore:
         self._keep_state([(KNOB + setting.name, setting.value)])
         self.environment.knob_watchers.mark()
         self.emit(KnobSet(setting.name, setting.value, setting.by), self._log)
+        self.keep_soon()
 
     def _set_knob_later(self, name: str, value: Any) -> None:
         def apply() -> None:
@@ -515,6 +519,38 @@ class SessionCore:
         waiting, self._rows = self._rows, Rows()
         if waiting or self.journal.behind:
             await self.journal.append(waiting)
+
+    def keep_soon(self) -> None:
+        """Store what was changed between executions, without waiting for it."""
+        if not self.journal.keeps or self.current is not None or self._keeper is not None:
+            return
+        if self.home.here:
+            self._keeper = asyncio.get_running_loop().create_task(self._keep_on(), name="nbsession keep")
+
+    async def _keep_on(self) -> None:
+        try:
+            while self._rows:
+                await self.try_keep()
+        finally:
+            self._keeper = None
+
+    async def close(self) -> None:
+        """Stop what runs, close what was spawned, unmount the tree, store what waits and let go."""
+        self.withdraw_line(CLOSED)
+        if self.current is not None:
+            self.current.abort(CLOSED)
+            await self.current.settled()
+        for child in self.children:
+            await child.aclose()
+        try:
+            await self.mount.unmount(self.session)
+        finally:
+            try:
+                await self.keep()
+            finally:
+                self.feed.close()
+                self.journal.close()
+                self.session.app.forget(self.session)
 
     async def try_keep(self, *rows: Row | None) -> None:
         """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from nbsession.tokens import Usage
 
-FREE = ("simulated", "scripted", "ollama")
-"""Models that cost nothing: rules, scripts, and those that run on one's own machine."""
+FREE = ("simulated", "scripted", "recorded", "ollama")
+"""Models that cost nothing: rules, scripts, replays, and those that run on one's own machine."""
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"-\d{8}$")

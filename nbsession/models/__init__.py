@@ -15,12 +15,14 @@ from nbsession.models.base import Capabilities, ModelAdapter
 
 if TYPE_CHECKING:
     from nbsession.models.anthropic import AnthropicModel
+    from nbsession.models.recorded import RecordedModel
     from nbsession.models.simulated import SimulatedModel
 
 __all__ = [
     "AnthropicModel",
     "Capabilities",
     "ModelAdapter",
+    "RecordedModel",
     "SimulatedModel",
     "default_model",
     "resolve",
@@ -31,10 +33,14 @@ DEFAULT_ANTHROPIC_ID = "claude-sonnet-5-5"
 
 OLLAMA_URL = "http://localhost:11434"
 
-_HOMES = {"AnthropicModel": "nbsession.models.anthropic", "SimulatedModel": "nbsession.models.simulated"}
-_FORMS = ("anthropic:<id>", "ollama:<id>", "simulated")
-_PREFIXES = ("anthropic", "ollama", "simulated")
-_NOT_YET = ("openai", "recorded")
+_HOMES = {
+    "AnthropicModel": "nbsession.models.anthropic",
+    "RecordedModel": "nbsession.models.recorded",
+    "SimulatedModel": "nbsession.models.simulated",
+}
+_FORMS = ("anthropic:<id>", "ollama:<id>", "simulated", "recorded:<path>")
+_PREFIXES = ("anthropic", "ollama", "simulated", "recorded")
+_NOT_YET = ("openai",)
 
 
 def __getattr__(name: str) -> Any:
@@ -51,8 +57,9 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
     """Return the model that a name stands for; an adapter is returned as it is.
 
     Names are ``"anthropic:<id>"`` (a bare ``"claude-…"`` is short for it),
-    ``"ollama:<id>"`` for a model that Ollama serves on this machine, and
-    ``"simulated"``. One name of a live model always gives the same adapter, so
+    ``"ollama:<id>"`` for a model that Ollama serves on this machine,
+    ``"simulated"``, and ``"recorded:<path>"``, which replays a file of recordings.
+    One name of a live model always gives the same adapter, so
     that its connections are used again. Nothing is loaded or sent yet: a missing
     key is found by the first request. Raises ``ModelError`` for any other name.
     """
@@ -71,6 +78,8 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
     prefix, colon, identifier = name.partition(":")
     if not colon and name.startswith("claude-"):
         return _live("anthropic", name)
+    if prefix == "recorded" and identifier:
+        return _recorded(identifier)
     if prefix in ("anthropic", "ollama") and identifier:
         return _live(prefix, identifier)
     raise ModelError(_refusal(name, prefix), kind="request")
@@ -100,6 +109,13 @@ def _live(prefix: str, identifier: str) -> ModelAdapter:
     if prefix == "ollama":
         return AnthropicModel(identifier, base_url=OLLAMA_URL, prefix=prefix, caching=False)
     return AnthropicModel(identifier)
+
+
+@functools.lru_cache(maxsize=32)
+def _recorded(path: str) -> ModelAdapter:
+    from nbsession.models.recorded import RecordedModel
+
+    return RecordedModel(path)
 
 
 def _refusal(name: str, prefix: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,12 +23,13 @@ from nbsession.events import (
     Ping,
     TextDelta,
 )
-from nbsession.models import AnthropicModel, Capabilities, ModelAdapter, SimulatedModel
+from nbsession.models import AnthropicModel, Capabilities, ModelAdapter, RecordedModel, SimulatedModel
 from nbsession.testing import ScriptedModel, call
 from tests.support.fake_messages import FakeMessages, broken, status, text, tool_use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from nbsession.events import ModelEvent
 
@@ -46,8 +48,13 @@ class Subject(NamedTuple):
     slow: Callable[[], ModelAdapter]
 
 
-@pytest.fixture(params=["anthropic", "scripted", "simulated"])
-async def subject(request: pytest.FixtureRequest, messages_server: FakeMessages) -> AsyncIterator[Subject]:
+@pytest.fixture(params=["anthropic", "recorded", "scripted", "simulated"])
+async def subject(
+    request: pytest.FixtureRequest, messages_server: FakeMessages, tmp_path: Path
+) -> AsyncIterator[Subject]:
+    if request.param == "recorded":
+        yield await recorded(tmp_path)
+        return
     if request.param == "scripted":
         replies = (call("add_note", note="buy milk"), "I have noted it.")
         yield Subject(ScriptedModel(*replies), lambda: ScriptedModel("Slow answer. " * 50, rate=5))
@@ -65,6 +72,20 @@ async def subject(request: pytest.FixtureRequest, messages_server: FakeMessages)
 
     yield Subject(live, slow)
     await live.aclose()
+
+
+async def recorded(folder: Path) -> Subject:
+    script = ScriptedModel(call("add_note", note="buy milk"), "I have noted it.")
+    quick, slow = folder / "quick.jsonl", folder / "slow.jsonl"
+    recorder = RecordedModel(quick, record="new", model=script)
+    await answer(recorder, answered(calls_of(await answer(recorder, asked()))))
+    await answer(
+        RecordedModel(slow, record="new", model=ScriptedModel("Slow answer. " * 50, rate=0)), asked()
+    )
+    slow.write_text(
+        re.sub(r'"pace": .*?\]\]', '"pace": [[10, 5], [60000, 5]]', slow.read_text("utf-8")), "utf-8"
+    )
+    return Subject(RecordedModel(quick), lambda: RecordedModel(slow, rate=1))
 
 
 def asked() -> CompiledContext:

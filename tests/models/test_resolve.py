@@ -6,7 +6,14 @@ import pytest
 
 import nbsession.models
 from nbsession.errors import ModelError
-from nbsession.models import DEFAULT_ANTHROPIC_ID, AnthropicModel, SimulatedModel, default_model, resolve
+from nbsession.models import (
+    DEFAULT_ANTHROPIC_ID,
+    AnthropicModel,
+    RecordedModel,
+    SimulatedModel,
+    default_model,
+    resolve,
+)
 from nbsession.prices import window_of
 
 
@@ -29,6 +36,12 @@ def test_a_live_model_is_one_adapter_however_often_it_is_named() -> None:
     assert resolve("claude-new-9") is resolve("anthropic:claude-new-9")
 
 
+def test_a_file_of_recordings_is_found_by_its_path() -> None:
+    model = resolve("recorded:tapes/first.jsonl")
+    assert isinstance(model, RecordedModel)
+    assert (model.name, model.source) == ("recorded:tapes/first.jsonl", "recorded")
+
+
 def test_an_adapter_stands_for_itself() -> None:
     model = AnthropicModel("claude-new-9")
     assert resolve(model) is model
@@ -38,7 +51,7 @@ def test_an_adapter_stands_for_itself() -> None:
     ("name", "said"),
     [
         ("openai:gpt", "does not have; there are 'anthropic:<id>', 'ollama:<id>', 'simulated'"),
-        ("recorded:tape.json", "does not have; there are"),
+        ("recorded:", "write 'recorded:<path>'"),
         ("anthropic", "is not a whole model name; write 'anthropic:<id>'"),
         ("ollama:", "write 'ollama:<id>'"),
         ("anthropc:claude-new-9", "did you mean 'anthropic'"),
