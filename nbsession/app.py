@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.budget import Budget
 from nbsession.content import new_id
-from nbsession.errors import RenderError, SessionError
+from nbsession.errors import RenderError, SessionClosedError, SessionError
 from nbsession.fragment import ToolUse
 from nbsession.home import Home
 from nbsession.journal import read_past
@@ -85,6 +85,8 @@ class App:
         if id is not None and not str(id).strip():
             raise SessionError(f"a session's id is a non-empty string, got {id!r}")
         open_one = self._sessions.get(id) if id is not None else None
+        if open_one is not None and open_one.status == "closed":
+            raise SessionClosedError(f"session {id!r} is being closed; await session.aclose() first")
         if open_one is not None:
             return open_one
         rows = self.store.load(id) if self.store is not None and id is not None else None
@@ -98,6 +100,10 @@ class App:
                 past=read_past(rows) if rows is not None else None,
             )
         )
+
+    def knows(self, id: str) -> bool:
+        """Say whether a session of that id is open here or kept in the store."""
+        return id in self._sessions or (self.store is not None and self.store.load(id) is not None)
 
     def sessions(self) -> list[SessionInfo]:
         """List the sessions that the store keeps, the last updated first."""
@@ -154,6 +160,7 @@ def run(element_or_app: App | Component | Element, message: Any, *, model: Any =
             tools=element_or_app.tools,
             max_ticks=element_or_app.max_ticks,
             budget=element_or_app.budget,
+            policies=element_or_app.policies,
         )
     else:
         app = App(element_or_app, model=model)

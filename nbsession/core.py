@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
-from nbsession.errors import SessionError, StoreError
+from nbsession.errors import NbsessionError, SessionError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.event_rows import stored_events
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
@@ -526,6 +526,11 @@ class SessionCore:
             return
         if self.home.here:
             self._keeper = asyncio.get_running_loop().create_task(self._keep_on(), name="nbsession keep")
+        else:  # no loop runs: nobody else touches the session
+            self._rows.seal()
+            waiting, self._rows = self._rows, Rows()
+            with suppress(NbsessionError):
+                self.journal.append_now(waiting)
 
     async def _keep_on(self) -> None:
         try:
@@ -537,9 +542,12 @@ class SessionCore:
     async def close(self) -> None:
         """Stop what runs, close what was spawned, unmount the tree, store what waits and let go."""
         self.withdraw_line(CLOSED)
-        if self.current is not None:
-            self.current.abort(CLOSED)
-            await self.current.settled()
+        running = self.current
+        if running is not None and running.stranded:
+            running.bury()
+        if running is not None:
+            running.abort(CLOSED)
+            await running.settled()
         for child in self.children:
             await child.aclose()
         try:
@@ -554,7 +562,7 @@ class SessionCore:
 
     async def try_keep(self, *rows: Row | None) -> None:
         """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
-        with suppress(StoreError):
+        with suppress(NbsessionError):
             await self.keep(*rows)
 
     def execution_row(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -125,12 +125,16 @@ class Home:
         else:
             self._call_here(fn)
 
-    async def carry(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine on the home loop, and await it on whichever loop this is."""
+    async def carry(self, start: Callable[[], Awaitable[T]]) -> T:
+        """Await on the home loop what ``start`` makes there, from whichever loop this is."""
         home = self.settle()
         if self.here:
             return await start()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(start(), home))
+
+        async def carried() -> T:
+            return await start()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(carried(), home))
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine to its end and wait for it, from wherever this is called.

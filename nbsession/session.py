@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ class Session:
         self.metadata: dict[str, Any] = {**(past.metadata if past else {}), **(metadata or {})}
         self.parent = past.parent if past else parent
         self._status = "idle"
+        self._closer: asyncio.Task[None] | None = None
         self._props = dict(props or {})
         self._node = node
         store = app.store if stored else None
@@ -312,8 +314,12 @@ class Session:
 
         Raises ``ToolError`` with the result's text where the tool failed.
         """
+        self._open()
+        return await self._core.home.carry(lambda: self._dispatched(tool, input))
+
+    async def _dispatched(self, tool: str, input: Mapping[str, Any]) -> Any:
         core = self._core
-        core.home.settle()
+        core.mount.own()
         await core.settle()
         compiled = core.mount.compile(tools=core.tools)
         found = compiled.toolbox.get(tool)
@@ -322,6 +328,7 @@ class Session:
         call = ToolCall(new_id("call"), found.name, input)
         handle = Execution(self, core, [], Options())
         outcome = await run_tool(found, call, core.tool_context(handle, call), user_loop=core.home.user_loop)
+        core.keep_soon()
         if outcome.result.is_error:
             raise ToolError(outcome.result.text)
         return outcome.value
@@ -397,6 +404,7 @@ class Session:
             if self._core.current is not None:
                 raise SessionError(f"session {self.id!r} is running; stop it before rewinding")
             self._core.rewind(entry, self._root())
+            self._core.keep_soon()
 
         self._core.home.call(rewinding)
 
@@ -408,7 +416,17 @@ class Session:
         hash.
         """
         self._open()
-        return self._core.home.call(lambda: self._forked(at, before, id))
+        if id is not None and self.app.knows(id):
+            raise SessionError(
+                f"there is a session {id!r} already; give the fork another id, or none for a new one"
+            )
+
+        def forking() -> Session:
+            forked = self._forked(at, before, id)
+            forked._core.keep_soon()
+            return forked
+
+        return self._core.home.call(forking)
 
     def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Session:
         core = self._core
@@ -448,30 +466,26 @@ class Session:
         return wrong
 
     async def aclose(self) -> None:
-        """Stop what runs, unmount the tree and let go of the store."""
-        if self._status == "closed":
-            return
-        core = self._core
-        self._status = "closed"
-        for execution in (*core.line, *([core.current] if core.current else [])):
-            execution.abort("the session was closed")
-        if core.current is not None:
-            await core.current.settled()
-        for child in core.children:
-            await child.aclose()
-        await core.mount.unmount(self)
-        await core.keep()
-        core.feed.close()
-        core.journal.close()
-        self.app.forget(self)
+        """Stop what runs, unmount the tree and let go of the store; ``app.session(id)`` opens it anew.
+
+        Effects are cleaned up and unmount callbacks called; spawned sessions are closed
+        with it. A second call waits for the first.
+        """
+        await self._core.home.carry(lambda: asyncio.shield(self._closing()))
 
     def close(self) -> None:
-        """Stop what runs, unmount the tree and let go of the store. Waits, except on the home loop itself."""
+        """Close as ``aclose`` does, and wait; on the home loop itself, a task does it, which nobody need await."""
         home = self._core.home
         if home.here:
-            home.settle().create_task(self.aclose())
+            self._closing()
         else:
             home.run(self.aclose)
+
+    def _closing(self) -> asyncio.Task[None]:
+        if self._closer is None:
+            self._status = "closed"
+            self._closer = asyncio.get_running_loop().create_task(self._core.close(), name=f"close {self.id}")
+        return self._closer
 
     # Inside
 
@@ -502,6 +516,8 @@ class Session:
         self._open()
         core = self._core
         core.home.settle()
+        if props:
+            self.app.element({**self._props, **props})  # refused here, not on the home loop
         execution = Execution(self, core, drafts, options)
 
         def enqueue() -> None:
