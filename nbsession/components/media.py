@@ -48,7 +48,9 @@ def Document(source: Any, *, title: str = "", key: str | int | None = None) -> E
 
     Stands in a message, or by itself as a user turn.
     """
-    return _document(key=key, block=_of(content.Document, "Document", media(source, title=title, kind="document")))
+    return _document(
+        key=key, block=_of(content.Document, "Document", media(source, title=title, kind="document"))
+    )
 
 
 def _of(kind: type, name: str, block: content.Image | content.Document) -> content.Image | content.Document:
