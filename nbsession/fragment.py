@@ -218,12 +218,14 @@ def join_texts(parts: Iterable[Part]) -> str:
 
 
 def texts_only(fiber: Fiber, inner: Fragment) -> list[Part]:
-    """Return the parts of a fragment that may hold text only; a message among them is an error."""
+    """Return the parts of a fragment that may hold text only; a message or picture among them is an error."""
     if inner.last >= 0:
-        name = fiber.type.name
-        raise CompileError(
-            f"a message stands inside {fiber.path}; put it beside the {name}, not in it", path=fiber.path
-        )
+        name, found = fiber.type.name, inner.body[inner.first]
+        if isinstance(found, Part) and found.title == MEDIA:
+            what, remedy = "a picture or document", "put it in a message, or beside"
+        else:
+            what, remedy = "a message", "put it beside"
+        raise CompileError(f"{what} stands inside {fiber.path}; {remedy} the {name}", path=fiber.path)
     return [item for item in inner.body if isinstance(item, Part)]
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbsession.context import Kind, Part
-from nbsession.errors import RenderError
+from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import Foldable, Fragment, join_texts, mode_of, texts_only
 from nbsession.state import encode
 from nbsession.tree import Element, Fiber
@@ -102,50 +102,70 @@ def Code(*children: object, language: str = "", key: str | int | None = None) ->
 
 
 def Json(value: Any, *, key: str | int | None = None) -> Element:
-    """A value as a block of indented JSON; pydantic models included. What is not JSON is a ``SessionError``."""
-    text = json.dumps(encode(value, "Json()"), indent=2, ensure_ascii=False)
+    """A value as a block of indented JSON; pydantic models included. What is not JSON is a ``RenderError``."""
+    try:
+        data = encode(value, "Json()")
+    except SessionError:
+        raise RenderError(
+            f"Json() got {value!r:.80} ({type(value).__name__}); give JSON data or a pydantic model"
+        ) from None
+    text = json.dumps(data, indent=2, ensure_ascii=False)
     return _code_host(text, key=key, language="json")
 
 
 class _List(Foldable):
-    """A list; each child is an item, and nested Python lists are opened."""
+    """A list; each child is an item, nested Python lists are opened, and a list inside hangs on the item before."""
 
     def __init__(self, name: str, tag: str) -> None:
-        super().__init__(name, props=("done",))
+        super().__init__(name)
         self.tag = tag
 
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
         texts_only(fiber, inner)
-        items = [text for text in _items(fiber) if text]
+        items: list[_Item] = []
+        for item in _items(fiber):
+            if item.nested and items:
+                items[-1] = _Item(f"{items[-1].text}\n{item.text}", items[-1].done)
+            elif item.text:
+                items.append(item)
         if not items:
             return inner.folded(())
-        done: Sequence[bool] = fiber.element.props.get("done") or ()
-        lines = [self._xml(n, item, done) for n, item in enumerate(items)]
         if mode_of(fiber) == "xml":
-            text = "\n".join([f"<{self.tag}>", *lines, f"</{self.tag}>"])
+            text = "\n".join([f"<{self.tag}>", *map(_xml_item, items), f"</{self.tag}>"])
         else:
-            text = "\n".join(self._markdown(n, item, done) for n, item in enumerate(items))
+            text = "\n".join(self._markdown(n, item) for n, item in enumerate(items, 1))
         return inner.folded((Part("block", fiber.path, text),))
 
-    def _xml(self, number: int, item: str, done: Sequence[bool]) -> str:
-        state = f' done="{"true" if done[number] else "false"}"' if done else ""
-        return f"<li{state}>{item}</li>"
-
-    def _markdown(self, number: int, item: str, done: Sequence[bool]) -> str:
-        mark = f"{number + 1}. " if self.tag == "ol" else "- "
-        box = ("[x] " if done[number] else "[ ] ") if done else ""
-        return mark + box + item.replace("\n", "\n" + " " * len(mark))
+    def _markdown(self, number: int, item: _Item) -> str:
+        mark = f"{number}. " if self.tag == "ol" else "- "
+        box = "" if item.done is None else "[x] " if item.done else "[ ] "
+        return mark + box + item.text.replace("\n", "\n" + " " * len(mark))
 
 
-def _items(fiber: Fiber) -> Iterable[str]:
+class _Item(NamedTuple):
+    """An item's text; ``done`` where it is a task; ``nested`` where it is a list itself."""
+
+    text: str
+    done: bool | None = None
+    nested: bool = False
+
+
+def _xml_item(item: _Item) -> str:
+    state = "" if item.done is None else f' done="{"true" if item.done else "false"}"'
+    return f"<li{state}>{item.text}</li>"
+
+
+def _items(fiber: Fiber) -> Iterable[_Item]:
     for child in fiber.children:
         if isinstance(child, str):
-            yield child
+            yield _Item(child)
         elif isinstance(child, Fiber):
             if child.type.name == "":
                 yield from _items(child)
-            else:
-                yield join_texts(part for part in child.output.body if isinstance(part, Part))
+                continue
+            text = join_texts(part for part in child.output.body if isinstance(part, Part))
+            done = child.element.props["done"] if child.type is _task else None
+            yield _Item(text, done, isinstance(child.type, _List))
 
 
 BulletList = _List("BulletList", "ul")
@@ -153,12 +173,22 @@ BulletList.__doc__ = """A bulleted list; each child is an item: ``BulletList(*it
 NumberedList = _List("NumberedList", "ol")
 NumberedList.__doc__ = """A numbered list; each child is an item: ``NumberedList(*items)``."""
 _task_list = _List("TaskList", "ul")
+_task = Foldable("Task", props=("done",))
 
 
 def TaskList(*items: Any, key: str | int | None = None) -> Element:
-    """A list of tasks: each item is a node, or a pair of a node and whether it is done."""
-    pairs = [item if isinstance(item, tuple) and len(item) == 2 else (item, False) for item in items]
-    return _task_list(*[node for node, _ in pairs], key=key, done=tuple(bool(done) for _, done in pairs))
+    """A list of tasks: each item is a node, a pair of a node and whether it is done, or a list of these."""
+    return _task_list(*_tasks(items), key=key)
+
+
+def _tasks(items: Iterable[Any]) -> Iterable[Element]:
+    for item in items:
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], bool):
+            yield _task(item[0], done=item[1])
+        elif isinstance(item, (list, tuple)):
+            yield from _tasks(item)
+        else:
+            yield _task(item, done=False)
 
 
 class _Table(Foldable):

@@ -28,7 +28,7 @@ def Knobs(render: Callable[[Mapping[str, Any]], Any] | None = None) -> Any:
     knobs = found.knobs
 
     @tool(thread=False)
-    def set_knob(name: str, value: str | int | float | bool) -> str:
+    def set_knob(name: str, value: str | float | bool) -> str:
         """Set one of the knobs listed under "Knobs" in your context.
 
         Args:
