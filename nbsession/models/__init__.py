@@ -15,6 +15,7 @@ from nbsession.models.base import Capabilities, ModelAdapter
 
 if TYPE_CHECKING:
     from nbsession.models.anthropic import AnthropicModel
+    from nbsession.models.openai import OpenAIModel
     from nbsession.models.recorded import RecordedModel
     from nbsession.models.simulated import SimulatedModel
 
@@ -22,6 +23,7 @@ __all__ = [
     "AnthropicModel",
     "Capabilities",
     "ModelAdapter",
+    "OpenAIModel",
     "RecordedModel",
     "SimulatedModel",
     "default_model",
@@ -35,12 +37,12 @@ OLLAMA_URL = "http://localhost:11434"
 
 _HOMES = {
     "AnthropicModel": "nbsession.models.anthropic",
+    "OpenAIModel": "nbsession.models.openai",
     "RecordedModel": "nbsession.models.recorded",
     "SimulatedModel": "nbsession.models.simulated",
 }
-_FORMS = ("anthropic:<id>", "ollama:<id>", "simulated", "recorded:<path>")
-_PREFIXES = ("anthropic", "ollama", "simulated", "recorded")
-_NOT_YET = ("openai",)
+_FORMS = ("anthropic:<id>", "openai:<id>", "ollama:<id>", "simulated", "recorded:<path>")
+_PREFIXES = ("anthropic", "openai", "ollama", "simulated", "recorded")
 
 
 def __getattr__(name: str) -> Any:
@@ -57,11 +59,12 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
     """Return the model that a name stands for; an adapter is returned as it is.
 
     Names are ``"anthropic:<id>"`` (a bare ``"claude-…"`` is short for it),
-    ``"ollama:<id>"`` for a model that Ollama serves on this machine,
-    ``"simulated"``, and ``"recorded:<path>"``, which replays a file of recordings.
-    One name of a live model always gives the same adapter, so
-    that its connections are used again. Nothing is loaded or sent yet: a missing
-    key is found by the first request. Raises ``ModelError`` for any other name.
+    ``"openai:<id>"``, ``"ollama:<id>"`` for a model that Ollama serves on this
+    machine, ``"simulated"``, and ``"recorded:<path>"``, which replays a file of
+    recordings. One name of a live model always gives the same adapter, so that its
+    connections are used again. Nothing is loaded or sent yet: a missing key is found
+    by the first request. Raises ``ModelError`` for any other name, and where a
+    provider's package is not installed.
     """
     if not isinstance(model, str):
         if isinstance(model, ModelAdapter):
@@ -80,7 +83,7 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
         return _live("anthropic", name)
     if prefix == "recorded" and identifier:
         return _recorded(identifier)
-    if prefix in ("anthropic", "ollama") and identifier:
+    if prefix in ("anthropic", "openai", "ollama") and identifier:
         return _live(prefix, identifier)
     raise ModelError(_refusal(name, prefix), kind="request")
 
@@ -104,6 +107,10 @@ def default_model() -> ModelAdapter:
 
 @functools.lru_cache(maxsize=32)
 def _live(prefix: str, identifier: str) -> ModelAdapter:
+    if prefix == "openai":
+        from nbsession.models.openai import OpenAIModel
+
+        return OpenAIModel(identifier)
     from nbsession.models.anthropic import AnthropicModel
 
     if prefix == "ollama":
@@ -119,8 +126,6 @@ def _recorded(path: str) -> ModelAdapter:
 
 
 def _refusal(name: str, prefix: str) -> str:
-    if prefix in _NOT_YET:
-        return f"{name!r} names a kind of model that this version does not have; there are {_listed()}"
     if prefix in _PREFIXES:
         form = next(form for form in _FORMS if form.startswith(prefix))
         return f"{name!r} is not a whole model name; write {form!r}"

@@ -50,13 +50,13 @@ def test_an_adapter_stands_for_itself() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("openai:gpt", "does not have; there are 'anthropic:<id>', 'ollama:<id>', 'simulated'"),
+        ("openai:", "is not a whole model name; write 'openai:<id>'"),
         ("recorded:", "write 'recorded:<path>'"),
         ("anthropic", "is not a whole model name; write 'anthropic:<id>'"),
         ("ollama:", "write 'ollama:<id>'"),
         ("anthropc:claude-new-9", "did you mean 'anthropic'"),
         ("simulatd", "did you mean 'simulated'"),
-        ("gpt-4", "no model is named 'gpt-4'; there are"),
+        ("gpt-4", "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'sim"),
         ("", "a model's name is empty"),
     ],
 )

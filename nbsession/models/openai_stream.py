@@ -1,0 +1,200 @@
+"""The chunks of Chat Completions, read into model events."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from nbsession import tokens
+from nbsession.content import Block, Text, Thinking, ToolCall, new_id
+from nbsession.errors import ModelError
+from nbsession.events import (
+    ContentBlockStart,
+    ContentBlockStop,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    ModelEvent,
+    TextDelta,
+)
+from nbsession.tokens import Usage
+
+if TYPE_CHECKING:
+    from nbsession.context import CompiledContext
+
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_CUT = ("max_tokens", "refusal")
+_GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class _OpenBlock:
+    """A block that is coming in: ``text``, ``thinking`` or ``tool_call``; ``given`` is the id as it came."""
+
+    __slots__ = ("given", "id", "index", "kind", "length", "name", "pieces")
+
+    def __init__(self, index: int, kind: str, given: str = "", name: str = "") -> None:
+        self.index = index
+        self.kind = kind
+        self.given = given
+        # Other providers, and the pairing of calls with results, want plain ids that differ.
+        self.id = given if _GOOD_ID.fullmatch(given) else new_id("call")
+        self.name = name
+        self.pieces: list[str] = []
+        self.length = 0
+
+    def add(self, piece: str) -> int:
+        """Add a piece and return the offset, in characters, at which it stands."""
+        offset = self.length
+        self.pieces.append(piece)
+        self.length += len(piece)
+        return offset
+
+
+class Answer:
+    """One answer as it comes in: feed it the SDK's chunks, then ``end`` it.
+
+    ``model`` is the adapter's name, ``context`` what is answered: a server that
+    reports no usage has it estimated from these. ``complete`` turns true when the
+    server has said why it stopped. What is not known is passed over.
+    """
+
+    def __init__(self, model: str, context: CompiledContext, prefix: str = "openai") -> None:
+        self.complete = False
+        self.started = False
+        self._model = model
+        self._context = context
+        self._prefix = prefix
+        self._writing: _OpenBlock | None = None
+        self._calls: dict[int, _OpenBlock] = {}
+        self._waiting: list[_OpenBlock] = []
+        self._count = 0
+        self._written = 0
+        self._reason = ""
+        self._refusal: list[str] = []
+        self._usage: Usage | None = None
+
+    def take(self, chunk: Any) -> Iterator[ModelEvent]:
+        """Take the next chunk and give what it amounts to.
+
+        Raises ``ModelError`` of kind ``"stream"`` for a tool input that is not a
+        JSON object.
+        """
+        if not self.started:
+            self.started = True
+            identifier = getattr(chunk, "model", "")
+            yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
+        if (usage := getattr(chunk, "usage", None)) is not None:
+            self._usage = usage_of(usage)
+        for choice in getattr(chunk, "choices", None) or ():
+            if getattr(choice, "index", 0):
+                continue
+            if (delta := getattr(choice, "delta", None)) is not None:
+                yield from self._delta(delta)
+            if reason := getattr(choice, "finish_reason", None):
+                yield from self._finish(reason)
+
+    def end(self) -> Iterable[ModelEvent]:
+        """Give what stands at the end of a complete answer; usage comes after the stop reason."""
+        usage = self._usage or Usage(self._context.tokens, self._written, estimated=True)
+        return (MessageDelta(self._reason, usage, "".join(self._refusal)), MessageStop())
+
+    def _delta(self, delta: Any) -> Iterator[ModelEvent]:
+        # The field of open-weight reasoning models has two spellings, by server.
+        if thinking := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
+            yield from self._write("thinking", thinking)
+        if text := getattr(delta, "content", None):
+            yield from self._write("text", text)
+        if refusal := getattr(delta, "refusal", None):
+            self._refusal.append(refusal)
+        for call in getattr(delta, "tool_calls", None) or ():
+            yield from self._call(call)
+
+    def _write(self, kind: str, text: str) -> Iterator[ModelEvent]:
+        block = self._writing
+        if block is None or block.kind != kind:
+            yield from self._close_writing()
+            block = self._writing = self._open(kind)
+            yield ContentBlockStart(block.index, "text" if kind == "text" else "thinking")
+        yield TextDelta(block.index, text, block.add(text))
+
+    def _call(self, call: Any) -> Iterator[ModelEvent]:
+        function = getattr(call, "function", None)
+        place = getattr(call, "index", None) or 0
+        given, name = getattr(call, "id", None) or "", getattr(function, "name", None) or ""
+        block = self._calls.get(place)
+        if block is None or (given and name and given != block.given):
+            # Some servers give every call the place 0.
+            yield from self._close_writing()
+            block = self._calls[place] = self._open("tool_call", given, name)
+            self._waiting.append(block)
+            yield ContentBlockStart(block.index, "tool_call", id=block.id, name=block.name)
+        if piece := getattr(function, "arguments", None):
+            yield InputJsonDelta(block.index, piece, block.add(piece))
+
+    def _open(self, kind: str, given: str = "", name: str = "") -> _OpenBlock:
+        block = _OpenBlock(self._count, kind, given, name)
+        self._count += 1
+        return block
+
+    def _close_writing(self) -> Iterator[ModelEvent]:
+        block, self._writing = self._writing, None
+        if block is not None:
+            text = "".join(block.pieces)
+            self._written += tokens.estimate(text)
+            # No server signs its thinking here, so it is shown and not sent again.
+            yield ContentBlockStop(block.index, Text(text) if block.kind == "text" else Thinking(text))
+
+    def _finish(self, reason: str) -> Iterator[ModelEvent]:
+        """Close what is open; of an answer that was cut, the last call may be half a one."""
+        yield from self._close_writing()
+        self._reason = _REASONS.get(reason, reason)
+        if self._refusal:
+            self._reason = "refusal"
+        calls, self._waiting = self._waiting, []
+        if self._reason in _CUT:
+            calls = calls[:-1]
+        elif self._reason in ("end_turn", "tool_use"):
+            # Servers say "stop" behind a call that was asked for by name, too.
+            self._reason = "tool_use" if calls else "end_turn"
+        for block in calls:
+            self._written += tokens.estimate("".join(block.pieces))
+            yield ContentBlockStop(block.index, self._finished(block))
+        self.complete = True
+
+    def _finished(self, block: _OpenBlock) -> Block:
+        text = "".join(block.pieces)
+        try:
+            data = json.loads(text) if text.strip() else {}
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            short = repr(text if len(text) <= 80 else text[:77] + "…")
+            raise ModelError(
+                f"{self._model} called {block.name} with an input that is no JSON object: {short}; "
+                "the tool was not run, send again",
+                retryable=True,
+                kind="stream",
+            )
+        return ToolCall(block.id, block.name, data)
+
+
+def usage_of(usage: Any) -> Usage:
+    """Read the API's figures, whose ``prompt_tokens`` is all input and whose details are shares."""
+    prompt = getattr(usage, "prompt_tokens_details", None)
+    completion = getattr(usage, "completion_tokens_details", None)
+    return Usage(
+        input_tokens=getattr(usage, "prompt_tokens", None) or 0,
+        output_tokens=getattr(usage, "completion_tokens", None) or 0,
+        cache_read_tokens=getattr(prompt, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(prompt, "cache_write_tokens", None) or 0,
+        thinking_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+    )
