@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,12 +44,26 @@ class SessionStore(Protocol):
     Synchronous: a session calls it from one writer thread. Every method may
     raise ``StoreError`` (typed, with the location and what to do). ``blocking``
     is False where a call costs no input or output, so that no thread is needed.
+
+    A writer that may not be the only one holds a lease: it acquires a token,
+    appends with it and renews it before it expires. Reading needs none. Times are
+    those of the store's clock: the database server's, or where there is no server
+    that of the writer's machine. Machines that share a file must agree on the time
+    to within the part of a lease that is left at each renewal; where they don't,
+    an owner may lose its lease too early, but the token still keeps it from
+    writing afterwards.
     """
 
     blocking: bool
 
     def append(
-        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+        self,
+        session: str,
+        rows: Sequence[Row],
+        texts: Mapping[str, str] | None = None,
+        *,
+        revision: int,
+        token: int | None = None,
     ) -> int:
         """Keep ``rows`` and ``texts`` (digest to text) in one transaction; return the new revision.
 
@@ -58,12 +72,46 @@ class SessionStore(Protocol):
         somebody else wrote: ``SessionBusyError``, and nothing is kept. A row
         that is not JSON is a ``StoreError`` naming it, and nothing is kept
         either. A digest that is there already keeps its text. Without rows,
-        texts alone are kept and no session is made.
+        texts alone are kept and no session is made. With a ``token`` that is not
+        the session's latest, the late write of one whose lease was taken over, it
+        is a ``SessionBusyError`` too; an expired lease that nobody took over is
+        still good.
         """
         ...
 
     def load(self, session: str) -> list[Row] | None:
         """Return all rows in the order they were appended, or ``None`` for an unknown session."""
+        ...
+
+    def rows(
+        self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        """Give the rows after revision ``after`` with their revisions, the first of which is 1, a page at a time.
+
+        Only those of ``kinds``, and at most ``limit`` of them. Rows that are
+        appended meanwhile come too, in whole appends. An unknown session has none.
+        """
+        ...
+
+    def acquire(self, session: str, owner: str, seconds: float) -> int:
+        """Take the session's lease for so many seconds and return its token, greater than any before.
+
+        The session need not be there yet. ``owner`` is for people to read, such as
+        "process 4711 on host-a". While another owner's lease has not expired:
+        ``SessionBusyError`` that names it, unless the store can tell that the
+        process has ended. The same owner gets a new token, and its old one is void.
+        """
+        ...
+
+    def renew(self, session: str, token: int, seconds: float) -> None:
+        """Let the lease last from now for so many seconds, also when it expired and nobody took it over.
+
+        ``SessionBusyError`` where somebody did; ``SessionError`` after its release.
+        """
+        ...
+
+    def release(self, session: str, token: int) -> None:
+        """Let go of the lease; a token that is no longer the latest does nothing."""
         ...
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from nbsession.errors import NbsessionError, SessionBusyError, StoreError
+from nbsession.errors import NbsessionError, SessionBusyError, SessionError, StoreError
 from nbsession.stores.base import Row, SessionInfo, SessionStore
 
 Factory = Callable[[], SessionStore]
@@ -248,6 +248,109 @@ def one_of_two_writers_wins(factory: Factory) -> None:
         assert len(store.load(session) or []) == 20, "a refused writer must leave no row"
 
 
+def rows_stream_from_a_revision(factory: Factory) -> None:
+    """Rows come with their revisions, after one, of some kinds, so many of them, and while more are appended."""
+    with _opened(factory) as store:
+        session, other = _fresh("session"), _fresh("session")
+        kept = [_row("event" if number % 3 else "entry", f"{number}", n=number) for number in range(2_500)]
+        store.append(other, [_row("event", "other")], revision=0)
+        store.append(session, kept, revision=0)
+        numbered = list(enumerate(kept, 1))
+        assert list(store.rows(session)) == numbered, "rows must come in order, numbered from 1"
+        assert list(store.rows(session, 2_400)) == numbered[2_400:], "rows must come after the revision given"
+        events = [(number, row) for number, row in numbered if row.kind == "event"]
+        assert list(store.rows(session, 3, ["event"])) == events[2:], "only rows of the kinds given must come"
+        assert list(store.rows(session, kinds=iter(["event", "entry"]), limit=1_234)) == numbered[:1_234], (
+            "no more rows than the limit must come"
+        )
+        for none in (
+            store.rows(session, 2_500),
+            store.rows(session, kinds=[]),
+            store.rows(session, limit=0),
+            store.rows(_fresh("session")),
+        ):
+            assert list(none) == [], "where there are no rows, none must come, and no error"
+        reading = store.rows(session)
+        next(reading)
+        store.append(session, [_row("event", "late")], revision=2_500)
+        assert [number for number, _ in reading] == list(range(2, 2_502)), (
+            "a row appended while others are read must come too"
+        )
+
+
+def one_owner_holds_a_session(factory: Factory) -> None:
+    """While a lease lasts no other owner gets one, and who asks is told who holds it; release lets go of it."""
+    with _opened(factory) as store, _second(factory, store) as other:
+        session = _fresh("session")
+        first = store.acquire(session, "process 1 on host-a", 60)
+        with _refused(SessionBusyError, session, "process 1 on host-a", why="a held session must be refused"):
+            other.acquire(session, "process 2 on host-b", 60)
+        assert store.append(session, [_row("entry", "e1")], revision=0, token=first) == 1, (
+            "the holder of the lease must be able to write"
+        )
+        assert other.load(session) == [_row("entry", "e1")], "reading must need no lease"
+        assert other.acquire(_fresh("session"), "process 2 on host-b", 60) > 0, (
+            "leases must be a session's own"
+        )
+        store.release(session, first)
+        with _refused(SessionError, session, why="a lease that was released must not be renewed"):
+            store.renew(session, first, 60)
+        second = other.acquire(session, "process 2 on host-b", 60)
+        assert second > first, "a token must be greater than those before"
+        store.release(session, first)
+        with _refused(SessionBusyError, "process 2", why="an old token must not release a newer lease"):
+            store.acquire(session, "process 1 on host-a", 60)
+        again = other.acquire(session, "process 2 on host-b", 60)
+        assert again > second, "the same owner must get the lease again, with a greater token"
+
+
+def a_late_owner_writes_nothing(factory: Factory) -> None:
+    """An expired lease can be renewed, or taken over by another; then the old owner's write and renewal fail."""
+    with _opened(factory) as store, _second(factory, store) as other:
+        session, late = _fresh("session"), _fresh("late")
+        first = store.acquire(session, "process 1 on host-a", 0)
+        store.renew(session, first, 60)
+        with _refused(SessionBusyError, "process 1", why="a renewed lease must hold"):
+            other.acquire(session, "process 2 on host-b", 60)
+        store.renew(session, first, 0)
+        store.append(session, [_row("entry", "e1")], revision=0, token=first)
+        second = other.acquire(session, "process 2 on host-b", 60)
+        assert second > first, "a token must be greater than those before"
+        for rows in ([_row("entry", "late")], []):
+            why = "a write with an old token must be refused with SessionBusyError"
+            with _refused(SessionBusyError, session, "process 2 on host-b", why=why):
+                store.append(session, rows, {late: "late"}, revision=1, token=first)
+        with _refused(
+            SessionBusyError, "process 2 on host-b", why="an old token must not renew a newer lease"
+        ):
+            store.renew(session, first, 60)
+        assert other.load(session) == [_row("entry", "e1")], "a refused write must keep nothing"
+        _assert_missing(store, late)
+        assert other.append(session, [_row("entry", "e2")], revision=1, token=second) == 2, (
+            "the new owner must be able to write"
+        )
+        with _refused(SessionBusyError, why="a token that was never given must be refused"):
+            other.append(session, [_row("entry", "e3")], revision=2, token=second + 1)
+
+
+def one_of_several_gets_the_lease(factory: Factory) -> None:
+    """Of threads that want a session at once, exactly one gets it."""
+    with _opened(factory) as store:
+        start = threading.Barrier(3)
+        won: list[str] = []
+
+        def take(owner: str) -> None:
+            for session in ids:
+                start.wait()
+                with suppress(SessionBusyError):
+                    store.acquire(session, owner, 60)
+                    won.append(session)
+
+        ids = [_fresh("session") for _ in range(10)]
+        _in_threads(*(partial(take, owner) for owner in ("a", "b", "c")))
+        assert sorted(won) == sorted(ids), "of several who want a session exactly one must get it"
+
+
 CHECKS: tuple[Callable[[Factory], None], ...] = (
     rows_come_back_in_order,
     an_unknown_session_is_none,
@@ -262,6 +365,10 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     threads_write_their_own_sessions,
     a_reader_sees_whole_appends,
     one_of_two_writers_wins,
+    rows_stream_from_a_revision,
+    one_owner_holds_a_session,
+    a_late_owner_writes_nothing,
+    one_of_several_gets_the_lease,
 )
 """The checks one by one, each called with the factory: for a test runner that reports them apart."""
 
@@ -273,6 +380,16 @@ def _opened(factory: Factory) -> Iterator[SessionStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _second(factory: Factory, store: SessionStore) -> Iterator[SessionStore]:
+    """Give another object for the same place, or the same where a place is one object."""
+    if not store.blocking:
+        yield store
+        return
+    with _opened(factory) as other:
+        yield other
 
 
 def _fresh(name: str) -> str:

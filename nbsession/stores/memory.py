@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from nbsession.stores import record
 from nbsession.stores.base import Row, SessionInfo
+from nbsession.stores.lease import Lease, check_request, check_seconds
+
+_PAGE = 1_000
 
 
 @dataclass(slots=True)
@@ -31,6 +36,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sessions: dict[str, _Kept] = {}
         self._texts: dict[str, str] = {}
+        self._leases: dict[str, Lease] = {}
         self._clock = record.Clock()
         self._lock = threading.Lock()
 
@@ -38,12 +44,20 @@ class MemoryStore:
         return f"MemoryStore({len(self._sessions)} sessions)"
 
     def append(
-        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+        self,
+        session: str,
+        rows: Sequence[Row],
+        texts: Mapping[str, str] | None = None,
+        *,
+        revision: int,
+        token: int | None = None,
     ) -> int:
         encoded = record.encode_rows(session, rows)
         description = record.describe(session, rows)
         fresh = {record.plain(digest, "a digest"): text for digest, text in (texts or {}).items()}
         with self._lock:
+            if token is not None:
+                self._lease(session).check_token(session, token, writes=True)
             kept = self._sessions.get(session)
             if revision != (len(kept.rows) if kept else 0):
                 raise record.conflict(session, revision, len(kept.rows) if kept else 0)
@@ -66,7 +80,47 @@ class MemoryStore:
             rows = list(kept.rows) if kept else None
         if rows is None:
             return None
-        return [Row(kind, key, record.decode(data, f"row {kind!r} {key!r}")) for kind, key, data in rows]
+        return [record.row(session, *encoded) for encoded in rows]
+
+    def rows(
+        self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        wanted = None if kinds is None else frozenset(kinds)
+        after, left = max(after, 0), sys.maxsize if limit is None else limit
+        while left > 0:
+            with self._lock:
+                kept = self._sessions.get(session)
+                page = kept.rows[after : after + _PAGE] if kept else []
+            if not page:
+                return
+            found = [(n, row) for n, row in enumerate(page, after + 1) if wanted is None or row[0] in wanted]
+            for revision, encoded in found[:left]:
+                yield revision, record.row(session, *encoded)
+            left -= len(found)
+            after += len(page)
+
+    def acquire(self, session: str, owner: str, seconds: float) -> int:
+        check_request(owner, seconds)
+        with self._lock:
+            now, before = time.time(), self._lease(session)
+            before.check_free(session, owner, now)
+            self._leases[session] = Lease(before.token + 1, owner, now, now + seconds)
+            return before.token + 1
+
+    def renew(self, session: str, token: int, seconds: float) -> None:
+        check_seconds(seconds)
+        with self._lock:
+            lease = self._lease(session)
+            lease.check_renewable(session, token)
+            self._leases[session] = replace(lease, expires=time.time() + seconds)
+
+    def release(self, session: str, token: int) -> None:
+        with self._lock:
+            if self._lease(session).token == token:
+                self._leases[session] = Lease(token)
+
+    def _lease(self, session: str) -> Lease:
+        return self._leases.get(session) or Lease()
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         wanted = list(digests)

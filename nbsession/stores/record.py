@@ -6,12 +6,10 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbsession.errors import SessionBusyError, StoreError
-
-if TYPE_CHECKING:
-    from nbsession.stores.base import Row
+from nbsession.stores.base import Row
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -71,6 +69,11 @@ def encode_rows(session: str, rows: Iterable[Row]) -> list[tuple[str, str, str]]
     ]
 
 
+def row(session: str, kind: str, key: str, data: str, location: str = "memory") -> Row:
+    """Return the row that ``encode_rows`` made this of; other text is a ``StoreError`` naming the row."""
+    return Row(kind, key, decode(data, f"row {kind!r} {key!r} of {session!r}", location))
+
+
 def encode_texts(texts: Mapping[str, str]) -> dict[str, str]:
     """Return the JSON text of each text, by its digest."""
     return {plain(digest, "a digest"): encode(text, f"text {digest}") for digest, text in texts.items()}
@@ -107,6 +110,14 @@ def conflict(session: str, known: int, kept: int) -> SessionBusyError:
         f"session {session!r} has {kept} rows in the store and this writer knew {known}: another one wrote "
         f"meanwhile, and nothing of this was kept; open {session!r} again to go on from what is there, or "
         "fork it under a new id"
+    )
+
+
+def gap(session: str, revision: int, location: str) -> StoreError:
+    """Return the error for a row that is not where it should follow another."""
+    return StoreError(
+        f"row {revision} of session {session!r} is missing from {location}: restore the store from a copy",
+        location=location,
     )
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     Float,
     ForeignKey,
+    Insert,
     Integer,
     MetaData,
     Table,
@@ -15,11 +16,12 @@ from sqlalchemy import (
     inspect,
     select,
 )
+from sqlalchemy.dialects import sqlite
 
 from nbsession.errors import StoreError
 
-VERSION = 1
-"""The version these tables have; a store of a newer one is refused."""
+VERSION = 2
+"""The version these tables have, a revision in ``migrations``; a store of a newer one is refused."""
 
 _CREATING = int.from_bytes(b"nbstore")
 """PostgreSQL's lock on making the tables: any number that other programs are unlikely to take."""
@@ -53,7 +55,24 @@ rows = Table(
 # JSON text here too: it holds NUL and lone surrogates, which a database's text does not.
 texts = Table("texts", tables, Column("digest", Text, primary_key=True), Column("text", Text, nullable=False))
 
+# Not a foreign key either: a lease is acquired before the session's first row.
+leases = Table(
+    "leases",
+    tables,
+    Column("session", Text, primary_key=True),
+    Column("token", Integer, nullable=False),
+    # "" once it is released.
+    Column("owner", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("process", Text, nullable=False),
+)
+
 meta = Table("meta", tables, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+
+_FIRST = {"sessions", "rows", "texts", "meta"}
+"""The tables that every version has."""
 
 
 def version(connection: Connection, location: str) -> int | None:
@@ -62,13 +81,13 @@ def version(connection: Connection, location: str) -> int | None:
     Tables of these names that are not this package's, and a version newer than
     ``VERSION``, are a ``StoreError``: they are not for this program to touch.
     """
-    present = set(inspect(connection).get_table_names()) & set(tables.tables)
-    if not present:
+    names = set(inspect(connection).get_table_names())
+    if not names & _FIRST:
         return None
-    if missing := set(tables.tables) - present:
-        raise _foreign(location, f"it has a table {min(present)!r} and no table {min(missing)!r}")
+    if missing := _FIRST - names:
+        raise _foreign(location, f"it has a table {min(names & _FIRST)!r} and no table {min(missing)!r}")
     found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
-    if found is None or not found.isdecimal():
+    if found is None or not found.isdecimal() or int(found) < 1:
         raise _foreign(location, f"its schema version is {found!r}")
     if int(found) > VERSION:
         raise StoreError(
@@ -76,20 +95,37 @@ def version(connection: Connection, location: str) -> int | None:
             "upgrade with pip install --upgrade nbsession, or choose another file with $NBSESSION_STORE",
             location=location,
         )
+    if int(found) == VERSION and (missing := set(tables.tables) - names):
+        raise _foreign(location, f"its schema version is {found} and it has no table {min(missing)!r}")
     return int(found)
 
 
-def create(connection: Connection, location: str) -> None:
-    """Make the tables and note their version, inside the caller's transaction.
+def bring_up(connection: Connection, location: str) -> None:
+    """Make the tables, or bring those of an older version to this one, inside the caller's transaction.
 
     Where another process was quicker, that is waited for and nothing is done.
     """
     if connection.dialect.name == "postgresql":
         # Its CREATE TABLE fails where another transaction creates the same; SQLite's transaction waits by itself.
         connection.execute(select(func.pg_advisory_xact_lock(_CREATING)))
-    if version(connection, location) is None:
+    found = version(connection, location)
+    if found is None:
         tables.create_all(connection)
         connection.execute(meta.insert().values(key="schema", value=str(VERSION)))
+    elif found < VERSION:
+        from nbsession.stores import migrations
+
+        migrations.upgrade(connection, found, VERSION, location)
+        connection.execute(meta.update().where(meta.c.key == "schema").values(value=str(VERSION)))
+
+
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """Return an insert that leaves out what is there already, which has no spelling common to databases."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _foreign(location: str, why: str) -> StoreError:

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, Insert, Table, select
-from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy import URL, Connection, Engine, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import record, schema, sqlite
+from nbsession.stores import record, schema, sql_lease, sqlite
 from nbsession.stores.base import Row, SessionInfo
+from nbsession.stores.lease import check_request, check_seconds
 
 _DIGESTS_AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
+_PAGE = 1_000
 
 
 class SqlStore:
     """Keeps sessions in the database at ``url``: ``sqlite:///…`` or ``postgresql+psycopg://…``.
 
     Without a URL that is a SQLite file in this user's data folder. Tables are
-    made where there are none; a store of a newer schema is refused. What was
+    made where there are none; a store of an older schema is brought to this one,
+    in one transaction, and one of a newer schema is refused. What was
     appended survives the process, however it ends; with SQLite, a power cut may
     take the last appends, each as a whole. Any number of threads and processes
     may use one database; in one process, SQLite's writers take turns.
@@ -60,16 +63,24 @@ class SqlStore:
         return f"SqlStore({self.location!r})"
 
     def append(
-        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+        self,
+        session: str,
+        rows: Sequence[Row],
+        texts: Mapping[str, str] | None = None,
+        *,
+        revision: int,
+        token: int | None = None,
     ) -> int:
         encoded = record.encode_rows(session, rows)
         description = record.describe(session, rows)
         fresh = record.encode_texts(texts or {})
         with self._writing() as connection:
+            if token is not None:
+                sql_lease.check(connection, session, token)
             if fresh:
                 # In one order everywhere, lest two writers wait for each other's.
                 values = [{"digest": digest, "text": fresh[digest]} for digest in sorted(fresh)]
-                connection.execute(_or_nothing(connection, schema.texts), values)
+                connection.execute(schema.insert_new(connection, schema.texts), values)
             if not encoded:
                 _expect(connection, session, revision)
                 return revision
@@ -108,10 +119,46 @@ class SqlStore:
                 "restore the store from a copy",
                 location=self.location,
             )
-        return [
-            Row(kind, key, record.decode(data, f"row {kind!r} {key!r} of {session!r}", self.location))
-            for kind, key, data in found
-        ]
+        return [record.row(session, kind, key, data, self.location) for kind, key, data in found]
+
+    def rows(
+        self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
+    ) -> Iterator[tuple[int, Row]]:
+        record.plain(session, "a session id")
+        columns = schema.rows.c
+        query = select(columns.sequence, columns.kind, columns.key, columns.data)
+        query = query.where(columns.session == session).order_by(columns.sequence)
+        if kinds is not None:
+            query = query.where(columns.kind.in_(list(kinds)))
+        after, left = max(after, 0), sys.maxsize if limit is None else limit
+        while left > 0:
+            page = min(left, _PAGE)
+            # A transaction for each page: a reader that rests keeps no log from being cleared.
+            with self._reading() as connection:
+                found = connection.execute(query.where(columns.sequence >= after).limit(page)).all()
+            for sequence, kind, key, data in found:
+                if kinds is None and sequence != after:
+                    raise record.gap(session, after + 1, self.location)
+                after = sequence + 1
+                yield after, record.row(session, kind, key, data, self.location)
+            if len(found) < page:
+                return
+            left -= page
+
+    def acquire(self, session: str, owner: str, seconds: float) -> int:
+        check_request(record.plain(owner, "an owner"), seconds)
+        record.plain(session, "a session id")
+        with self._writing() as connection:
+            return sql_lease.acquire(connection, session, owner, seconds)
+
+    def renew(self, session: str, token: int, seconds: float) -> None:
+        check_seconds(seconds)
+        with self._writing() as connection:
+            sql_lease.renew(connection, session, token, seconds)
+
+    def release(self, session: str, token: int) -> None:
+        with self._writing() as connection:
+            sql_lease.release(connection, session, token)
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         wanted = [record.plain(digest, "a digest") for digest in digests]
@@ -149,9 +196,9 @@ class SqlStore:
     def _prepare(self) -> None:
         with self._reading() as connection:
             version = schema.version(connection, self.location)
-        if version is None:
+        if version != schema.VERSION:
             with self._writing() as connection:
-                schema.create(connection, self.location)
+                schema.bring_up(connection, self.location)
         if self._is_file:
             with self._typed():
                 sqlite.set_journal(self._engine, self.location)
@@ -203,15 +250,6 @@ def _server(url: URL, location: str) -> Engine:
         ) from error
 
 
-def _or_nothing(connection: Connection, table: Table) -> Insert:
-    """Return an insert that leaves out what is there already, which has no spelling common to databases."""
-    if connection.dialect.name == "sqlite":
-        return sqlite_dialect.insert(table).on_conflict_do_nothing()
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table).on_conflict_do_nothing()
-
-
 def _expect(connection: Connection, session: str, revision: int) -> None:
     """Refuse a writer that knows another revision than the store's."""
     columns = schema.sessions.c
@@ -234,7 +272,7 @@ def _advance(
         said = description or record.Description()
         values |= {"metadata": said.metadata, "parent": said.parent}
     if revision == 0:
-        made = _or_nothing(connection, schema.sessions).values(id=session, created=now, **values)
+        made = schema.insert_new(connection, schema.sessions).values(id=session, created=now, **values)
         # Some drivers don't count inserted rows unless asked.
         moved = connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount
     else:

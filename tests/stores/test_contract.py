@@ -34,9 +34,15 @@ class Careless(MemoryStore):
     """Takes any revision for the true one."""
 
     def append(
-        self, session: str, rows: Sequence[Row], texts: Mapping[str, str] | None = None, *, revision: int
+        self,
+        session: str,
+        rows: Sequence[Row],
+        texts: Mapping[str, str] | None = None,
+        *,
+        revision: int,
+        token: int | None = None,
     ) -> int:
-        return super().append(session, rows, texts, revision=len(self.load(session) or []))
+        return super().append(session, rows, texts, revision=len(self.load(session) or []), token=token)
 
 
 def test_the_contract_refuses_a_store_without_revisions() -> None:

@@ -47,8 +47,8 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_newer_schema_is_left_alone(kept: Path) -> None:
-    change(kept, "UPDATE meta SET value = '2' WHERE key = 'schema'")
-    with refused(kept, r"newer nbsession \(schema 2, this one knows 1\): upgrade with pip install"):
+    change(kept, "UPDATE meta SET value = '3' WHERE key = 'schema'")
+    with refused(kept, r"newer nbsession \(schema 3, this one knows 2\): upgrade with pip install"):
         SqlStore(f"sqlite:///{kept}")
 
 
@@ -121,7 +121,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_damaged_pages_are_left_alone(kept: Path) -> None:
     content = bytearray(kept.read_bytes())
     page = int.from_bytes(content[16:18])
-    for start in range(8 * page, len(content), page):
+    for start in range(12 * page, len(content), page):
         content[start : start + page] = b"\xff" * page
     kept.write_bytes(content)
     store = SqlStore(f"sqlite:///{kept}")

@@ -1,0 +1,59 @@
+"""Leases in a SQL database, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection, Update, extract, func, select
+
+from nbsession.stores import schema
+from nbsession.stores.lease import Lease, this_process
+
+_COLUMNS = schema.leases.c
+
+
+def acquire(connection: Connection, session: str, owner: str, seconds: float) -> int:
+    """Take the lease and return its token."""
+    made = schema.insert_new(connection, schema.leases)
+    connection.execute(made.values(session=session, token=0, owner="", since=0.0, expires=0.0, process=""))
+    lease, now = _latest(connection, session, writes=True), _now(connection)
+    lease.check_free(session, owner, now)
+    token = lease.token + 1
+    taken = {"token": token, "owner": owner, "since": now, "expires": now + seconds}
+    connection.execute(_change(session).values(process=this_process(), **taken))
+    return token
+
+
+def renew(connection: Connection, session: str, token: int, seconds: float) -> None:
+    """Let the lease last from now for so many seconds."""
+    _latest(connection, session, writes=True).check_renewable(session, token)
+    connection.execute(_change(session).values(expires=_now(connection) + seconds))
+
+
+def release(connection: Connection, session: str, token: int) -> None:
+    """Let go of the lease, if the token is the latest."""
+    connection.execute(_change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0))
+
+
+def check(connection: Connection, session: str, token: int) -> None:
+    """Refuse a write with a token that is not the latest, and keep it the latest until the write is done."""
+    _latest(connection, session, writes=False).check_token(session, token, writes=True)
+
+
+def _latest(connection: Connection, session: str, *, writes: bool) -> Lease:
+    # The lock on the row keeps a server's other transactions out; SQLite's writers are alone anyway.
+    columns = (_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process)
+    query = select(*columns).where(_COLUMNS.session == session).with_for_update(read=not writes)
+    found = connection.execute(query).first()
+    return Lease(*found) if found else Lease()
+
+
+def _change(session: str) -> Update:
+    return schema.leases.update().where(_COLUMNS.session == session)
+
+
+def _now(connection: Connection) -> float:
+    """Return the time of the one clock that all writers share: the server's, else this machine's."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one())
