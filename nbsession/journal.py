@@ -14,6 +14,7 @@ from nbsession.content import Block, Entry, ToolResult, ToolSpec, block_from_dic
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import StoreError
 from nbsession.event_rows import row_of
+from nbsession.lease import Lease
 from nbsession.policies import entries_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
@@ -59,7 +60,8 @@ class Journal:
     """The rows of one session, appended in order by one writer thread.
 
     What could not be stored waits, and goes in front of what is stored next, so that a
-    store that recovers has everything. Without a store nothing is kept, and nothing
+    store that recovers has everything. The session's lease is taken before the first
+    write. Without a store nothing is kept, and nothing
     costs anything.
     """
 
@@ -67,6 +69,7 @@ class Journal:
         self.store = store
         self.session = session
         self.revision = revision
+        self._lease = Lease(store, session) if store is not None else None
         self._backlog = Rows()
         self._writer: concurrent.futures.ThreadPoolExecutor | None = None
 
@@ -109,16 +112,22 @@ class Journal:
 
     def _write(self, waiting: Rows) -> None:
         assert self.store is not None
+        assert self._lease is not None
         backlog = self._backlog
         backlog.extend(waiting)
-        self.revision = self.store.append(self.session, backlog.rows, backlog.texts, revision=self.revision)
+        token = self._lease.hold()
+        self.revision = self.store.append(
+            self.session, backlog.rows, backlog.texts, revision=self.revision, token=token
+        )
         self._backlog = Rows()
 
     def close(self) -> None:
-        """Let the writer thread finish and go."""
+        """Let the writer thread finish, and another process hold the session."""
         if self._writer is not None:
             self._writer.shutdown(wait=True)
             self._writer = None
+        if self._lease is not None:
+            self._lease.release()
 
 
 def context_record(tick: Tick, before: Tick | None, texts: dict[str, str]) -> dict[str, Any]:

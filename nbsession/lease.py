@@ -1,0 +1,54 @@
+"""A session's hold on its record: one process writes it at a time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nbsession.errors import NbsessionError, SessionBusyError
+
+if TYPE_CHECKING:
+    from nbsession.stores.base import SessionStore
+
+SECONDS = 20.0
+"""How long a lease lasts without a heartbeat."""
+HEARTBEAT = 5.0
+"""Seconds between two renewals."""
+
+
+class Lease:
+    """The lease of one session: taken before the first write, renewed by a heartbeat until it is released."""
+
+    def __init__(self, store: SessionStore, session: str) -> None:
+        self._store = store
+        self._session = session
+        self._token: int | None = None
+        self._released = threading.Event()
+
+    def hold(self) -> int:
+        """Return the token to write with. Raises ``SessionBusyError`` while another process holds the session."""
+        if self._token is None:
+            from nbsession.stores.lease import this_owner
+
+            self._token = self._store.acquire(self._session, this_owner(), SECONDS)
+            if self._store.blocking:
+                threading.Thread(target=self._beat, name="nbsession-lease", daemon=True).start()
+        return self._token
+
+    def release(self) -> None:
+        """Let go, so that another process may hold the session at once."""
+        self._released.set()
+        if self._token is not None:
+            with suppress(NbsessionError):  # an unreachable store lets the lease expire
+                self._store.release(self._session, self._token)
+
+    def _beat(self) -> None:
+        assert self._token is not None
+        while not self._released.wait(HEARTBEAT):
+            try:
+                self._store.renew(self._session, self._token, SECONDS)
+            except SessionBusyError:  # taken over: the next write says so
+                return
+            except NbsessionError:  # out of reach for now: the lease may outlast that
+                continue
