@@ -34,6 +34,11 @@ install_chromium() {
 chromium >/dev/null || install_chromium ||
     stop 'no Chromium for the browser tests; install chromium (Debian: apt-get install chromium)'
 
+postgres() { command -v initdb || command -v postgres || ls /usr/lib/postgresql/*/bin/initdb; }
+install_postgres() { as_root_on_debian && apt-get -qq update && apt-get -qq install -y --no-install-recommends postgresql; }
+postgres >/dev/null 2>&1 || install_postgres ||
+    stop 'no PostgreSQL for the tests of stores; install its server (Debian: apt-get install postgresql)'
+
 PYTHONHASHSEED=${PYTHONHASHSEED:-0}
 export PYTHONHASHSEED
 failed=

@@ -23,6 +23,9 @@ from nbsession.errors import StoreError
 VERSION = 2
 """The version these tables have, a revision in ``migrations``; a store of a newer one is refused."""
 
+READABLE = 1
+"""The oldest version whose sessions, rows and texts are read like this one's."""
+
 _CREATING = int.from_bytes(b"nbstore")
 """PostgreSQL's lock on making the tables: any number that other programs are unlikely to take."""
 

@@ -33,7 +33,7 @@ class SqlStore:
     may use one database; in one process, SQLite's writers take turns.
     ``location`` is the file's path, or the URL without its password.
 
-    A SQLite file that may only be read is opened by
+    A SQLite file that may only be read, also one of an older schema, is opened by
     ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``.
     """
 
@@ -49,6 +49,7 @@ class SqlStore:
             self._engine = _server(parsed, self.location)
         self._writer = self._engine.execution_options(**{sqlite.WRITES: True})
         self._is_file = parsed.get_backend_name() == "sqlite"
+        self._oldest = schema.READABLE if parsed.query.get("mode") == "ro" else schema.VERSION
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
         self._clock = record.Clock()
@@ -196,7 +197,7 @@ class SqlStore:
     def _prepare(self) -> None:
         with self._reading() as connection:
             version = schema.version(connection, self.location)
-        if version != schema.VERSION:
+        if version is None or version < self._oldest:
             with self._writing() as connection:
                 schema.bring_up(connection, self.location)
         if self._is_file:

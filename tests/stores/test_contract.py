@@ -1,4 +1,4 @@
-"""Both stores keep the contract, and the contract notices a store that does not."""
+"""Every store keeps the contract, and the contract notices a store that does not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def factory(request: pytest.FixtureRequest, tmp_path: Path) -> Factory:
     if request.param == "memory":
         return MemoryStore
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgres")
+        return lambda: SqlStore(url)
     return lambda: SqlStore(f"sqlite:///{tmp_path}/sessions.db")
 
 

@@ -17,6 +17,8 @@ from nbsession.errors import StoreError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+FOLDER = Path(__file__).parent
+
 # Alembic's operations work on one connection in the process at a time.
 _ALONE = threading.Lock()
 
@@ -31,7 +33,7 @@ def upgrade(connection: Connection, older: int, newer: int, location: str) -> No
     from alembic.script import ScriptDirectory
 
     try:
-        script = ScriptDirectory(str(Path(__file__).parent))
+        script = ScriptDirectory(str(FOLDER))
         steps = reversed(list(script.iterate_revisions(str(newer), str(older))))
         with _ALONE, Operations.context(MigrationContext.configure(connection)):
             for step in steps:
