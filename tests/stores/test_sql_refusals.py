@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy
 
 from nbsession.errors import StoreError
 from nbsession.stores import Row, SqlStore, default_store, sqlite
@@ -78,7 +80,10 @@ def test_a_read_only_file_can_be_read_and_refuses_to_be_written(kept: Path) -> N
     assert store.load("s") == ROWS
     with refused(kept, "is read-only .*: make the file and its folder writable"):
         store.append("s", [Row("entry", "late", {})], revision=200)
+    with refused(kept, "is read-only"):
+        store.acquire("s", "process 1 on host-a", 60)
     assert store.load("s") == ROWS
+    assert [row for _, row in store.rows("s")] == ROWS
     store.close()
 
 
@@ -127,6 +132,8 @@ def test_damaged_pages_are_left_alone(kept: Path) -> None:
     store = SqlStore(f"sqlite:///{kept}")
     with refused(kept, "is damaged .*: .*recover"):
         store.load("s")
+    with refused(kept, "is damaged .*: .*recover"):
+        list(store.rows("s"))
     store.close()
 
 
@@ -141,6 +148,10 @@ def test_a_row_that_is_no_longer_json_is_named(kept: Path) -> None:
     store = SqlStore(f"sqlite:///{kept}")
     with refused(kept, "row 'entry' '7' of 's' is damaged .*restore the store from a copy"):
         store.load("s")
+    read = store.rows("s")
+    assert [row.key for _, row in itertools.islice(read, 7)] == [row.key for row in ROWS[:7]]
+    with refused(kept, "row 'entry' '7' of 's' is damaged"):
+        next(read)
     store.close()
 
 
@@ -149,6 +160,14 @@ def test_rows_that_are_gone_are_noticed(kept: Path) -> None:
     store = SqlStore(f"sqlite:///{kept}")
     with refused(kept, "session 's' should have 200 rows and has 191"):
         store.load("s")
+    store.close()
+
+
+def test_a_row_that_is_gone_is_noticed_by_who_reads_on(kept: Path) -> None:
+    change(kept, "DELETE FROM rows WHERE sequence = 150")
+    store = SqlStore(f"sqlite:///{kept}")
+    with refused(kept, "row 151 of session 's' is missing"):
+        list(store.rows("s", 100))
     store.close()
 
 
@@ -162,6 +181,8 @@ def test_a_full_disk_keeps_nothing_of_the_append_and_all_before_it(kept: Path) -
     assert store.load("s") == ROWS
     with pytest.raises(StoreError, match="missing"):
         store.texts(["d"])
+    with refused(kept, "is full, or the disk is"):
+        store.acquire("t" * 100_000, "process 1 on host-a", 60)
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
     assert store.append("s", [Row("entry", "big", {"text": "x" * 100_000})], revision=200) == 201
@@ -206,9 +227,35 @@ def test_postgresql_without_its_driver_names_the_command(monkeypatch: pytest.Mon
     assert "secret" not in str(failure.value) + failure.value.location
 
 
+def test_a_server_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(
+        StoreError, match=r"ann:\*\*\*@.*cannot be used .*see that it can be reached"
+    ) as failure:
+        SqlStore(f"postgresql+psycopg://ann:secret@/sessions?host={tmp_path}")
+    assert "secret" not in str(failure.value) + failure.value.location
+
+
+def test_after_a_server_dropped_its_connections_a_store_goes_on(postgres: str) -> None:
+    store = SqlStore(postgres)
+    store.append("s", ROWS, revision=0)
+    engine = sqlalchemy.create_engine(postgres)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    engine.dispose()
+    assert store.load("s") == ROWS
+    store.close()
+
+
 @pytest.mark.parametrize("name", ["a\0b", "cut \ud83d"])
 def test_a_name_no_database_can_hold_is_refused(name: str, kept: Path) -> None:
     store = SqlStore(f"sqlite:///{kept}")
+    with pytest.raises(StoreError, match="may hold no"):
+        store.acquire("t", name, 60)
+    with pytest.raises(StoreError, match="may hold no"):
+        store.acquire(name, "me", 60)
     for session, key, digest in ((name, "e", "d"), ("t", name, "d"), ("t", "e", name)):
         with pytest.raises(StoreError, match="may hold no"):
             store.append(session, [Row("entry", key, {})], {digest: "text"}, revision=0)
