@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from nbsession.context import CompiledContext, FlowItem, Part, Withheld
 from nbsession.errors import CompileError
-from nbsession.fragment import Fragment, ModelChoice, ToolUse, fragment_of
+from nbsession.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of
 from nbsession.thinking import replayable
 from nbsession.timeline import Chunk
 
@@ -72,8 +72,8 @@ def compile(  # noqa: A001  # the field's word for it
         )
     uses = _tools(fragment.tools, tools)
     system, flow, sent_now = _arrange(fragment, sent)
-    if len(fragment.sections) > 1:
-        _check_sections(fragment.sections)
+    if len(fragment.names) > 1:
+        _check_names(fragment.names)
     if len(fragment.timelines) > 1:
         _check_entries(fragment)
     shown = [use for use in uses if use.tool.audience != "user"]
@@ -193,14 +193,13 @@ def _model(choices: Sequence[ModelChoice]) -> ModelChoice:
     return ModelChoice(model, settings, choices[-1].path if choices else "")
 
 
-def _check_sections(sections: Sequence[tuple[str, str]]) -> None:
-    places: dict[str, str] = {}
-    for key, path in sections:
-        if key in places:
+def _check_names(names: Sequence[Name]) -> None:
+    places: dict[tuple[str, str], str] = {}
+    for what, name, path in names:
+        if (first := places.setdefault((what, name), path)) is not path:
             raise CompileError(
-                f"two sections have the id {key!r}: one at {places[key]}, one at {path}", path=path
+                f"two {what} {name!r}: one at {first}, one at {path}; give one of them another", path=path
             )
-        places[key] = path
 
 
 def _check_entries(fragment: Fragment) -> None:

@@ -56,15 +56,23 @@ class ModelChoice(NamedTuple):
     path: str
 
 
+class Name(NamedTuple):
+    """A name that may stand in a tree only once: ``what`` it names, and where it was given."""
+
+    what: str
+    name: str
+    path: str
+
+
 class Fragment:
     """Parts in tree order, and what stands beside them.
 
     ``first`` and ``last`` are the positions in ``body`` of the first and the last
     message-like item, -1 where there is none; ``timelines`` are the paths of the
-    timelines inside, ``sections`` the ids of the sections and where they stand.
+    timelines inside, ``names`` the ids of sections and the names of what is collapsed.
     """
 
-    __slots__ = ("body", "first", "last", "models", "sections", "timelines", "tokens", "tools", "withheld")
+    __slots__ = ("body", "first", "last", "models", "names", "timelines", "tokens", "tools", "withheld")
 
     def __init__(
         self,
@@ -74,7 +82,7 @@ class Fragment:
         models: tuple[ModelChoice, ...] = (),
         withheld: tuple[Withheld, ...] = (),
         timelines: tuple[str, ...] = (),
-        sections: tuple[tuple[str, str], ...] = (),
+        names: tuple[Name, ...] = (),
         tokens: int | None = None,
         first: int | None = None,
         last: int | None = None,
@@ -84,7 +92,7 @@ class Fragment:
         self.models = models
         self.withheld = withheld
         self.timelines = timelines
-        self.sections = sections
+        self.names = names
         self.tokens = sum([item.tokens for item in body]) if tokens is None else tokens
         self.first = _first_message(body) if first is None else first
         self.last = _last_message(body) if last is None else last
@@ -97,7 +105,7 @@ class Fragment:
             models=self.models,
             withheld=(*self.withheld, *withheld) if withheld else self.withheld,
             timelines=self.timelines,
-            sections=self.sections,
+            names=self.names,
         )
 
 
@@ -146,7 +154,7 @@ def gather(fiber: Fiber) -> Fragment:
     models: list[ModelChoice] = []
     withheld: list[Withheld] = []
     timelines: list[str] = []
-    sections: list[tuple[str, str]] = []
+    names: list[Name] = []
     tokens, first, last = 0, -1, -1
     for position, child in enumerate(children):
         if type(child) is Fiber:
@@ -164,8 +172,8 @@ def gather(fiber: Fiber) -> Fragment:
                 withheld.extend(inner.withheld)
             if inner.timelines:
                 timelines.extend(inner.timelines)
-            if inner.sections:
-                sections.extend(inner.sections)
+            if inner.names:
+                names.extend(inner.names)
         elif type(child) is Tool:
             tools.append(ToolUse(child, fiber.path))
         else:
@@ -181,7 +189,7 @@ def gather(fiber: Fiber) -> Fragment:
         models=tuple(models),
         withheld=tuple(withheld),
         timelines=tuple(timelines),
-        sections=tuple(sections),
+        names=tuple(names),
         tokens=tokens,
         first=first,
         last=last,

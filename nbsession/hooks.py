@@ -77,7 +77,7 @@ class Environment:
         self.usage_watchers = Watchers()
         self.shown: tuple[Entry, ...] | None = None
         self.unmounted: list[Callable[..., Any]] = []
-        self.collapsed: dict[str, tuple[str, Callable[[Any], Any]]] = {}
+        self.collapsed: dict[Fiber, tuple[str, Callable[[Any], Any]]] = {}
         self.expand: ToolUse | None = None
 
     def preview(self, knobs: Knobs) -> Environment:
@@ -90,7 +90,7 @@ class Environment:
             set_knob=_ignore,
         )
         overlaid.shown = self.shown
-        overlaid.collapsed, overlaid.expand = dict(self.collapsed), self.expand
+        overlaid.expand = self.expand
         return overlaid
 
 
@@ -425,10 +425,15 @@ def use_continuation(fn: Callback) -> Callback:
 
 async def call_hook(callback: Callable[..., Any], *arguments: Any) -> Any:
     """Call a life-cycle callback with as many of ``arguments`` as it takes, and await what it returns."""
-    result = callback(*arguments[: _arity(callback, len(arguments))])
+    result = callback(*takes(callback, arguments))
     if inspect.isawaitable(result):
         return await result
     return result
+
+
+def takes(callback: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return as many of ``arguments``, from the first, as ``callback`` takes."""
+    return arguments[: _arity(callback, len(arguments))]
 
 
 def _arity(callback: Callable[..., Any], most: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nbsession.context import Part, Withheld
 from nbsession.errors import RenderError
-from nbsession.fragment import Foldable, Fragment, join_texts, mode_of, texts_only
+from nbsession.fragment import Foldable, Fragment, Name, join_texts, mode_of, texts_only
 
 if TYPE_CHECKING:
     from nbsession.tree import Fiber
@@ -31,7 +31,7 @@ class _Section(Foldable):
         text = _heading(fiber, title, key, body)
         folded = inner.folded(())
         if key:
-            folded.sections = ((key, fiber.path), *inner.sections)
+            folded.names = (Name("sections have the id", key, fiber.path), *inner.names)
         part = Part("section", fiber.path, text, key=key, title=title or key, body=body)
         if audience == "user":
             folded.withheld = (*inner.withheld, Withheld(fiber.path, "user audience", text, part.tokens))

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from nbsession.content import Entry
-from nbsession.context import Withheld
-from nbsession.errors import CompileError, RenderError
+from nbsession.content import Entry, ToolCall, ToolResult
+from nbsession.context import Part, Withheld
+from nbsession.errors import CompileError, RenderError, did_you_mean
 from nbsession.fragment import Foldable, Fragment
-from nbsession.hooks import use_shown_entries, use_timeline
+from nbsession.hooks import takes, use_shown_entries, use_timeline
 from nbsession.timeline import entry_tokens
 from nbsession.tree import Fiber, component
 
-Strategy = Callable[[Sequence[Entry], int], Iterable[Entry]]
+Strategy = Callable[..., Iterable[Entry]]
+ROLES = ("user", "assistant", "tool")
+
+
+class LeftOut(NamedTuple):
+    """Entries that a timeline does not show, and why."""
+
+    reason: str
+    entries: Sequence[Entry]
 
 
 class _Conversation(Foldable):
-    """What a ``Timeline`` renders to: entries, and a note of those left out."""
+    """What a ``Timeline`` renders to: entries, and what is known of those left out.
+
+    ``given`` are the entries that the author's own ``render`` got, ``None`` without one.
+    """
 
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
-        left_out: tuple[Withheld, ...] = fiber.element.props.get("withheld", ())
-        folded = inner.folded(inner.body, withheld=left_out)
+        props = fiber.element.props
+        left_out: list[LeftOut] = [*props["left_out"]]
+        if props["given"] is not None:
+            shown = _checked(fiber, inner, props["given"])
+            left_out.append(LeftOut("rewritten", [e for e in props["given"] if e.id not in shown]))
+        withheld = tuple([_note(fiber.path, item) for item in left_out if item.entries])
+        folded = inner.folded(inner.body, withheld=withheld)
         folded.timelines = (fiber.path, *inner.timelines)
         return folded
 
 
-_conversation = _Conversation("Conversation", props=("withheld",))
+_conversation = _Conversation("Conversation", props=("given", "left_out"))
 
 
 @component
@@ -44,27 +60,79 @@ def Timeline(
 
     ``roles`` (``"user"``, ``"assistant"``) and ``filter`` choose entries, ``limit``
     keeps the last so many, ``max_tokens`` (less ``headroom``, both estimated
-    tokens) the last that fit. A tool call and its result always go together.
-    ``strategy`` is ``"sliding-window"`` (one contiguous tail) or a function of
-    the entries and the budget in tokens that returns those to keep. What is left
-    out is listed in ``context.withheld``. ``render(entries)`` takes over the
-    rendering; an entry in what it returns stands for itself.
+    tokens) the last that fit; the latest always stays. A tool call and its results
+    go together, by the entry of the call. ``strategy`` is ``"sliding-window"`` (one
+    contiguous tail) or a function of the entries and the budget in tokens (``None``
+    without ``max_tokens``) that returns those to keep. ``render(entries)`` takes
+    over the rendering; an entry in what it returns stands for itself. What is not
+    shown is listed in ``context.withheld``, as ``"policy"``, ``"filtered"``,
+    ``"compacted"`` or ``"rewritten"``.
     """
     record = use_timeline()
     shown = use_shown_entries()
-    entries: Sequence[Entry] = record if shown is None else shown
-    if limit is None and roles is None and filter is None and max_tokens is None:
-        if render is not None:
-            return _conversation(render(list(entries)))
-        return _conversation(list(record.chunks if shown is None else shown))
-    groups = _grouped(entries)
-    kept = _chosen(groups, roles, filter)
-    chosen = len(kept)
-    kept = _last_entries(kept, limit)
-    kept = _fitting(kept, max_tokens, headroom, strategy)
-    chosen_entries = [entry for group in kept for entry in group]
-    withheld = _left_out(groups, kept, "filtered" if len(kept) == chosen else "compacted")
-    return _conversation(chosen_entries if render is None else render(chosen_entries), withheld=withheld)
+    left_out = [] if shown is None else [LeftOut("policy", _without(record, shown))]
+    choices = (limit, roles, filter, max_tokens)
+    if strategy == "sliding-window" and all(choice is None for choice in choices):
+        if render is None:
+            plain = list(record.chunks if shown is None else shown)
+            return _conversation(plain, given=None, left_out=left_out)
+        kept: Sequence[Entry] = list(record if shown is None else shown)
+    else:
+        groups = _grouped(record if shown is None else shown)
+        chosen = _chosen(groups, roles, filter)
+        fitting = _fitting(_last_entries(chosen, limit), max_tokens, headroom, strategy)
+        kept = _joined(fitting)
+        left_out.append(LeftOut("filtered", _without(_joined(groups), _joined(chosen))))
+        left_out.append(LeftOut("compacted", _without(_joined(chosen), kept)))
+    if render is None:
+        return _conversation(kept, given=None, left_out=left_out)
+    return _conversation(render(kept), given=kept, left_out=left_out)
+
+
+def _joined(groups: Iterable[tuple[Entry, ...]]) -> list[Entry]:
+    return [entry for group in groups for entry in group]
+
+
+def _without(entries: Iterable[Entry], kept: Sequence[Entry]) -> list[Entry]:
+    ids = {entry.id for entry in kept}
+    return [entry for entry in entries if entry.id not in ids]
+
+
+def _note(path: str, item: LeftOut) -> Withheld:
+    entries = item.entries
+    count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+    span = entries[0].id if len(entries) == 1 else f"{entries[0].id} to {entries[-1].id}"
+    tokens = sum([entry_tokens(entry) for entry in entries])
+    return Withheld(path, item.reason, f"{count}, {span}", tokens)
+
+
+def _checked(fiber: Fiber, inner: Fragment, given: Sequence[Entry]) -> set[str]:
+    """Return the ids of the entries that ``render`` let stand; one that stands twice, or torn from its call, is an error."""
+    shown: set[str] = set()
+    last = given[-1].id if given else ""
+    open_calls: set[str] = set()
+    for item in inner.body:
+        if not isinstance(item, Part) or item.kind != "message" or not item.key:
+            continue
+        if item.key in shown:
+            raise CompileError(f"{fiber.path}: render returned the entry {item.key!r} twice", path=fiber.path)
+        shown.add(item.key)
+        answers = {block.call_id for block in item.blocks if isinstance(block, ToolResult)}
+        calls = {block.id for block in item.blocks if isinstance(block, ToolCall)}
+        if answers != open_calls:
+            raise _torn(fiber)
+        # The calls of the very last entry may still be running.
+        open_calls = set() if item.key == last else calls
+    if open_calls:
+        raise _torn(fiber)
+    return shown
+
+
+def _torn(fiber: Fiber) -> CompileError:
+    return CompileError(
+        f"{fiber.path}: render tore a tool call from its results; keep both entries or neither",
+        path=fiber.path,
+    )
 
 
 def _grouped(entries: Iterable[Entry]) -> list[tuple[Entry, ...]]:
@@ -85,6 +153,9 @@ def _chosen(
         raise RenderError(
             f"Timeline(roles=) takes a list of roles, got the string {roles!r}; write [{roles!r}]"
         )
+    for role in roles or ():
+        if role not in ROLES:
+            raise RenderError(f"Timeline(roles=) got {role!r}{did_you_mean(str(role), ROLES)}")
     return [
         group
         for group in groups
@@ -103,13 +174,17 @@ def _last_entries(groups: list[tuple[Entry, ...]], limit: int | None) -> list[tu
 def _fitting(
     groups: list[tuple[Entry, ...]], max_tokens: int | None, headroom: int, strategy: str | Strategy
 ) -> list[tuple[Entry, ...]]:
-    if max_tokens is None:
-        return groups
-    budget = max_tokens - headroom
+    budget = None if max_tokens is None else max_tokens - headroom
+    if budget is not None and (budget < 1 or headroom < 0):
+        raise RenderError(
+            f"Timeline(max_tokens={max_tokens}, headroom={headroom}) leaves no room; make max_tokens the larger one"
+        )
     if callable(strategy):
         return _by_strategy(groups, strategy, budget)
     if strategy != "sliding-window":
         raise RenderError(f"Timeline(strategy=) is 'sliding-window' or a function, got {strategy!r}")
+    if budget is None:
+        return groups
     return _tail(groups, budget, lambda group: sum(entry_tokens(entry) for entry in group))
 
 
@@ -126,8 +201,13 @@ def _tail(
     return groups[start:]
 
 
-def _by_strategy(groups: list[tuple[Entry, ...]], strategy: Strategy, budget: int) -> list[tuple[Entry, ...]]:
-    wanted = {entry.id for entry in strategy([entry for group in groups for entry in group], budget)}
+def _by_strategy(
+    groups: list[tuple[Entry, ...]], strategy: Strategy, budget: int | None
+) -> list[tuple[Entry, ...]]:
+    kept = list(strategy(*takes(strategy, (_joined(groups), budget))))
+    if any(not isinstance(entry, Entry) for entry in kept):
+        raise RenderError("a Timeline strategy returns the entries to keep, of those that it was given")
+    wanted = {entry.id for entry in kept}
     for group in groups:
         inside = [entry.id in wanted for entry in group]
         if any(inside) and not all(inside):
@@ -135,14 +215,3 @@ def _by_strategy(groups: list[tuple[Entry, ...]], strategy: Strategy, budget: in
                 "a Timeline strategy kept a tool call without its result (or the result alone); keep both or neither"
             )
     return [group for group in groups if group[0].id in wanted]
-
-
-def _left_out(
-    groups: list[tuple[Entry, ...]], kept: list[tuple[Entry, ...]], reason: str
-) -> tuple[Withheld, ...]:
-    ids = {group[0].id for group in kept}
-    out = [entry for group in groups if group[0].id not in ids for entry in group]
-    if not out:
-        return ()
-    tokens = sum([entry_tokens(entry) for entry in out])
-    return (Withheld("timeline", reason, f"{len(out)} entries, {out[0].id} to {out[-1].id}", tokens),)

@@ -43,6 +43,13 @@ def xml(*nodes: Any) -> str:
     return render(XML(System(*nodes))).context.system.text
 
 
+TABLE = """<table>
+<tr><th>n</th><th>s</th></tr>
+<tr><td>1</td><td>a|b</td></tr>
+<tr><td></td><td>c</td></tr>
+</table>"""
+
+
 @pytest.mark.parametrize(
     ("node", "as_markdown", "as_xml"),
     [
@@ -65,8 +72,7 @@ def xml(*nodes: Any) -> str:
         (
             Table([[1, "a|b"], [None, "c"]], headers=["n", "s"]),
             "| n | s |\n| --- | --- |\n| 1 | a\\|b |\n|  | c |",
-            "<table>\n<tr><th>n</th><th>s</th></tr>\n<tr><td>1</td><td>a|b</td></tr>\n"
-            "<tr><td></td><td>c</td></tr>\n</table>",
+            TABLE,
         ),
         (
             Code("print(1)", language="python"),
