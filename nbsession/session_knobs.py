@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nbsession.errors import KnobError, RenderError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -24,8 +26,17 @@ class SessionKnobs:
 
     def _on_home(self, fn: Callable[[SessionCore], T]) -> T:
         def carried() -> T:
-            core = self._session._mounted()
-            return fn(core)
+            core = self._session._core
+            failure = None
+            try:
+                self._session._mounted()
+            except (RenderError, KnobError) as error:
+                # The knob that broke a component is also the way to repair it.
+                failure = error
+            try:
+                return fn(core)
+            except KnobError as error:
+                raise failure or error from None
 
         return self._session._core.home.call(carried)
 
