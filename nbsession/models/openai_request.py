@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Block, Document, Image, Message, Text, Thinking, ToolCall, ToolResult
+from nbsession.content import Block, Document, Image, Message, Text, ToolCall, ToolResult
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.models.strict_schema import strict
 
@@ -64,7 +64,7 @@ def request_of(
     if max_tokens is not None:
         request[limit_name] = max_tokens
     if context.tools:
-        request["tools"] = [_tool(spec) for spec in context.tools]
+        request["tools"] = [_tool(spec, model) for spec in context.tools]
     request.update(_settings(context.settings, model, limit_name))
     return request
 
@@ -107,7 +107,12 @@ def _tool_choice(value: Any) -> Any:
     return "required" if value == "any" else {"type": "function", "function": {"name": value}}
 
 
-def _tool(spec: ToolSpec) -> dict[str, Any]:
+def _tool(spec: ToolSpec, model: str) -> dict[str, Any]:
+    if spec.options is not None:
+        raise ModelError(
+            f"{model} has no tool {spec.name!r} of its own; take it out of the tree, or use an Anthropic model",
+            kind="request",
+        )
     function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.input_schema)}
     return {"type": "function", "function": function}
 
@@ -169,7 +174,6 @@ def _part(block: Block) -> dict[str, Any] | None:
         return {"type": "image_url", "image_url": {"url": _image_url(block)}}
     if isinstance(block, Document):
         return _document(block)
-    assert isinstance(block, Thinking)
     return None
 
 

@@ -1,4 +1,4 @@
-"""A server that speaks the Messages API, and a model that reaches it."""
+"""Servers that speak the Messages API and Chat Completions, and models that reach them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nbsession.models.anthropic import AnthropicModel
+from nbsession.models.openai import OpenAIModel
+from tests.support.fake_chat import FakeChat
 from tests.support.fake_messages import FakeMessages
 
 if TYPE_CHECKING:
@@ -23,6 +25,21 @@ def messages_server() -> Iterator[FakeMessages]:
 async def live(messages_server: FakeMessages) -> AsyncIterator[AnthropicModel]:
     model = AnthropicModel(
         "claude-test-1", base_url=messages_server.url, api_key="sk-secret-1234", max_retries=0, timeout=5
+    )
+    yield model
+    await model.aclose()
+
+
+@pytest.fixture
+def chat_server() -> Iterator[FakeChat]:
+    with FakeChat() as server:
+        yield server
+
+
+@pytest.fixture
+async def chat(chat_server: FakeChat) -> AsyncIterator[OpenAIModel]:
+    model = OpenAIModel(
+        "gpt-test-1", base_url=f"{chat_server.url}/v1", api_key="sk-secret-1234", max_retries=0, timeout=5
     )
     yield model
     await model.aclose()

@@ -23,8 +23,16 @@ from nbsession.events import (
     Ping,
     TextDelta,
 )
-from nbsession.models import AnthropicModel, Capabilities, ModelAdapter, RecordedModel, SimulatedModel
+from nbsession.models import (
+    AnthropicModel,
+    Capabilities,
+    ModelAdapter,
+    OpenAIModel,
+    RecordedModel,
+    SimulatedModel,
+)
 from nbsession.testing import ScriptedModel, call
+from tests.support import fake_chat
 from tests.support.fake_messages import FakeMessages, broken, status, text, tool_use
 
 if TYPE_CHECKING:
@@ -48,10 +56,18 @@ class Subject(NamedTuple):
     slow: Callable[[], ModelAdapter]
 
 
-@pytest.fixture(params=["anthropic", "recorded", "scripted", "simulated"])
+@pytest.fixture(params=["anthropic", "openai", "recorded", "scripted", "simulated"])
 async def subject(
-    request: pytest.FixtureRequest, messages_server: FakeMessages, tmp_path: Path
+    request: pytest.FixtureRequest,
+    messages_server: FakeMessages,
+    chat_server: fake_chat.FakeChat,
+    tmp_path: Path,
 ) -> AsyncIterator[Subject]:
+    if request.param == "openai":
+        chat = OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=0)
+        yield talking(chat_server, chat)
+        await chat.aclose()
+        return
     if request.param == "recorded":
         yield await recorded(tmp_path)
         return
@@ -72,6 +88,17 @@ async def subject(
 
     yield Subject(live, slow)
     await live.aclose()
+
+
+def talking(server: fake_chat.FakeChat, chat: OpenAIModel) -> Subject:
+    server.will(fake_chat.tool_call("add_note", {"note": "buy milk"}), fake_chat.text("I have noted it."))
+
+    def slow() -> OpenAIModel:
+        server.replies.clear()
+        server.will(broken(fake_chat.text("Slow answer. " * 50), 20, "stall"))
+        return chat
+
+    return Subject(chat, slow)
 
 
 async def recorded(folder: Path) -> Subject:
@@ -206,11 +233,20 @@ async def test_a_reader_may_leave_in_the_middle(subject: Subject) -> None:
                 break
 
 
-@pytest.mark.parametrize("kind", ["anthropic", "scripted"])
-async def test_a_failure_is_a_model_error(kind: str, messages_server: FakeMessages) -> None:
+async def test_a_failure_of_the_server_is_a_model_error(
+    messages_server: FakeMessages, chat_server: fake_chat.FakeChat
+) -> None:
     messages_server.will(status(500))
-    live = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0)
-    model = live if kind == "anthropic" else ScriptedModel()
+    chat_server.will(status(500))
+    for model in (
+        AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0),
+        OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=0),
+    ):
+        with pytest.raises(ModelError):
+            await answer(model, asked())
+        await model.aclose()
+
+
+async def test_a_script_that_is_at_its_end_is_a_model_error() -> None:
     with pytest.raises(ModelError):
-        await answer(model, asked())
-    await live.aclose()
+        await answer(ScriptedModel(), asked())

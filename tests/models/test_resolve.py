@@ -56,7 +56,10 @@ def test_an_adapter_stands_for_itself() -> None:
         ("ollama:", "write 'ollama:<id>'"),
         ("anthropc:claude-new-9", "did you mean 'anthropic'"),
         ("simulatd", "did you mean 'simulated'"),
-        ("gpt-4", "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'sim"),
+        (
+            "gpt-4",
+            "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'sim",
+        ),
         ("", "a model's name is empty"),
     ],
 )

@@ -145,7 +145,12 @@ def _block(start: SSE, deltas: Sequence[SSE]) -> list[SSE]:
 
 
 class FakeMessages:
-    """The server. ``requests`` are those that came in; ``disconnected`` is set when a client hangs up early."""
+    """The server. ``requests`` are those that came in; ``disconnected`` is set when a client hangs up early.
+
+    Servers of other protocols greet, and frame their events, in another way.
+    """
+
+    greeting = text("Hello from the fake server.")
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -159,6 +164,10 @@ class FakeMessages:
     def will(self, *replies: Reply) -> None:
         """Answer the next requests with these."""
         self.replies.extend(replies)
+
+    def frame(self, event: SSE) -> bytes:
+        """Write an event as it goes over the wire."""
+        return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -201,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
         owner.requests.append(Request(self.path, headers, body))
-        reply = owner.replies.popleft() if owner.replies else text("Hello from the fake server.")
+        reply = owner.replies.popleft() if owner.replies else owner.greeting
         if reply.body is not None:
             self._send_body(reply)
         else:
@@ -225,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
             for event in reply.events:
                 if reply.pause:
                     time.sleep(reply.pause)
-                data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+                data = self.server.owner.frame(event)
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         except OSError:
             self.server.owner.disconnected.set()
