@@ -19,7 +19,7 @@ from nbsession.journal import Journal, Past, Rows, context_record
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import STATE, Mount
 from nbsession.policies import Policies
-from nbsession.state import GONE, StateLog
+from nbsession.state import GONE, StateLog, encode
 from nbsession.stores.base import Row
 from nbsession.tick import ToolRun, interrupted, unknown
 from nbsession.tokens import Usage
@@ -296,9 +296,11 @@ class SessionCore:
 
     def take(self, drafts: Sequence[Draft], *, log: EventLog, metadata: Mapping[str, Any]) -> None:
         """Commit a message to the timeline; calls that were left open before it are answered first."""
-        self.heal()
         for draft in drafts:
+            if draft.role != "tool":
+                self.heal()
             self.append(draft.role, draft.content, log=log, metadata=metadata)
+        self.heal()
 
     def deliver(self, log: EventLog) -> None:
         """Move steered and queued messages into the timeline."""
@@ -476,6 +478,7 @@ class SessionCore:
         """Make what a tool with a ``ToolContext`` parameter is given."""
 
         def emit(data: Any) -> None:
+            encode(data, f"what tool {call.name!r} emits")
             self.home.post(lambda: execution.emit(ToolProgress(call.id, data)))
 
         return ToolContext(

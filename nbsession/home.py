@@ -204,7 +204,11 @@ def _nested(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) 
     """Run a coroutine inside a running loop; an interrupt cancels it and leaves no request behind."""
     import nest_asyncio2  # type: ignore[import-untyped]  # it ships no types
 
+    run = asyncio.run
     nest_asyncio2.apply(loop)
+    # Only this loop is to nest. The asyncio.run that comes with it neither cancels what is
+    # left at its end nor closes its loop, and nobody here asked for that.
+    asyncio.run = run
     task = loop.create_task(coroutine)
     try:
         return loop.run_until_complete(task)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nbsession.content import Block, Document, Entry, Image, Role, Text
+from nbsession.content import Block, Document, Entry, Image, Role, Text, ToolCall, ToolResult
 from nbsession.errors import SessionError
 from nbsession.rich import result_content
 
@@ -27,12 +27,26 @@ def drafts_of(message: Any) -> list[Draft]:
     ``SessionError`` for anything else and for a message without content.
     """
     drafts = _drafts(message)
+    _check_calls(drafts)
     for draft in drafts:
         if not any(not isinstance(block, Text) or block.text.strip() for block in draft.content):
             raise SessionError(
                 "the message is empty; write some text, or use session.render() to run without one"
             )
     return drafts
+
+
+def _check_calls(drafts: Sequence[Draft]) -> None:
+    """Refuse tool results without their calls; calls without results are answered when they are sent."""
+    calls: list[str] = []
+    for draft in drafts:
+        results = [block.call_id for block in draft.content if isinstance(block, ToolResult)]
+        if results and results != calls:
+            raise SessionError(
+                f"the message has results of the tool calls {results}, but the entry before it made the calls {calls}; "
+                "send calls and results together, in the same order"
+            )
+        calls = [block.id for block in draft.content if isinstance(block, ToolCall)]
 
 
 def digest_of(drafts: Sequence[Draft]) -> str:

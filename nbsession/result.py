@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from nbsession.tick import Tick, ToolRun
 
 
+SHOWN = 60
+"""Characters of an answer that a result's ``repr`` shows."""
+
+
 class StopReason(StrEnum):
     """Every way an execution can end."""
 
@@ -37,6 +41,9 @@ class StopReason(StrEnum):
     error = "error"
     """Something failed; awaiting the execution raises it."""
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -52,7 +59,7 @@ class Continue:
     reason: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Result:
     """What an execution gave.
 
@@ -76,6 +83,11 @@ class Result:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= SHOWN else self.text[: SHOWN - 1] + "…"
+        ticks = f"{len(self.ticks)} tick{'s' if len(self.ticks) != 1 else ''}"
+        return f"<Result {self.stop_reason}, {ticks}: {text!r}>"
 
 
 def result_of(ticks: Sequence[Tick], stop_reason: StopReason, reason: str) -> Result:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,10 +118,14 @@ class Response:
 
     def take(self, event: Event) -> None:
         """Take the next event of the model's stream."""
-        if isinstance(event, TextDelta):
-            self._open[event.index][1].append(event.text)
-        elif isinstance(event, InputJsonDelta):
-            self._open[event.index][1].append(event.partial_json)
+        if isinstance(event, (TextDelta, InputJsonDelta)):
+            if event.index not in self._open:
+                raise ModelError(
+                    f"the model's adapter sent a {event.type} of block {event.index}, which it had not started; "
+                    "the adapter has to be corrected"
+                )
+            text = event.text if isinstance(event, TextDelta) else event.partial_json
+            self._open[event.index][1].append(text)
         elif isinstance(event, ContentBlockStart):
             self._open[event.index] = (event, [])
         elif isinstance(event, ContentBlockStop):
@@ -158,7 +162,8 @@ async def call_model(
     Raises ``ModelError`` where the model fails or ends too early; what came until
     then is in ``response``.
     """
-    async with aclosing(model.stream(context)) as stream:  # type: ignore[type-var]  # adapters are generators
+    stream = model.stream(context)
+    async with aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext():
         async for event in stream:
             if tick.first_token is None and isinstance(event, (TextDelta, InputJsonDelta)):
                 tick.first_token = time.time()
@@ -214,9 +219,12 @@ async def _together(runs: Sequence[ToolRun], scope: ToolScope) -> None:
     if len(runs) == 1:
         await _call(runs[0], scope)
     elif runs:
-        async with asyncio.TaskGroup() as group:
-            for run in runs:
-                group.create_task(_call(run, scope))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for run in runs:
+                    group.create_task(_call(run, scope))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
 
 async def _call(run: ToolRun, scope: ToolScope) -> None:

@@ -300,3 +300,9 @@ def test_an_interrupt_drains_the_request_wherever_it_is_waited_for(where: str) -
         check=False,
     )
     assert (done.stdout.split("\n"), done.stderr) == (["request ended", "idle aborted", "fine", ""], "")
+
+
+async def test_a_blocking_run_inside_a_loop_leaves_asyncio_run_as_it_was() -> None:
+    before = asyncio.run
+    assert agent("a").run("hi").text == "a"
+    assert asyncio.run is before
