@@ -21,6 +21,7 @@ from nbsession.components import (
     Bold,
     BulletList,
     Code,
+    CodeExecution,
     Collapsed,
     Document,
     Image,
@@ -39,6 +40,8 @@ from nbsession.components import (
     TaskList,
     Timeline,
     User,
+    WebFetch,
+    WebSearch,
 )
 from nbsession.content import (
     Entry,
@@ -123,6 +126,7 @@ __all__ = [
     "BudgetError",
     "BulletList",
     "Code",
+    "CodeExecution",
     "Collapsed",
     "CompileError",
     "CompiledContext",
@@ -171,6 +175,8 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "User",
+    "WebFetch",
+    "WebSearch",
     "component",
     "create_context",
     "run",

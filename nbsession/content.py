@@ -20,12 +20,16 @@ Role: TypeAlias = Literal["user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text."""
+    """Plain text. ``citations`` are the provider's own references to what it rests on."""
 
     text: str
+    citations: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"type": "text", "text": self.text}
+        data: dict[str, Any] = {"type": "text", "text": self.text}
+        if self.citations:
+            data["citations"] = [dict(citation) for citation in self.citations]
+        return data
 
     def __str__(self) -> str:
         return self.text
@@ -145,14 +149,42 @@ class ToolResult:
         return self.text
 
 
-Block: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A step of a tool that the provider ran itself: its call, or (``is_result``) what it gave.
+
+    ``call_id`` pairs the two. ``text`` is what is shown of it; ``raw`` is the
+    provider's own block, replayed byte for byte.
+    """
+
+    call_id: str
+    name: str
+    text: str
+    raw: Mapping[str, Any]
+    is_result: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "server_tool",
+            "call_id": self.call_id,
+            "name": self.name,
+            "text": self.text,
+            "raw": dict(self.raw),
+            "is_result": self.is_result,
+        }
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Block: TypeAlias = Text | Image | Document | Thinking | ToolCall | ToolResult | ServerTool
 
 
 def block_from_dict(data: Mapping[str, Any]) -> Block:
     """Read a content block back from its ``to_dict`` form."""
     kind = data["type"]
     if kind == "text":
-        return Text(data["text"])
+        return Text(data["text"], tuple(data.get("citations", ())))
     if kind == "tool_call":
         return ToolCall(data["id"], data["name"], data["input"])
     if kind == "tool_result":
@@ -173,6 +205,8 @@ def block_from_dict(data: Mapping[str, Any]) -> Block:
     if kind == "document":
         raw = base64.b64decode(data["data"])
         return Document(data["media_type"], raw, data["url"], data["title"])
+    if kind == "server_tool":
+        return ServerTool(data["call_id"], data["name"], data["text"], data["raw"], data["is_result"])
     raise ValueError(f"unknown content block type {kind!r}")
 
 
@@ -251,18 +285,26 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool as the model sees it: name, description and JSON schema of its input."""
+    """A tool as the model sees it: name, description and JSON schema of its input.
+
+    ``options`` are those of a tool that the provider runs itself (it is known to
+    the model by its name), ``None`` for one that runs here.
+    """
 
     name: str
     description: str
     input_schema: Mapping[str, Any]
+    options: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        if self.options is not None:
+            return {"name": self.name, "options": dict(self.options)}
         return {"name": self.name, "description": self.description, "input_schema": dict(self.input_schema)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ToolSpec:
-        return cls(data["name"], data["description"], data["input_schema"])
+        options = data.get("options")
+        return cls(data["name"], data.get("description", ""), data.get("input_schema", {}), options)
 
 
 def new_id(prefix: str) -> str:

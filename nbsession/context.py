@@ -21,6 +21,7 @@ from nbsession.content import (
     Entry,
     Image,
     Message,
+    ServerTool,
     Text,
     Thinking,
     ToolCall,
@@ -346,9 +347,12 @@ def tool_part(spec: ToolSpec, path: str) -> Part:
 def entry_part(entry: Entry, path: str) -> Part:
     """Make the part that an entry of the timeline is sent as.
 
-    Empty texts and thinking that no provider signed are not sent.
+    Empty texts and thinking that no provider signed are not sent, nor is, of an
+    answer that was cut, a call of a provider's own tool that got no result.
     """
     blocks = sendable(entry.content)
+    if entry.status == "interrupted":
+        blocks = _without_open_calls(blocks)
     text = "\n\n".join([str(block) for block in blocks])
     part = Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
     if PREFIX in entry.metadata:
@@ -373,6 +377,15 @@ def sendable(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     )
 
 
+def _without_open_calls(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    ended = {block.call_id for block in blocks if isinstance(block, ServerTool) and block.is_result}
+    return tuple(
+        block
+        for block in blocks
+        if not isinstance(block, ServerTool) or block.is_result or block.call_id in ended
+    )
+
+
 def tokens_of(blocks: Iterable[Block]) -> int:
     """Estimate the tokens of a message's blocks, its frame included."""
     total = token.MESSAGE_OVERHEAD
@@ -387,6 +400,8 @@ def tokens_of(blocks: Iterable[Block]) -> int:
             total += token.estimate_image(block.width, block.height)
         elif isinstance(block, Document):
             total += max(1, len(block.data) // 16)
+        elif isinstance(block, ServerTool):
+            total += token.estimate(_json(dict(block.raw)))
         elif block.raw:
             total += token.estimate(block.text)
     return total

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession import events
-from nbsession.content import Text, Thinking, ToolCall, ToolResult
+from nbsession.content import ServerTool, Text, Thinking, ToolCall, ToolResult
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class EventReader:
             return [_block_start(index, block)]
         block = self._opened.pop(index, Text(""))
         joined: list[Event] = (
-            [events.TextDelta(index, block.text)] if isinstance(block, (Text, Thinking)) else []
+            [events.TextDelta(index, block.text)] if isinstance(block, (Text, Thinking, ServerTool)) else []
         )
         return [*joined, events.ContentBlockStop(index, block)]
 
@@ -138,6 +138,8 @@ def stored_events(
 def _block_start(index: int, block: Block) -> Event:
     if isinstance(block, ToolCall):
         return events.ContentBlockStart(index, "tool_call", block.id, block.name)
+    if isinstance(block, ServerTool):
+        return events.ContentBlockStart(index, "server_tool", block.call_id, block.name)
     return events.ContentBlockStart(index, "thinking" if isinstance(block, Thinking) else "text")
 
 

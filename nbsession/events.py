@@ -51,18 +51,18 @@ class MessageStart(Event):
 
 @dataclass(slots=True)
 class ContentBlockStart(Event):
-    """A block begins: ``text``, ``thinking`` or ``tool_call`` (then with its id and name)."""
+    """A block begins: ``text``, ``thinking``, ``tool_call`` or ``server_tool`` (these with id and name)."""
 
     type: ClassVar[str] = "content_block_start"
     index: int
-    block: Literal["text", "thinking", "tool_call"]
+    block: Literal["text", "thinking", "tool_call", "server_tool"]
     id: str = ""
     name: str = ""
 
 
 @dataclass(slots=True)
 class TextDelta(Event):
-    """More text of a text or thinking block, at ``offset`` characters."""
+    """More text of a text, thinking or server tool block, at ``offset`` characters."""
 
     type: ClassVar[str] = "text_delta"
     durable: ClassVar[bool] = False

@@ -34,7 +34,8 @@ def cost(model: str, usage: Usage) -> float | None:
     ``model`` is a name with or without its provider's prefix and with or without
     the date at the end of an id. ``usage`` is that of a single answer: some models
     charge long prompts at another rate. What was read from and written to the
-    provider's cache has its own price. Recorded answers cost what they cost when
+    provider's cache has its own price, as have the searches it made; what its other
+    tools cost is not in the usage and not counted. Recorded answers cost what they cost when
     they were live; whoever replays them pays nothing and should not ask.
     """
     if model.partition(":")[0] in FREE:
@@ -46,13 +47,14 @@ def cost(model: str, usage: Usage) -> float | None:
     if long is not None and usage.input_tokens > long["above"]:
         price = long
     fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+    searches = usage.web_searches * float(_packaged()["web_search"])
     dollars = (
         fresh * price["input"]
         + usage.output_tokens * price["output"]
         + usage.cache_read_tokens * price.get("cache_read", price["input"])
         + usage.cache_write_tokens * price.get("cache_write", price["input"])
     )
-    return float(dollars) / _MILLION
+    return float(dollars) / _MILLION + searches
 
 
 def window_of(model: str) -> int | None:

@@ -22,6 +22,7 @@ from nbsession.components.message import Assistant, Message, User
 from nbsession.components.mode import XML, Markdown
 from nbsession.components.model import Model
 from nbsession.components.section import Section
+from nbsession.components.server_tools import CodeExecution, WebFetch, WebSearch
 from nbsession.components.system import System
 from nbsession.components.timeline import Timeline
 
@@ -34,6 +35,7 @@ __all__ = [
     "Bold",
     "BulletList",
     "Code",
+    "CodeExecution",
     "Collapsed",
     "Document",
     "Image",
@@ -52,4 +54,6 @@ __all__ = [
     "TaskList",
     "Timeline",
     "User",
+    "WebFetch",
+    "WebSearch",
 ]

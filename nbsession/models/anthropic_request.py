@@ -7,8 +7,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Block, Document, Image, Message, Text, Thinking, ToolCall, ToolResult
+from nbsession.content import (
+    Block,
+    Document,
+    Image,
+    Message,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from nbsession.errors import ModelError, did_you_mean
+from nbsession.models.anthropic_server_tools import tool_param
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -23,6 +34,7 @@ SETTINGS = (
     "stop_sequences",
     "tool_choice",
     "output_schema",
+    "citations",
     "metadata",
     "service_tier",
 )
@@ -57,7 +69,11 @@ def request_of(
         request["system"] = [{"type": "text", "text": system}]
     request["messages"] = messages
     if context.tools:
-        request["tools"] = [tool.to_dict() for tool in context.tools]
+        request["tools"] = [
+            tool.to_dict() if tool.options is None else tool_param(tool, model) for tool in context.tools
+        ]
+    if context.settings.get("citations"):
+        _cite(messages)
     request.update(_settings(context.settings, model))
     if caching:
         _mark_for_cache(request, _trailing(context))
@@ -79,7 +95,7 @@ def _settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
                 f"{model} has no setting {name!r}, got {value!r}{did_you_mean(name, SETTINGS)}",
                 kind="request",
             )
-        if value is None:
+        if value is None or name == "citations":
             continue
         if name == "max_tokens" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ModelError(
@@ -128,7 +144,9 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _block(block: Block) -> dict[str, Any] | None:
     if isinstance(block, Text):
-        return {"type": "text", "text": block.text}
+        return _text(block)
+    if isinstance(block, ServerTool):
+        return dict(block.raw)
     if isinstance(block, ToolCall):
         return {"type": "tool_use", "id": block.id, "name": block.name, "input": dict(block.input)}
     if isinstance(block, ToolResult):
@@ -138,6 +156,27 @@ def _block(block: Block) -> dict[str, Any] | None:
     if isinstance(block, Image):
         return {"type": "image", "source": _image_source(block)}
     return _document(block)
+
+
+def _text(text: Text) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": "text", "text": text.text}
+    if text.citations:
+        # An answer names the file that a citation is from, a request may not.
+        data["citations"] = [
+            {name: value for name, value in citation.items() if name != "file_id"}
+            for citation in text.citations
+        ]
+    return data
+
+
+def _cite(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Ask for citations of the documents: of all, since the API takes all or none."""
+    for message in messages:
+        for block in message["content"]:
+            inner = block.get("content", ()) if block["type"] == "tool_result" else ()
+            for item in (block, *inner):
+                if item["type"] == "document":
+                    item["citations"] = {"enabled": True}
 
 
 def _tool_result(result: ToolResult) -> dict[str, Any]:

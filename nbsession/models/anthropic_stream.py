@@ -22,6 +22,7 @@ from nbsession.events import (
     ModelEvent,
     TextDelta,
 )
+from nbsession.models.anthropic_server_tools import is_server_step, step_of
 from nbsession.tokens import Usage
 
 _CUT = ("max_tokens", "context_window", "refusal")
@@ -31,7 +32,7 @@ _USAGE_FIELDS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "ca
 class _OpenBlock:
     """A block that is coming in. ``raw`` is the provider's own form as it began."""
 
-    __slots__ = ("index", "length", "pieces", "raw", "signature")
+    __slots__ = ("citations", "index", "length", "pieces", "raw", "signature")
 
     def __init__(self, index: int, raw: dict[str, Any]) -> None:
         self.index = index
@@ -39,6 +40,7 @@ class _OpenBlock:
         self.pieces: list[str] = []
         self.length = 0
         self.signature: list[str] = []
+        self.citations: list[dict[str, Any]] = list(raw.get("citations") or ())
 
     def add(self, piece: str) -> int:
         """Add a piece and return the offset, in characters, at which it stands."""
@@ -95,10 +97,14 @@ class Answer:
 
     def _start_block(self, index: int, content_block: Any) -> Iterable[ModelEvent]:
         kind = content_block.type
-        if kind not in ("text", "thinking", "redacted_thinking", "tool_use"):
+        if kind not in ("text", "thinking", "redacted_thinking", "tool_use") and not is_server_step(kind):
             return
-        raw = content_block.to_dict()
+        raw = content_block.to_dict(warnings=False)
         block = self._open[index] = _OpenBlock(index, raw)
+        if is_server_step(kind):
+            step = step_of(raw)
+            yield ContentBlockStart(index, "server_tool", id=step.call_id, name=step.name)
+            return
         if kind == "tool_use":
             yield ContentBlockStart(index, "tool_call", id=raw["id"], name=raw["name"])
             if raw.get("input"):  # some servers send the whole input at once
@@ -115,6 +121,12 @@ class Answer:
         kind = delta.type
         if kind == "text_delta":
             return (TextDelta(index, delta.text, block.add(delta.text)),)
+        if kind == "input_json_delta" and block.raw["type"] == "server_tool_use":
+            block.add(delta.partial_json)
+            return ()
+        if kind == "citations_delta":
+            block.citations.append(delta.citation.to_dict(warnings=False))
+            return ()
         if kind == "input_json_delta":
             return (self._input(block, delta.partial_json),) if delta.partial_json else ()
         if kind == "thinking_delta":
@@ -134,7 +146,19 @@ class Answer:
             # Whether its input is whole is said only by the stop reason, which comes next.
             self._held = block
             return ()
+        if is_server_step(block.raw["type"]):
+            return self._server_step(block)
         return (ContentBlockStop(index, _finished(block)),)
+
+    def _server_step(self, block: _OpenBlock) -> Iterable[ModelEvent]:
+        """Give a step of the provider's own tool at once: its input is streamed, but nobody waits for it."""
+        raw = block.raw
+        if raw["type"] == "server_tool_use" and block.pieces:
+            raw = {**raw, "input": self._parse(block)}
+        step = step_of(raw)
+        if step.text:
+            yield TextDelta(block.index, step.text, 0)
+        yield ContentBlockStop(block.index, step)
 
     def _release(self) -> Iterable[ModelEvent]:
         """Give the end of the tool call that was held back, now that it is known to be whole."""
@@ -178,6 +202,10 @@ class Answer:
         details = getattr(usage, "output_tokens_details", None)
         if (value := getattr(details, "thinking_tokens", None)) is not None:
             self._usage["thinking_tokens"] = value
+        if (
+            value := getattr(getattr(usage, "server_tool_use", None), "web_search_requests", None)
+        ) is not None:
+            self._usage["web_searches"] = value
 
 
 def usage_of(figures: Mapping[str, int]) -> Usage:
@@ -190,13 +218,14 @@ def usage_of(figures: Mapping[str, int]) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
         thinking_tokens=figures.get("thinking_tokens", 0),
+        web_searches=figures.get("web_searches", 0),
     )
 
 
 def _finished(block: _OpenBlock) -> Block:
     text = "".join(block.pieces)
     if block.raw["type"] == "text":
-        return Text(text)
+        return Text(text, tuple(block.citations))
     if block.raw["type"] == "redacted_thinking":
         return Thinking("", block.raw)
     signature = (block.raw.get("signature") or "") + "".join(block.signature)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nbsession.content import Block, Text, Thinking, ToolCall
+from nbsession.content import Block, ServerTool, Text, Thinking, ToolCall
 from nbsession.errors import ModelError, RecordingMissError
 from nbsession.events import (
     ContentBlockStart,
@@ -213,6 +213,8 @@ class _Take:
 def _start(index: int, block: Block) -> ContentBlockStart:
     if isinstance(block, ToolCall):
         return ContentBlockStart(index, "tool_call", id=block.id, name=block.name)
+    if isinstance(block, ServerTool):
+        return ContentBlockStart(index, "server_tool", id=block.call_id, name=block.name)
     return ContentBlockStart(index, "thinking" if isinstance(block, Thinking) else "text")
 
 
@@ -222,7 +224,7 @@ def _pieces(played: Played) -> Iterator[tuple[int, str]]:
     if isinstance(block, ToolCall):
         text = json.dumps(dict(block.input), ensure_ascii=False, default=str)
     else:
-        text = block.text if isinstance(block, (Text, Thinking)) else ""
+        text = block.text if isinstance(block, (Text, Thinking, ServerTool)) else ""
     at = 0
     for place, (pause, characters) in enumerate(played.pace):
         last = place == len(played.pace) - 1

@@ -103,7 +103,7 @@ class Page:
         tail = f"{prose.key}t"
         if not text:
             return []
-        if prose.kind == "thinking" or self._ui.raw:
+        if prose.kind != "text" or self._ui.raw:
             return [("txt", tail, markdown.visible(text))]
         update = prose.stream.add(text)
         ops: list[Op] = [("add", f"{prose.key}f", update.finished)] if update.finished else []

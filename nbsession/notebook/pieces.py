@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from nbsession.notebook.cards import Card
 
 
+ProseKind: TypeAlias = Literal["text", "thinking", "server_tool"]
+
+
 @dataclass(slots=True)
 class Prose:
-    """Text or thinking as it grows. ``fresh`` is what no page has shown yet; ``cut`` says it ends too early."""
+    """Text, thinking or a step of the provider's own tool as it grows.
+
+    ``fresh`` is what no page has shown yet; ``cut`` says it ends too early.
+    """
 
     key: str
-    kind: Literal["text", "thinking"]
+    kind: ProseKind
     chunks: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     stream: Stream = field(default_factory=Stream)

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbsession import events
-from nbsession.content import Text, Thinking, ToolCall
+from nbsession.content import ServerTool, Text, Thinking, ToolCall
 from nbsession.notebook.cards import card
 from nbsession.notebook.ledger import Ledger
-from nbsession.notebook.pieces import Call, Note, Piece, Prose, TickRecord, written
+from nbsession.notebook.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ WHY_STOPPED = {
     "budget": "the budget is used up",
     "context_window": "the context window is full",
 }
+
+
+_KINDS: dict[type, ProseKind] = {Text: "text", Thinking: "thinking", ServerTool: "server_tool"}
 
 
 class Touched(NamedTuple):
@@ -169,9 +172,8 @@ class Transcript:
         record.model, record.source, record.recorded = tick.model, tick.source, tick.recorded
         record.usage, record.cost, record.ended = tick.usage, tick.cost, True
         for block in tick.response:
-            if isinstance(block, Text | Thinking):
-                kind: Literal["text", "thinking"] = "text" if isinstance(block, Text) else "thinking"
-                record.pieces.append(Prose(self._key(), kind, [block.text], finished=True))
+            if isinstance(block, Text | Thinking | ServerTool):
+                record.pieces.append(Prose(self._key(), _KINDS[type(block)], [block.text], finished=True))
         if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
             record.pieces[-1].cut = True
         for run in tick.tool_calls:
@@ -239,7 +241,7 @@ class Transcript:
         tick.said.append(str(content))
         if isinstance(piece, Call) and isinstance(content, ToolCall):
             piece.id, piece.name, piece.input = content.id, content.name, content.input
-        elif isinstance(piece, Prose) and isinstance(content, Text | Thinking):
+        elif isinstance(piece, Prose) and isinstance(content, Text | Thinking | ServerTool):
             piece.finished = True
             missing = content.text[len(piece.text) :]
             if missing and content.text.startswith(piece.text):
