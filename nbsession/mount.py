@@ -15,7 +15,7 @@ from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
     from nbsession.hooks import DataCell
@@ -81,16 +81,21 @@ class Mount:
         names = ", ".join(sorted({cell.fiber.path for cell in self._cells("on_mount")}) or ["the tree"])
         raise RenderError(f"the tree did not settle in {ROUNDS} rounds of rendering and mounting: {names}")
 
-    async def fire(self, kind: str, *arguments: Any) -> list[Any]:
+    def callbacks(self, kind: str) -> list[Callable[..., Any]]:
+        """Return the life-cycle callbacks of one kind, children first, in their latest closures."""
+        return [cell.callback for cell in self._cells(kind)]
+
+    async def fire(self, kind: str, *arguments: Any) -> None:
         """Call the life-cycle callbacks of one kind, children first, one after another."""
-        return [await call_hook(cell.callback, *arguments) for cell in self._cells(kind)]
+        for callback in self.callbacks(kind):
+            await call_hook(callback, *arguments)
 
     async def fire_all(self, kind: str, *arguments: Any) -> None:
         """Call the callbacks of one kind, each of them even where one before it raised; the first error goes up."""
         first: BaseException | None = None
-        for cell in self._cells(kind):
+        for callback in self.callbacks(kind):
             try:
-                await call_hook(cell.callback, *arguments)
+                await call_hook(callback, *arguments)
             except BaseException as error:  # noqa: BLE001  # raised again when all were called
                 first = first or error
         if first is not None:

@@ -12,15 +12,16 @@ from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options
 from nbsession.fragment import ToolUse
-from nbsession.journal import Journal, Past, StoredContext, restore_ticks
+from nbsession.journal import Journal, Past
 from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
 from nbsession.preview import Preview, preview_of
 from nbsession.result import Result, StopReason, result_of
 from nbsession.session_knobs import SessionKnobs
-from nbsession.state import StateLog
+from nbsession.state import StateLog, encode
 from nbsession.stores.base import Row
 from nbsession.sweep import Executor, Sweep, sweep_of
+from nbsession.tick_rows import StoredContext, restore_ticks
 from nbsession.timeline import Record
 from nbsession.tools import run_tool
 
@@ -72,7 +73,7 @@ class Session:
             record.restore(past.entries, past.head)
             state.record(past.changes)
             assert app.store is not None
-            ticks = restore_ticks(past, record, app.store)
+            ticks = restore_ticks(past.ticks, record, app.store)
         self._core = SessionCore(
             self,
             self._root(),
@@ -148,6 +149,15 @@ class Session:
 
             model = resolve(model)
         self._core.model = model
+
+    @property
+    def max_ticks(self) -> int:
+        """How many ticks an execution may take, where ``send(max_ticks=)`` says nothing else."""
+        return self._core.max_ticks
+
+    @max_ticks.setter
+    def max_ticks(self, max_ticks: int) -> None:
+        self._core.max_ticks = _positive(max_ticks)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -228,9 +238,9 @@ class Session:
         uses = tuple(ToolUse(tool, "send") for tool in tools)
         options = Options(
             self._checked(model),
-            _positive(max_ticks),
+            None if max_ticks is None else _positive(max_ticks),
             uses,
-            metadata or {},
+            encode(metadata or {}, "send(metadata=)"),
             request_id,
             output,
             Budget.of(budget),
@@ -533,7 +543,7 @@ class Session:
         return f"<Session {self.id!r} {self.status}, {len(self.timeline)} entries, {len(self.ticks)} ticks>"
 
 
-def _positive(max_ticks: int | None) -> int | None:
-    if max_ticks is not None and max_ticks < 1:
+def _positive(max_ticks: int) -> int:
+    if max_ticks < 1:
         raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
     return max_ticks

@@ -123,7 +123,8 @@ def revive(raw: Any, initial: Any) -> Any:
 
 def _refused(where: str, value: Any) -> SessionError:
     shown = repr(value)
+    remedy = ", or use_state(..., persist=False) to leave it out" if where.startswith("state ") else ""
     return SessionError(
         f"{where} holds {shown[:80] + '…' if len(shown) > 80 else shown} ({type(value).__name__}), which cannot be kept "
-        "as JSON; use JSON values or a pydantic model, or use_state(..., persist=False) to leave it out"
+        f"as JSON; use JSON values or a pydantic model{remedy}"
     )

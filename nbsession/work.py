@@ -9,6 +9,7 @@ from nbsession.content import ToolCall
 from nbsession.context import PREFIX
 from nbsession.errors import ModelError, SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
+from nbsession.hooks import call_hook
 from nbsession.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.thinking import signed
 from nbsession.tick import (
@@ -206,8 +207,8 @@ class Work:
         await core.announce(execution.session)
         await core.mount.fire("on_tick_end", tick, execution.session)
         self._decide(tick)
-        for opinion in await core.mount.fire("continuation", tick, execution.session):
-            self._hear(tick, opinion)
+        for ask in core.mount.callbacks("continuation"):
+            self._hear(tick, await call_hook(ask, tick, execution.session))
         if core.waiting and not tick.should_continue and self.stop is StopReason.end_turn:
             tick.should_continue, tick.reason = True, "messages are waiting"
         core.finish_tick(tick)
