@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
+from nbsession import tick_rows
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
 from nbsession.errors import NbsessionError, SessionError
@@ -15,7 +16,7 @@ from nbsession.event_log import BlockText, EventLog
 from nbsession.event_rows import stored_events
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
 from nbsession.hooks import Environment, SessionUsage
-from nbsession.journal import Journal, Past, Rows, context_record
+from nbsession.journal import Journal, Past, Rows
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import STATE, Mount
 from nbsession.policies import Policies
@@ -113,6 +114,7 @@ class SessionCore:
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
         self._rows: Rows = Rows()
+        self._last_tick: dict[str, Any] = {}
         self._log: EventLog | None = None
 
     # Events
@@ -590,12 +592,16 @@ class SessionCore:
             return None
         if not end:
             before = self.ticks[tick.number - 1] if tick.number else None
-            return Row("tick", str(tick.number), context_record(tick, before, self._rows.texts))
-        return Row("tick", str(tick.number), _tick_end(tick))
+            row, self._last_tick = tick_rows.beginning(tick, before, self._last_tick, self._rows.texts)
+            return Row("tick", str(tick.number), row)
+        return Row("tick", str(tick.number), tick_rows.ending(tick))
 
     def tool_row(self, tick: Tick, run: ToolRun) -> Row | None:
-        """Return the row that says that a tool started or, with its result, that it ended."""
-        if not self.journal.keeps:
+        """Return the row that says that a tool started or, with its result, that it ended.
+
+        There is none for the end of the last one: the entry with all results follows at once.
+        """
+        if not self.journal.keeps or all(other.result is not None for other in tick.tool_calls):
             return None
         data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
         if run.result is not None:
@@ -605,27 +611,6 @@ class SessionCore:
     def partial_row(self, tick: Tick, content: Sequence[Block]) -> Row:
         """Return the row of what has come of a response so far."""
         return Row("partial", str(tick.number), {"response": [block.to_dict() for block in content]})
-
-
-def _tick_end(tick: Tick) -> dict[str, Any]:
-    return {
-        "model": tick.model,
-        "source": tick.source,
-        "recorded": tick.recorded,
-        "stop_reason": tick.stop_reason,
-        "detail": tick.detail,
-        "usage": tick.usage.to_dict(),
-        "cost": tick.cost,
-        "first_token": tick.first_token,
-        "ended": tick.ended,
-        "interrupted": tick.interrupted,
-        "should_continue": tick.should_continue,
-        "reason": tick.reason,
-        "error": str(tick.error) if tick.error is not None else "",
-        "head_after": tick.head_after,
-        "state_after": tick.state_after,
-        "response": [block.to_dict() for block in tick.response] if tick.error is not None else None,
-    }
 
 
 def _change(change: tuple[str, Any]) -> list[Any]:
