@@ -407,23 +407,20 @@ class SessionCore:
             self._keep_state([(SENT, [item.to_dict() for item in self.sent])])
 
     def finish_tick(self, tick: Tick) -> None:
-        """Close a tick: its end, its usage, the state and timeline after it."""
+        """Close a tick: its end, the state and timeline after it."""
         try:
             self.drain()
         finally:
             tick.ended = time.time()
             tick.head_after, tick.state_after = self.record.head, self.state.version
-            self._count(tick)
 
-    def price(self, tick: Tick) -> None:
-        """Work out what a tick cost."""
+    def charge(self, tick: Tick) -> None:
+        """Work out what a tick's answer cost, and count it, for this session and those that it was spawned by."""
         from nbsession.prices import cost
 
         # A replay costs nobody anything, whatever it cost when it was live.
         tick.cost = 0.0 if tick.source == "recorded" else cost(tick.model, tick.usage)
 
-    def _count(self, tick: Tick) -> None:
-        """Count what a tick used, for this session and those that it was spawned by."""
         for core in self.lineage():
             core._add_usage(tick)
             core.environment.usage_watchers.mark()
@@ -608,9 +605,9 @@ class SessionCore:
             data["result"] = run.result.to_dict()
         return Row("event", f"{tick.number}/{run.id}", data)
 
-    def partial_row(self, tick: Tick, content: Sequence[Block]) -> Row:
-        """Return the row of what has come of a response so far."""
-        return Row("partial", str(tick.number), {"response": [block.to_dict() for block in content]})
+    def partial_row(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
+        """Return the row of what has come of a response since the last one."""
+        return Row("partial", str(tick.number), tick_rows.growth(kept, content))
 
 
 def _change(change: tuple[str, Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from nbsession.lease import Lease
 from nbsession.policies import entries_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
+from nbsession.tick_rows import grown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,7 +159,7 @@ def read_past(rows: Sequence[Row]) -> Past:
         elif row.kind == "execution":
             past.executions.setdefault(row.key, {}).update(row.data)
         elif row.kind == "partial":
-            past.partials[int(row.key)] = tuple(block_from_dict(item) for item in row.data["response"])
+            past.partials[int(row.key)] = grown(past.partials.get(int(row.key), ()), row.data)
         elif row.kind == "events":
             past.sequence = row.data["first"] + len(row.data["events"]) - 1
         elif row.kind == "policy":

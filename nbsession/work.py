@@ -99,7 +99,6 @@ class Work:
             if self.ticks and self.ticks[-1] is tick:
                 self._commit_response(tick)
                 self._answer_calls()
-                self._core.price(tick)
                 self._core.finish_tick(tick)
         finally:
             self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
@@ -111,8 +110,8 @@ class Work:
         core.deliver(execution.log)
         execution.emit(TickStart(tick.number))
         compiled, model = await self._compile(tick)
-        await self._begin(tick, compiled, model)
-        await self._ask(model, tick)
+        response = await self._begin(tick, compiled, model)
+        await self._ask(model, tick, response)
         if tick.stop_reason == "tool_use" and tick.tool_calls:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
         self._answer_calls()
@@ -137,19 +136,20 @@ class Work:
         core.check_budget(execution, options.budget, compiled.context, model.name)
         return compiled, model
 
-    async def _begin(self, tick: Tick, compiled: Compiled, model: ModelAdapter) -> None:
+    async def _begin(self, tick: Tick, compiled: Compiled, model: ModelAdapter) -> Response:
         """Make the tick one of the session's, and durable, before anything is sent."""
         core = self._core
         tick.context, tick.model, tick.source = compiled.context, model.name, model.source
         core.begin_tick(tick)
         self.ticks.append(tick)
+        self._response = response = Response()
         await core.keep(core.tick_row(tick))
         self._execution.emit(TickContext(tick.number, compiled.context, model.name, model.source))
+        return response
 
-    async def _ask(self, model: ModelAdapter, tick: Tick) -> None:
+    async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
         """Stream the model's answer and commit it."""
         core = self._core
-        self._response = response = Response()
         flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.journal.keeps else None
         try:
             await call_model(model, tick.context, tick, response, self._execution.emit)
@@ -167,14 +167,15 @@ class Work:
             await asyncio.sleep(FLUSH)
             content = response.content()
             if content != kept:
-                kept = content
-                await self._core.try_keep(self._core.partial_row(tick, content))
+                row, kept = self._core.partial_row(tick, kept, content), content
+                await self._core.try_keep(row)
 
     def _commit_response(self, tick: Tick) -> None:
         """Put what the model said into the timeline, once."""
         response, self._response = self._response, None
         if response is None:
             return
+        self._core.charge(tick)
         tick.response = response.content()
         tick.interrupted = not response.complete
         tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
@@ -203,7 +204,6 @@ class Work:
 
     async def _end_tick(self, tick: Tick) -> None:
         core, execution = self._core, self._execution
-        core.price(tick)
         await core.announce(execution.session)
         await core.mount.fire("on_tick_end", tick, execution.session)
         self._decide(tick)
