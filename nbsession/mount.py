@@ -7,18 +7,19 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nbsession import compiler
-from nbsession.errors import NbsessionError, RenderError, SessionError
+from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import LEAVES, ToolUse
-from nbsession.hooks import CallbackCell, Environment, call_hook
+from nbsession.hooks import CallbackCell, Environment, KnobCell, call_cell, call_hook
 from nbsession.state import GONE, StateLog, encode, revive
 from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
     from nbsession.hooks import DataCell
+    from nbsession.tree import Fiber
 
 STATE = "state:"
 ROUNDS = 25
@@ -87,15 +88,30 @@ class Mount:
 
     async def fire(self, kind: str, *arguments: Any) -> None:
         """Call the life-cycle callbacks of one kind, children first, one after another."""
-        for callback in self.callbacks(kind):
-            await call_hook(callback, *arguments)
+        for cell in self._cells(kind):
+            await call_cell(cell, *arguments)
+
+    async def fire_settled(self, kind: str, settle: Callable[[], Awaitable[None]], *arguments: Any) -> None:
+        """Settle and call the callbacks of one kind, and also those of what mounts by that, each of them once."""
+        called: set[CallbackCell] = set()
+        for _ in range(ROUNDS):
+            await settle()
+            new = [cell for cell in self._cells(kind) if cell not in called]
+            if not new:
+                return
+            called.update(new)
+            for cell in new:
+                await call_cell(cell, *arguments)
+        raise RenderError(
+            f"use_{kind} callbacks mounted others, {ROUNDS} times over; set state only when it differs"
+        )
 
     async def fire_all(self, kind: str, *arguments: Any) -> None:
         """Call the callbacks of one kind, each of them even where one before it raised; the first error goes up."""
         first: BaseException | None = None
-        for callback in self.callbacks(kind):
+        for cell in self._cells(kind):
             try:
-                await call_hook(callback, *arguments)
+                await call_cell(cell, *arguments)
             except BaseException as error:  # noqa: BLE001  # raised again when all were called
                 first = first or error
         if first is not None:
@@ -147,8 +163,24 @@ class Mount:
             for holder in present.holders(name)
         )
         stale.update(dict.fromkeys(self.environment.knob_watchers) if stale else {})
-        fiber = self.root.preview(self.environment.preview(knobs), list(stale))
-        return compiler.compile(fiber, tools=tools, sent=sent, pending=self.pending)
+        environment = self.environment.preview(knobs)
+
+        def more(gone: Sequence[Fiber]) -> list[Fiber]:
+            """Render what lists the knobs again, where others are declared now."""
+            for fiber in gone:
+                for cell in fiber.hooks or ():
+                    if isinstance(cell, KnobCell):
+                        knobs.retract(cell.name, fiber)
+                        environment.knob_watchers.marked = True
+            if not environment.knob_watchers.marked:
+                return []
+            environment.knob_watchers.marked = False
+            watching = (*self.environment.knob_watchers, *environment.knob_watchers)
+            return [fiber for fiber in watching if fiber not in set(gone)]
+
+        fiber = self.root.preview(environment, list(stale), more=more)
+        pending = dict.fromkeys((*self.pending, *environment.asked))
+        return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending))
 
     def drain(self) -> tuple[list[tuple[str, Any]], SessionError | None]:
         """Return what changed in the tree's kept state since the last call, and why some of it is refused."""
@@ -174,7 +206,7 @@ async def _mounted(cell: CallbackCell, session: Any) -> None:
     """Call a mount callback; one that fails, or is cut, is called again in the next execution."""
     cell.fired = True  # before: it may settle the tree itself
     try:
-        await call_hook(cell.callback, session)
+        await call_cell(cell, session)
     except BaseException:
         cell.fired = False
         raise
@@ -183,12 +215,6 @@ async def _mounted(cell: CallbackCell, session: Any) -> None:
 async def _fetched(cells: Sequence[DataCell]) -> None:
     """Await data, all of it at once; the first failure is raised when none is under way any more."""
     outcomes = await asyncio.gather(*[cell.fetch() for cell in cells], return_exceptions=True)
-    for cell, outcome in zip(cells, outcomes, strict=True):
-        if isinstance(outcome, NbsessionError) or not isinstance(outcome, (Exception, type(None))):
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
             raise outcome
-        if outcome is not None:
-            raise RenderError(
-                f"{cell.fiber.path}: use_data({cell.key!r}) could not fetch: {type(outcome).__name__}: {outcome}; "
-                "the next send tries again",
-                path=cell.fiber.path,
-            ) from outcome

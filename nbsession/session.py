@@ -128,6 +128,11 @@ class Session:
         return self._core.current
 
     @property
+    def children(self) -> list[Session]:
+        """The sessions that it spawned, the oldest first."""
+        return list(self._core.children)
+
+    @property
     def usage(self) -> SessionUsage:
         """Tokens and cost so far."""
         return self._core._session_usage()

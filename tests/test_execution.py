@@ -671,7 +671,7 @@ async def test_data_that_cannot_be_fetched_fails_that_execution_and_is_tried_aga
     model = ScriptedModel("fine")
     session = App(Tree, model=model).session()
     with pytest.raises(
-        RenderError, match=r"Weather.*: use_data\('weather'\) could not fetch: OSError: no route"
+        RenderError, match=r"use_data\('weather'\) of .*Weather.* failed: OSError: no route"
     ) as caught:
         await session.send("hi")
     assert "Weather" in caught.value.path
