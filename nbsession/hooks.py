@@ -7,11 +7,13 @@ which has an environment of its own, needs no code of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import HookError, SessionError
+from nbsession.fetched import comparable, keep_data, read_data, readable
 from nbsession.knobs import Knobs, KnobSpec
+from nbsession.state import encode
 from nbsession.tokens import Usage
 from nbsession.tree import Cell, Fiber, current, use_cell
 
@@ -28,10 +30,11 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 class Watchers:
     """The fibers that read something outside the tree, to be marked when it changes."""
 
-    __slots__ = ("_fibers",)
+    __slots__ = ("_fibers", "marked")
 
     def __init__(self) -> None:
         self._fibers: dict[Fiber, None] = {}
+        self.marked = False
 
     def add(self, fiber: Fiber) -> None:
         """Mark ``fiber`` from now on."""
@@ -42,11 +45,12 @@ class Watchers:
         self._fibers.pop(fiber, None)
 
     def mark(self) -> None:
-        """Mark every fiber that watches."""
+        """Mark every fiber that watches, and remember that."""
+        self.marked = True
         for fiber in tuple(self._fibers):
             fiber.mark()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Fiber]:
         return iter(tuple(self._fibers))
 
 
@@ -55,7 +59,8 @@ class Environment:
 
     ``session`` is ``None`` in a tree without one; ``set_knob`` hands a value over
     to whoever owns the knobs and does not wait. ``shown`` are the entries that
-    policies left of the timeline, ``None`` without policies.
+    policies left of the timeline, ``None`` without policies; ``asked`` are the keys
+    of the data that a preview would fetch.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Environment:
         self.usage_watchers = Watchers()
         self.shown: tuple[Entry, ...] | None = None
         self.unmounted: list[Callable[..., Any]] = []
+        self.asked: list[str] = []
         self.collapsed: dict[Fiber, tuple[str, Callable[[Any], Any]]] = {}
         self.expand: ToolUse | None = None
 
@@ -194,7 +200,7 @@ def use_shown_entries() -> tuple[Entry, ...] | None:
     return environment().shown
 
 
-class _KnobCell(Cell):
+class KnobCell(Cell):
     """A component's hold on a knob; calling it sets the knob."""
 
     __slots__ = ("arguments", "environment", "fiber", "name", "spec")
@@ -229,8 +235,11 @@ class _KnobCell(Cell):
         self.environment.knobs.retract(self.name, self.fiber)
         self.environment.knob_watchers.mark()
 
-    def clone(self, fiber: Fiber) -> _KnobCell:
-        return _KnobCell(fiber, cast("Environment", fiber.root.environment))
+    def clone(self, fiber: Fiber) -> KnobCell:
+        copy = KnobCell(fiber, cast("Environment", fiber.root.environment))
+        copy.name, copy.arguments, copy.spec = self.name, self.arguments, self.spec
+        copy.environment.knobs.hand_over(self.name, self.fiber, fiber)
+        return copy
 
 
 def use_knob(
@@ -279,7 +288,7 @@ def use_knob(
         if value is not None and value is not False and value != ""
     }
     found = environment()
-    cell = use_cell("use_knob", lambda fiber: _KnobCell(fiber, found))
+    cell = use_cell("use_knob", lambda fiber: KnobCell(fiber, found))
     return cell.hold(name, default, given), cell
 
 
@@ -291,37 +300,70 @@ def use_knob_names() -> tuple[str, ...]:
 
 
 class DataCell(Cell):
-    """What ``use_data`` fetched, or is to fetch."""
+    """What ``use_data`` fetched, or is to fetch.
 
-    __slots__ = ("deps", "fetcher", "fiber", "key", "pending", "persist", "value")
+    Kept with the state are what was fetched and the key and dependencies that it
+    was fetched for; restored, it is fetched again only where those differ.
+    """
 
-    def __init__(self, fiber: Fiber, key: str, *, persist: bool) -> None:
+    __slots__ = ("data", "deps", "fetched", "fetcher", "fiber", "keep", "key", "pending")
+
+    def __init__(self, fiber: Fiber, *, keep: bool) -> None:
         self.fiber = fiber
-        self.key = key
-        self.persist = persist
-        self.value: Any = None
-        self.deps: tuple[Any, ...] | None = None
+        self.keep = keep
+        self.key = ""
+        self.data: Any = None
+        self.deps: Any = None
         self.fetcher: Callable[[], Any] = _nothing
-        self.pending = False
+        self.fetched = self.pending = False
+
+    @classmethod
+    def mount(cls, fiber: Fiber, *, keep: bool) -> DataCell:
+        """Return a cell with the data that was kept for this place, if any."""
+        cell = cls(fiber, keep=keep)
+        kept = fiber.root.restored(fiber, fiber.cursor, None) if keep and fiber.root.restore else None
+        if isinstance(kept, dict) and readable(kept):
+            cell.key, cell.deps, cell.data, cell.fetched = kept["key"], kept["deps"], read_data(kept), True
+        return cell
+
+    @property
+    def persist(self) -> bool:  # type: ignore[override]  # a property, because it is known only once fetched
+        """Whether there is something to keep."""
+        return self.keep and self.fetched
+
+    @property
+    def value(self) -> Any:
+        """What is kept."""
+        return keep_data(self.key, self.deps, self.data)
 
     def ask(self, key: str, fetch: Callable[[], Any], deps: tuple[Any, ...]) -> Any:
         """Note what to fetch; it is due at first and when the key or a dependency changed."""
         self.fetcher = fetch
-        if self.deps is None or deps != self.deps or key != self.key:
-            self.key, self.deps, self.pending = key, deps, True
-        return self.value
+        wanted = comparable(deps) if self.keep else deps
+        if key != self.key or wanted != self.deps or not self.fetched:
+            self.key, self.deps, self.pending, self.fetched = key, wanted, True, False
+        if self.pending and self.fiber.previewing:
+            cast("Environment", self.fiber.root.environment).asked.append(key)
+        return self.data
 
     async def fetch(self) -> None:
         """Fetch; a failure leaves it to be tried again."""
         wanted = (self.key, self.deps)
-        value = await call_hook(self.fetcher)
-        if wanted == (self.key, self.deps):
-            self.value, self.pending = value, False
-            self.fiber.mark()
+        data = await call_hook(self.fetcher)
+        if self.keep:
+            encode(data, f"state {self.key!r} (use_data) of {self.fiber.path}")
+        if wanted != (self.key, self.deps):
+            return
+        self.data, self.pending, self.fetched = data, False, True
+        root = self.fiber.root
+        if self.keep and root.changes is not None:
+            root.changes[self] = self.fiber
+        self.fiber.mark()
 
     def clone(self, fiber: Fiber) -> DataCell:
-        copy = DataCell(fiber, self.key, persist=self.persist)
-        copy.value, copy.deps, copy.pending, copy.fetcher = self.value, self.deps, self.pending, self.fetcher
+        copy = DataCell(fiber, keep=self.keep)
+        for name in ("key", "deps", "data", "fetcher", "pending", "fetched"):
+            setattr(copy, name, getattr(self, name))
         return copy
 
 
@@ -329,10 +371,12 @@ def use_data(key: str, fetch: Callable[[], Any], deps: Sequence[Any] = (), *, pe
     """Return what ``fetch()`` (sync or async) gave, ``None`` until it has.
 
     It is awaited before the model is called, at first and when ``key`` or ``deps``
-    changed; meanwhile the last value stands. A failure fails that execution, and
-    the next one tries again.
+    changed; meanwhile the last value stands. A failure fails that execution with a
+    ``RenderError``, and the next one tries again. With ``persist`` the data (JSON, a
+    pydantic model or a list of models) is part of the kept state: a restored or
+    forked session has it without fetching.
     """
-    cell = use_cell("use_data", lambda fiber: DataCell(fiber, key, persist=persist))
+    cell = use_cell("use_data", lambda fiber: DataCell.mount(fiber, keep=persist))
     return cell.ask(key, fetch, tuple(deps))
 
 
@@ -421,6 +465,15 @@ def use_continuation(fn: Callback) -> Callback:
     Children are asked first, so the root speaks last, and the last opinion wins.
     """
     return _register("continuation", fn)
+
+
+async def call_cell(cell: CallbackCell, *arguments: Any) -> Any:
+    """Call a cell's callback as ``call_hook`` does; an error gets a note that says whose it is."""
+    try:
+        return await call_hook(cell.callback, *arguments)
+    except Exception as error:
+        error.add_note(f"raised in use_{cell.kind} of {cell.fiber.path}")
+        raise
 
 
 async def call_hook(callback: Callable[..., Any], *arguments: Any) -> Any:

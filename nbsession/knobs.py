@@ -105,6 +105,12 @@ class Knobs:
         elif knob.spec not in knob.holders.values():
             self._respecify(knob, list(knob.holders.values())[-1], None)
 
+    def hand_over(self, name: str, holder: Holder, to: Holder) -> None:
+        """Let ``to`` hold a knob in place of ``holder``."""
+        knob = self._knobs.get(name)
+        if knob is not None and holder in knob.holders:
+            knob.holders[to] = knob.holders.pop(holder)
+
     def check(self) -> None:
         """Raise ``KnobError``, naming both paths, if two holders of one knob have different specs.
 
@@ -207,6 +213,7 @@ class Knobs:
         for name, knob in self._knobs.items():
             copied = copy._knobs[name] = _Knob(knob.spec)
             copied.value = checked.get(name, knob.value)
+            copied.holders = dict(knob.holders)
             copied.touched = knob.touched or not _same(copied.value, knob.value)
         return copy
 

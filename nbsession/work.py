@@ -121,8 +121,7 @@ class Work:
     async def _compile(self, tick: Tick) -> tuple[Compiled, ModelAdapter]:
         """Bring the tree to rest and compile it; nothing is sent that the budget does not allow."""
         core, execution = self._core, self._execution
-        await core.mount.fire("on_tick_start", tick, execution.session)
-        await core.settle()
+        await core.mount.fire_settled("on_tick_start", core.settle, tick, execution.session)
         await core.announce(execution.session)
         options = execution.options
         compiled = core.compile(

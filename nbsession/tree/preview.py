@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from nbsession.errors import RenderError
 from nbsession.tree.boundary import failures_of
 from nbsession.tree.element import TOP, Component, Element, Node
 from nbsession.tree.fiber import DEAD, Cell, Fiber, depth_of
+from nbsession.tree.node import describe
 from nbsession.tree.reconcile import Tree
 
 if TYPE_CHECKING:
     from nbsession.tree.root import Root
+
+
+More = Callable[[list[Fiber]], Iterable[Fiber]]
+ROUNDS = 25
 
 
 class Preview(Tree):
@@ -29,19 +35,29 @@ class Preview(Tree):
         self.redefined = live.redefined
         self._live = live
         self._copies: dict[Fiber, Fiber] = {}
+        self._dropped: list[Fiber] = []
 
-    def render(self, stale: Iterable[Fiber], node: Node) -> Fiber:
-        """Render and return the preview's root fiber; ``node``, unless ``...``, replaces the root's."""
+    def render(self, stale: Iterable[Fiber], node: Node, more: More | None) -> Fiber:
+        """Render and return the preview's root fiber; ``node``, unless ``...``, replaces the root's.
+
+        ``more`` gets the fibers that each round left out and returns those to render again.
+        """
         top = self._live.fiber.copy(self, None)
         self._copies[self._live.fiber] = top
         self.reach(stale)
         if node is not ...:
             top.element = Element(TOP, (node,), {}, None)
             self.reach([top])
-        batch = list(self._reached)
-        self._reached.clear()
-        self.sweep(batch)
-        return top
+        again: list[Fiber] = []
+        for _ in range(ROUNDS):
+            batch = list(self._reached)
+            self._reached.clear()
+            self.sweep(batch)
+            again = list(more(self._gone())) if more is not None else []
+            if not again:
+                return top
+            self.reach(again)
+        raise RenderError(f"the preview did not settle in {ROUNDS} rounds: {describe(again)} keep changing")
 
     def reach(self, fibers: Iterable[Fiber]) -> None:
         """Let fibers, or their copies, render in this preview."""
@@ -67,6 +83,23 @@ class Preview(Tree):
             whole = parent.slots is parent.children
             parent.slots = self._replaced(parent.slots)
             parent.children = parent.slots if whole else self._replaced(parent.children)
+
+    def _drop(self, old: Iterable[Any], slots: Iterable[Any]) -> None:
+        # Fibers only: a copy's original left the slots, but not the tree.
+        old = [entry for entry in old if entry.__class__ is Fiber and entry not in self._copies]
+        kept = set(map(id, slots))
+        self._dropped += [entry for entry in old if id(entry) not in kept]
+        super()._drop(old, slots)
+
+    def _gone(self) -> list[Fiber]:
+        """Return the fibers that this tree has no place for since the last call, with all below them."""
+        gone: list[Fiber] = []
+        stack, self._dropped = self._dropped, []
+        while stack:
+            fiber = stack.pop()
+            gone.append(fiber)
+            stack.extend(child for child in fiber.slots if child.__class__ is Fiber)
+        return gone
 
     def _replaced(self, entries: tuple[Any, ...]) -> tuple[Any, ...]:
         copies = self._copies
@@ -97,10 +130,10 @@ class Preview(Tree):
         return False
 
     def mark(self, fiber: Fiber) -> None:
-        """Nothing: a preview renders once."""
+        """Nothing: what renders again, ``more`` says."""
 
     def enqueue(self, fiber: Fiber) -> None:
-        """Nothing: a preview renders once."""
+        """Nothing: what renders again, ``more`` says."""
 
     def note(self, text: str) -> None:
         """Nothing: the live tree says it when it happens there."""

@@ -14,7 +14,7 @@ from nbsession.tree.effects import Effect
 from nbsession.tree.element import TOP, Component, Element, Node
 from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, REDEFINED, Cell, Fiber, post_order
 from nbsession.tree.node import describe
-from nbsession.tree.preview import Preview
+from nbsession.tree.preview import More, Preview
 from nbsession.tree.reconcile import Tree
 from nbsession.tree.rendering import frames
 
@@ -146,19 +146,23 @@ class Root(Tree):
         _forget_definition(fiber)
         self.reach([fiber])
 
-    def preview(self, environment: Any, stale: Iterable[Fiber] = (), node: Node = ...) -> Fiber:
+    def preview(
+        self, environment: Any, stale: Iterable[Fiber] = (), node: Node = ..., *, more: More | None = None
+    ) -> Fiber:
         """Render ``stale`` fibers in another environment, and leave this tree exactly as it is.
 
         Returns the root fiber of a tree to be thrown away, which shares the fibers
-        that are not touched. ``node`` replaces the root's node in it. Effects are
-        not run, setters do nothing. Raises ``RenderError`` where a component does,
+        that are not touched. ``node`` replaces the root's node in it. ``more`` is
+        called when it is rendered, with the fibers (of either tree) that have no place
+        in it any more; what it returns renders again, until it returns nothing.
+        Effects are not run, setters do nothing. Raises ``RenderError`` where a component does,
         and where this tree is dirty.
         """
         if self.dirty or self._flushing:
             raise RenderError("the tree has changes that are not rendered yet; call flush() before preview()")
         self._previewing = True
         try:
-            return Preview(self, environment).render(stale, node)
+            return Preview(self, environment).render(stale, node, more)
         finally:
             self._previewing = False
 
