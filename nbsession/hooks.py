@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from nbsession.errors import HookError, SessionError
+from nbsession.errors import HookError, NbsessionError, RenderError, SessionError
 from nbsession.fetched import comparable, keep_data, read_data, readable
 from nbsession.knobs import Knobs, KnobSpec
 from nbsession.state import encode
@@ -347,9 +347,18 @@ class DataCell(Cell):
         return self.data
 
     async def fetch(self) -> None:
-        """Fetch; a failure leaves it to be tried again."""
+        """Fetch; a failure is a ``RenderError`` and leaves it to be tried again."""
         wanted = (self.key, self.deps)
-        data = await call_hook(self.fetcher)
+        try:
+            data = await call_hook(self.fetcher)
+        except NbsessionError:
+            raise
+        except Exception as error:
+            raise RenderError(
+                f"use_data({self.key!r}) of {self.fiber.path} failed: {type(error).__name__}: {error}; "
+                "the next send tries again",
+                path=self.fiber.path,
+            ) from error
         if self.keep:
             encode(data, f"state {self.key!r} (use_data) of {self.fiber.path}")
         if wanted != (self.key, self.deps):
