@@ -439,11 +439,22 @@ class ContextDiff:
     ``new``), ``moved`` parts that only stand elsewhere. ``tokens`` is the signed
     change of the estimate. ``prefix_tokens_kept`` estimates how many tokens at
     the front of the request (tools, system, messages) are the same, and so may
-    still be read from the provider's cache. ``settings`` are the changed model
-    settings as ``name: (old, new)``.
+    still be read from the provider's cache; ``prefix_broken_by`` is the part that
+    ends them (new, changed, moved, or one that is gone), ``None`` where all of the
+    older request stands at the front of the newer. ``settings`` are the changed
+    model settings as ``name: (old, new)``.
     """
 
-    __slots__ = ("added", "changed", "moved", "prefix_tokens_kept", "removed", "settings", "tokens")
+    __slots__ = (
+        "added",
+        "changed",
+        "moved",
+        "prefix_broken_by",
+        "prefix_tokens_kept",
+        "removed",
+        "settings",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -455,6 +466,7 @@ class ContextDiff:
         settings: Mapping[str, tuple[Any, Any]] | None = None,
         tokens: int = 0,
         prefix_tokens_kept: int = 0,
+        prefix_broken_by: Part | None = None,
     ) -> None:
         self.added = tuple(added)
         self.removed = tuple(removed)
@@ -463,6 +475,7 @@ class ContextDiff:
         self.settings = dict(settings or {})
         self.tokens = tokens
         self.prefix_tokens_kept = prefix_tokens_kept
+        self.prefix_broken_by = prefix_broken_by
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.moved or self.settings)
@@ -490,8 +503,9 @@ class ContextDiff:
         lines.extend(f"↕ {_label(part)} moved" for part in self.moved)
         lines.extend(f"~ {name}: {old!r} → {new!r}" for name, (old, new) in self.settings.items())
         if lines:
+            end = f", up to {_label(self.prefix_broken_by)}" if self.prefix_broken_by is not None else ""
             lines.append(
-                f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept"
+                f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept{end}"
             )
         return "\n".join(lines)
 
@@ -512,6 +526,7 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
         if older.settings.get(name) != newer.settings.get(name)
     }
     common = [part for part in after if part.identity in old_parts]
+    kept, broken_by = _prefix_kept(older, newer)
     return ContextDiff(
         added=[part for part in after if part.identity not in old_parts],
         removed=[part for part in before if part.identity not in new_parts],
@@ -523,7 +538,8 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
         moved=_moved([part.identity for part in before if part.identity in new_parts], common),
         settings=settings,
         tokens=newer.tokens - older.tokens,
-        prefix_tokens_kept=_prefix_kept(older, newer),
+        prefix_tokens_kept=kept,
+        prefix_broken_by=broken_by,
     )
 
 
@@ -583,24 +599,27 @@ def _longest_increasing(values: list[int]) -> set[int]:
     return kept
 
 
-def _prefix_kept(older: CompiledContext, newer: CompiledContext) -> int:
-    """Estimate the tokens of the common front of two requests, in the order tools, system, messages."""
+def _prefix_kept(older: CompiledContext, newer: CompiledContext) -> tuple[int, Part | None]:
+    """Estimate the tokens of the common front of two requests, and say which part ends it.
+
+    The order is that of a request: tools, system, messages.
+    """
     kept = 0
     for mine, theirs in ((newer._tools, older._tools), (newer._system, older._system)):
-        for new, old in zip(mine, theirs, strict=False):
-            if not (new is old or new.digest == old.digest):
-                return kept
+        for new, old in itertools.zip_longest(mine, theirs):
+            if new is None or old is None or not (new is old or new.digest == old.digest):
+                return kept, new if new is not None else old
             kept += new.tokens
-        if len(mine) != len(theirs):
-            return kept
     shared = _shared_items(newer._flow, older._flow)
     kept += sum(item.tokens for item in newer._flow[:shared])
-    rest = zip(_flatten(newer._flow[shared:]), _flatten(older._flow[shared:]), strict=False)
+    rest = itertools.zip_longest(_flatten(newer._flow[shared:]), _flatten(older._flow[shared:]))
     for new, old in rest:
-        if not (new is old or new.digest == old.digest):
+        if old is None:
             break
+        if new is None or not (new is old or new.digest == old.digest):
+            return kept, new if new is not None else old
         kept += new.tokens
-    return kept
+    return kept, None
 
 
 def _flatten(flow: Iterable[FlowItem]) -> Iterator[Part]:

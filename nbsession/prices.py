@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from nbsession.tokens import Usage
 
-FREE = ("simulated", "scripted", "recorded", "ollama")
+FREE = ("simulated", "scripted", "recorded", "ollama", "llamacpp", "lmstudio", "vllm")
 """Models that cost nothing: rules, scripts, replays, and those that run on one's own machine."""
 
 _MILLION = 1_000_000
@@ -55,6 +56,17 @@ def cost(model: str, usage: Usage) -> float | None:
         + usage.cache_write_tokens * price.get("cache_write", price["input"])
     )
     return float(dollars) / _MILLION + searches
+
+
+def saved(model: str, usage: Usage) -> float | None:
+    """Return by how much the provider's cache made an answer cheaper, or ``None`` where no price is known.
+
+    Negative where writing to the cache cost more than was read from it. ``usage`` is
+    that of a single answer.
+    """
+    without = cost(model, replace(usage, cache_read_tokens=0, cache_write_tokens=0))
+    paid = cost(model, usage)
+    return None if without is None or paid is None else without - paid
 
 
 def window_of(model: str) -> int | None:

@@ -8,7 +8,7 @@ import pytest
 
 from nbsession import prices
 from nbsession.errors import NbsessionError
-from nbsession.prices import cost, price_date, set_price, window_of
+from nbsession.prices import cost, price_date, saved, set_price, window_of
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -77,3 +77,17 @@ def test_the_list_is_dated_and_its_prices_make_sense() -> None:
     assert dt.date.fromisoformat(price_date()) > dt.date(2026, 1, 1)
     for model, price in prices._packaged()["models"].items():
         assert 0 < price["cache_read"] < price["input"] < price["cache_write"] < price["output"], model
+
+
+def test_what_the_cache_saved_is_the_difference_to_paying_for_all_of_it() -> None:
+    usage = Usage(10_000, 100, cache_read_tokens=9_000)
+    plain = Usage(10_000, 100)
+    paid, full = cost("claude-sonnet-5-5", usage), cost("claude-sonnet-5-5", plain)
+    assert paid is not None
+    assert full is not None
+    assert saved("claude-sonnet-5-5", usage) == pytest.approx(full - paid)
+    assert saved("claude-sonnet-5-5", plain) == 0
+    written = saved("claude-sonnet-5-5", Usage(10_000, 100, cache_write_tokens=9_000))
+    assert written is not None
+    assert written < 0
+    assert saved("claude-unheard-of", usage) is None

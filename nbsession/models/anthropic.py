@@ -7,9 +7,7 @@ used, in a thread.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
@@ -18,9 +16,10 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nbsession.errors import MissingKeyError, ModelError
-from nbsession.models.anthropic_request import DEFAULT_MAX_TOKENS, request_of
+from nbsession.models.anthropic_request import COUNTED, DEFAULT_MAX_TOKENS, request_of
 from nbsession.models.anthropic_stream import Answer
 from nbsession.models.base import Capabilities, Source
+from nbsession.models.wire import LOCAL_KEY, Refusal, check_key, failed, kind_of, on_this_machine, refused
 from nbsession.prices import window_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ DEFAULT_TIMEOUT = 180.0
 """Seconds without a byte after which a request has failed; the API sends pings far more often."""
 
 _CONNECT_TIMEOUT = 10.0
-_LOCAL_KEY = "none-needed"
 _KINDS = {
     "authentication_error": "authentication",
     "permission_error": "authentication",
@@ -46,15 +44,6 @@ _KINDS = {
     "request_too_large": "request",
     "billing_error": "request",
 }
-_STATUS_KINDS = {
-    401: "authentication",
-    403: "authentication",
-    408: "timeout",
-    429: "rate_limit",
-    504: "timeout",
-    529: "overloaded",
-}
-_RETRYABLE = ("rate_limit", "overloaded", "timeout", "server", "connection", "stream")
 
 
 class AnthropicModel:
@@ -139,8 +128,7 @@ class AnthropicModel:
         """
         key, url = self._access()
         request = request_of(context, self._id, max_tokens=self._max_tokens, caching=self._caching)
-        if "anthropic.resources.messages" not in sys.modules:
-            await asyncio.to_thread(self.warm)
+        await self._load()
         import httpx2
         from anthropic import AnthropicError
 
@@ -154,34 +142,56 @@ class AnthropicModel:
                     if answer.complete:
                         await _read_out(events)
         except (AnthropicError, httpx2.HTTPError, ValueError) as error:
-            raise self._failure(error, answer, key, url) from error
+            raise self._failure(error, key, url, started=answer.started) from error
         if not answer.complete:
-            raise ModelError(
+            raise failed(
                 f"{self.name} ended its answer before it was complete; what came is kept, send again",
-                retryable=True,
-                kind="stream",
+                "stream",
             )
+
+    async def count_tokens(self, context: CompiledContext) -> int:
+        """Ask the provider how many tokens the input of ``context`` has; nothing is answered or charged.
+
+        ``context.tokens`` is the estimate beside it. Raises ``ModelError`` as
+        ``stream`` does, and where a server has no such count.
+        """
+        key, url = self._access()
+        request = request_of(context, self._id, caching=False)
+        counted = {name: value for name, value in request.items() if name in COUNTED}
+        await self._load()
+        import httpx2
+        from anthropic import AnthropicError, NotFoundError
+
+        try:
+            return (await self._client(key, url).messages.count_tokens(**counted)).input_tokens
+        except NotFoundError as error:
+            raise failed(
+                f"{self.name} counts no tokens where it was asked, or is not known there; "
+                "check the model's id, or go by the estimate, context.tokens",
+                "request",
+            ) from error
+        except (AnthropicError, httpx2.HTTPError, ValueError) as error:
+            raise self._failure(error, key, url) from error
+
+    async def _load(self) -> None:
+        if "anthropic.resources.messages" not in sys.modules:
+            await asyncio.to_thread(self.warm)
 
     def _access(self) -> tuple[str, str | None]:
         """Return the key and the base URL of the next request."""
-        if self._base_url is not None and _on_this_machine(self._base_url):
-            key = (self._api_key or "").strip() or _LOCAL_KEY
+        if self._base_url is not None and on_this_machine(self._base_url):
+            key = (self._api_key or "").strip() or LOCAL_KEY
             url: str | None = self._base_url
         else:
             url = self._base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
             key = (self._api_key or os.environ.get("ANTHROPIC_API_KEY") or "").strip()
-            if not key and url is not None and _on_this_machine(url):
-                key = _LOCAL_KEY
+            if not key and url is not None and on_this_machine(url):
+                key = LOCAL_KEY
         if not key:
             raise MissingKeyError(
                 'no API key: set ANTHROPIC_API_KEY, pass api_key=, or use model="simulated" to go on without one'
             )
-        if not (key.isascii() and key.isprintable()):
-            # HTTP libraries quote a header they refuse, and so would show the key.
-            raise ModelError(
-                f"the API key for {self.name} holds a character that no HTTP header may hold; copy it again",
-                kind="authentication",
-            )
+        check_key(key, self.name)
         return key, url
 
     def _client(self, key: str, url: str | None) -> AsyncAnthropic:
@@ -201,7 +211,7 @@ class AnthropicModel:
         self._clients[loop] = (key, url, client)
         return client
 
-    def _failure(self, error: Exception, answer: Answer, key: str, url: str | None) -> ModelError:
+    def _failure(self, error: Exception, key: str, url: str | None, *, started: bool = False) -> ModelError:
         """Put a failure of SDK or connection into one sentence of ours."""
         import anthropic
         import httpx2
@@ -209,73 +219,30 @@ class AnthropicModel:
         if isinstance(error, anthropic.APIStatusError):
             return self._refusal(error, key)
         if isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException)):
-            return _error(
+            return failed(
                 f"{self.name} sent nothing for {self._timeout:g} s; send again, or give it longer with timeout=",
                 "timeout",
             )
-        if answer.started and isinstance(error, httpx2.HTTPError):
+        if started and isinstance(error, httpx2.HTTPError):
             text = f"the connection to {self.name} broke off in mid-answer; what came is kept, send again"
-            return _error(text, "connection")
+            return failed(text, "connection")
         if isinstance(error, (anthropic.APIConnectionError, httpx2.HTTPError)):
             host = urlsplit(url).netloc if url else "api.anthropic.com"
-            return _error(
+            return failed(
                 f"{self.name} could not be reached at {host}; check that it runs and the network, then send again",
                 "connection",
             )
-        return _error(f"{self.name} sent what cannot be read ({type(error).__name__}); send again", "stream")
+        return failed(f"{self.name} sent what cannot be read ({type(error).__name__}); send again", "stream")
 
     def _refusal(self, error: Any, key: str) -> ModelError:
-        """Put an error that the API itself reports, before or in mid-stream, into one sentence."""
+        """Read an error that the API itself reports, before or in mid-stream."""
         status = error.status_code
-        kind = (
-            _KINDS.get(error.type or "")
-            or _STATUS_KINDS.get(status)
-            or ("server" if status >= 500 else "request")
+        kind = _KINDS.get(error.type or "") or kind_of(status)
+        wait = error.response.headers.get("retry-after", "")
+        told = status if status >= 400 else 0
+        return refused(
+            Refusal(self.name, told, kind, error.api_message or "", wait, "ANTHROPIC_API_KEY"), key
         )
-        said = _said(error.api_message, key)
-        code = f" ({status})" if status >= 400 else ""
-        if kind == "authentication":
-            text = f"{self.name} refused the API key{code}{said}; check ANTHROPIC_API_KEY or api_key="
-        elif kind == "rate_limit":
-            wait = error.response.headers.get("retry-after", "")
-            pause = f"{wait} s" if wait.isdigit() else "a minute"
-            text = f"{self.name} is over its rate limit{code}{said}; wait {pause}, then send again"
-        elif kind == "overloaded":
-            text = f"{self.name} is overloaded{code}; wait a moment, then send again, or choose another model"
-        elif kind == "timeout":
-            text = f"{self.name} took too long{code}{said}; send again"
-        elif status == 404:
-            text = f"{self.name} is not known where it was asked for{code}{said}; check the model's id and base_url="
-        elif kind == "server":
-            text = f"{self.name} failed on its side{code}{said}; send again"
-        elif "too long" in said or "too large" in said:
-            text = (
-                f"the context is too large for {self.name}{code}{said}; show less, such as Timeline(limit=20)"
-            )
-        else:
-            text = (
-                f"{self.name} refused the request{code}{said}; look at the compiled context and the settings"
-            )
-        return _error(text, kind)
-
-
-def _error(text: str, kind: str) -> ModelError:
-    return ModelError(text, retryable=kind in _RETRYABLE, kind=kind)
-
-
-def _said(message: str | None, key: str) -> str:
-    """Return what the provider says, on one line, without the key."""
-    text = re.sub(r"\s+", " ", message or "").strip().rstrip(".").replace(key, "[key]")
-    return f": {text[:300]}" if text else ""
-
-
-def _on_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 async def _read_out(events: AsyncIterator[Any]) -> None:

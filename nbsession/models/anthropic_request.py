@@ -20,6 +20,7 @@ from nbsession.content import (
 )
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.models.anthropic_server_tools import tool_param
+from nbsession.models.closed_schema import closed
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -39,6 +40,9 @@ SETTINGS = (
     "service_tier",
 )
 """What ``Model(name, **settings)`` may set for a model of this API."""
+
+COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
+"""The fields of a request whose tokens can be counted before it is sent."""
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
@@ -104,7 +108,7 @@ def _settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
         if name == "effort":
             output["effort"] = value
         elif name == "output_schema":
-            output["format"] = {"type": "json_schema", "schema": value}
+            output["format"] = {"type": "json_schema", "schema": closed(value)}
         elif name == "thinking":
             fields[name] = _thinking(value)
         elif name == "tool_choice":

@@ -122,7 +122,7 @@ def test_media_that_no_model_takes_are_refused_with_a_remedy(block: Image | Docu
 
 
 def test_settings_become_fields_of_the_api() -> None:
-    schema = {"type": "object"}
+    schema = {"type": "object", "properties": {}, "additionalProperties": False, "required": []}
     sent = request(
         max_tokens=5,
         effort="low",
