@@ -15,6 +15,7 @@ from nbsession.models.base import Capabilities, ModelAdapter
 
 if TYPE_CHECKING:
     from nbsession.models.anthropic import AnthropicModel
+    from nbsession.models.loopback import LocalModel, local
     from nbsession.models.openai import OpenAIModel
     from nbsession.models.recorded import RecordedModel
     from nbsession.models.simulated import SimulatedModel
@@ -22,27 +23,38 @@ if TYPE_CHECKING:
 __all__ = [
     "AnthropicModel",
     "Capabilities",
+    "LocalModel",
     "ModelAdapter",
     "OpenAIModel",
     "RecordedModel",
     "SimulatedModel",
     "default_model",
+    "local",
     "resolve",
 ]
 
 DEFAULT_ANTHROPIC_ID = "claude-sonnet-5-5"
 """The model that is used where a key is set and no model is named."""
 
-OLLAMA_URL = "http://localhost:11434"
+LOCAL_PORTS = {"ollama": 11434, "llamacpp": 8080, "lmstudio": 1234, "vllm": 8000}
+"""The ports on which servers of this machine listen by default; their names are prefixes of models."""
 
 _HOMES = {
     "AnthropicModel": "nbsession.models.anthropic",
     "OpenAIModel": "nbsession.models.openai",
     "RecordedModel": "nbsession.models.recorded",
     "SimulatedModel": "nbsession.models.simulated",
+    "LocalModel": "nbsession.models.loopback",
+    "local": "nbsession.models.loopback",
 }
-_FORMS = ("anthropic:<id>", "openai:<id>", "ollama:<id>", "simulated", "recorded:<path>")
-_PREFIXES = ("anthropic", "openai", "ollama", "simulated", "recorded")
+_FORMS = (
+    "anthropic:<id>",
+    "openai:<id>",
+    *(f"{prefix}:<id>" for prefix in LOCAL_PORTS),
+    "simulated",
+    "recorded:<path>",
+)
+_PREFIXES = ("anthropic", "openai", *LOCAL_PORTS, "simulated", "recorded")
 
 
 def __getattr__(name: str) -> Any:
@@ -59,12 +71,13 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
     """Return the model that a name stands for; an adapter is returned as it is.
 
     Names are ``"anthropic:<id>"`` (a bare ``"claude-…"`` is short for it),
-    ``"openai:<id>"``, ``"ollama:<id>"`` for a model that Ollama serves on this
-    machine, ``"simulated"``, and ``"recorded:<path>"``, which replays a file of
-    recordings. One name of a live model always gives the same adapter, so that its
-    connections are used again. Nothing is loaded or sent yet: a missing key is found
-    by the first request. Raises ``ModelError`` for any other name, and where a
-    provider's package is not installed.
+    ``"openai:<id>"``; ``"ollama:<id>"``, ``"llamacpp:<id>"``, ``"lmstudio:<id>"`` and
+    ``"vllm:<id>"`` for a model that such a server on this machine offers at its usual
+    port (``local()`` lists them); ``"simulated"``; and ``"recorded:<path>"``, which
+    replays a file of recordings. One name of a live model always gives the same
+    adapter, so that its connections are used again. Nothing is loaded or sent yet: a
+    missing key is found by the first request. Raises ``ModelError`` for any other
+    name, and where a provider's package is not installed.
     """
     if not isinstance(model, str):
         if isinstance(model, ModelAdapter):
@@ -83,7 +96,7 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
         return _live("anthropic", name)
     if prefix == "recorded" and identifier:
         return _recorded(identifier)
-    if prefix in ("anthropic", "openai", "ollama") and identifier:
+    if prefix in ("anthropic", "openai", *LOCAL_PORTS) and identifier:
         return _live(prefix, identifier)
     raise ModelError(_refusal(name, prefix), kind="request")
 
@@ -113,8 +126,9 @@ def _live(prefix: str, identifier: str) -> ModelAdapter:
         return OpenAIModel(identifier)
     from nbsession.models.anthropic import AnthropicModel
 
-    if prefix == "ollama":
-        return AnthropicModel(identifier, base_url=OLLAMA_URL, prefix=prefix, caching=False)
+    if prefix in LOCAL_PORTS:
+        url = f"http://localhost:{LOCAL_PORTS[prefix]}"
+        return AnthropicModel(identifier, base_url=url, prefix=prefix, caching=False)
     return AnthropicModel(identifier)
 
 

@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
+from nbsession.content import Document, Image, ToolResult
+from nbsession.errors import ModelError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbsession.content import Block
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
 
@@ -48,3 +54,31 @@ class ModelAdapter(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]: ...
+
+
+def refuse_unfit(context: CompiledContext, model: ModelAdapter) -> None:
+    """Raise ``ModelError`` where the context holds tools, images or documents that the model does not take."""
+    can = model.capabilities
+    if context.tools and not can.tools:
+        names = ", ".join([tool.name for tool in context.tools])
+        _refuse(model, "tools", names)
+    for block in _blocks(context):
+        if isinstance(block, Image) and not can.images:
+            _refuse(model, "images", str(block))
+        if isinstance(block, Document) and not can.documents:
+            _refuse(model, "documents", str(block))
+
+
+def _refuse(model: ModelAdapter, what: str, which: str) -> None:
+    raise ModelError(
+        f"{model.name} takes no {what}, and the context has {which}; choose another model, or leave them out",
+        kind="request",
+    )
+
+
+def _blocks(context: CompiledContext) -> Iterator[Block]:
+    for message in context.messages:
+        for block in message.content:
+            yield block
+            if isinstance(block, ToolResult):
+                yield from block.content

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nbsession.errors import MissingKeyError, ModelError
-from nbsession.models.base import Capabilities, Source
+from nbsession.models.base import Capabilities, Source, refuse_unfit
 from nbsession.models.openai_request import request_of
 from nbsession.models.openai_stream import Answer
 from nbsession.models.wire import LOCAL_KEY, Refusal, check_key, failed, kind_of, on_this_machine, refused
@@ -132,6 +132,7 @@ class OpenAIModel:
         ``ModelError`` for every failure. A tool call that was cut by the end of the
         answer begins and does not end: it is not to be run.
         """
+        refuse_unfit(context, self)
         key, url = self._access()
         # Reasoning models take the one name only, many other servers the other.
         limit = "max_completion_tokens" if _is_at(url, _NEWER_LIMIT_HOSTS) else "max_tokens"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession.content import Message, Text, Thinking, ToolCall
+from nbsession.content import Image, Message, Text, Thinking, ToolCall
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import MissingKeyError, ModelError
 from nbsession.events import (
@@ -408,6 +408,17 @@ def test_a_model_has_a_name_a_source_and_capabilities() -> None:
     assert model.capabilities == Capabilities()
     small = Capabilities(images=False, window=8192)
     assert OpenAIModel("gpt-new", capabilities=small).capabilities == small
+
+
+async def test_what_a_model_does_not_take_is_said_before_anything_is_sent(chat_server: FakeChat) -> None:
+    model = OpenAIModel("tiny", base_url=chat_server.url, capabilities=Capabilities(images=False))
+    picture = Message("user", (Image("image/png", b"x", alt="a cat"),))
+    with pytest.raises(
+        ModelError, match=r"openai:tiny takes no images, and the context has \[image: a cat\]"
+    ):
+        async for _ in model.stream(context_of([], [picture])):
+            pass
+    assert chat_server.requests == []
 
 
 def test_a_model_needs_an_id() -> None:

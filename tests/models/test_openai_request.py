@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from nbsession.content import Document, Image, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
+from nbsession.content import (
+    Document,
+    Image,
+    Message,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
 from nbsession.context import context_of
 from nbsession.errors import ModelError
 from nbsession.models.openai_request import SETTINGS, request_of
@@ -205,6 +215,18 @@ def test_a_setting_that_is_wrong_is_named(settings: dict[str, Any], said: str) -
 def test_every_setting_is_taken() -> None:
     values = {"max_tokens": 9, "output_schema": {"type": "object"}, "tool_choice": "auto"}
     assert len(request(**{name: values.get(name, "x") for name in SETTINGS})) == 2 + len(SETTINGS)
+
+
+def test_a_tool_that_another_provider_would_run_is_refused() -> None:
+    search = ToolSpec("web_search", "", {}, {"max_uses": 3})
+    with pytest.raises(ModelError, match="gpt-test-1 has no tool 'web_search' of its own"):
+        request_of(context_of([], [user("Hi")], [search]), "gpt-test-1")
+
+
+def test_what_another_provider_ran_and_cited_is_left_out() -> None:
+    step = ServerTool("srv_1", "web_search", "web_search(query='x')", {"type": "server_tool_use"})
+    sent = request(user("Hi"), assistant(step, Text("Found.", ({"type": "char_location"},))))
+    assert sent["messages"][1] == {"role": "assistant", "content": "Found."}
 
 
 def test_a_context_without_messages_is_refused() -> None:

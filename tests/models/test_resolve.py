@@ -58,7 +58,7 @@ def test_an_adapter_stands_for_itself() -> None:
         ("simulatd", "did you mean 'simulated'"),
         (
             "gpt-4",
-            "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'sim",
+            "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'llama",
         ),
         ("", "a model's name is empty"),
     ],

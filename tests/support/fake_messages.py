@@ -147,7 +147,8 @@ def _block(start: SSE, deltas: Sequence[SSE]) -> list[SSE]:
 class FakeMessages:
     """The server. ``requests`` are those that came in; ``disconnected`` is set when a client hangs up early.
 
-    Servers of other protocols greet, and frame their events, in another way.
+    Servers of other protocols greet, and frame their events, in another way. ``pages``
+    are JSON documents by path, or functions that make one of a request's body.
     """
 
     greeting = text("Hello from the fake server.")
@@ -158,6 +159,7 @@ class FakeMessages:
         self.disconnected = threading.Event()
         self.stopping = threading.Event()
         self.replies: deque[Reply] = deque()
+        self.pages: dict[str, Any] = {}
         self._server = _Server(("127.0.0.1", 0), self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -205,11 +207,20 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
+    def do_GET(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.owner.requests.append(Request(self.path, headers, {}))
+        page = self.server.owner.pages.get(self.path)
+        self._send_body(status(404) if page is None else Reply(body=page))
+
     def do_POST(self) -> None:
         owner = self.server.owner
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
         owner.requests.append(Request(self.path, headers, body))
+        if self.path in owner.pages:
+            self._send_body(Reply(body=owner.pages[self.path](body)))
+            return
         reply = owner.replies.popleft() if owner.replies else owner.greeting
         if reply.body is not None:
             self._send_body(reply)
