@@ -96,8 +96,9 @@ async def test_a_policy_may_not_tear_a_tool_call_from_its_result() -> None:
 
 
 async def test_a_policy_that_returns_something_else_is_named() -> None:
-    session = App(
-        Timeline(), model=ScriptedModel("never"), policies=[lambda entries: "all of them"]
-    ).session()
-    with pytest.raises(Exception, match="return the entries to show"):
+    def prose(entries: Sequence[Entry]) -> str:
+        return "all of them"
+
+    session = App(Timeline(), model=ScriptedModel("never"), policies=[prose]).session()
+    with pytest.raises(Exception, match=r"prose returned str; return the entries to show"):
         await session.send("a")
