@@ -58,6 +58,8 @@ class Chunk:
         chunk = Chunk((*self.entries, entry), self.path, self.tokens + entry_tokens(entry))
         if self._parts is not None:
             chunk._parts = (*self._parts, entry_part(entry, self.path))
+            if self._digests is not None:
+                chunk._digests = self._digests + chunk._parts[-1].digest.encode()
         return chunk
 
 
