@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Sent(NamedTuple):
-    """A trailing part as it was sent earlier in this execution, and the entry it followed."""
+    """A trailing part as it was sent earlier in this execution, and the message it followed.
+
+    ``after`` is the id of an entry, or the path of a message of the tree.
+    """
 
     after: str
     part: Part
@@ -129,13 +132,13 @@ def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], 
     placed: list[FlowItem] = []
     kept: list[Sent] = []
     for item in flow:
-        keys = {entry.id for entry in item.entries} if isinstance(item, Chunk) else {item.key}
-        if waiting.keys().isdisjoint(keys):
+        parts = item.parts if isinstance(item, Chunk) else (item,)
+        if isinstance(item, Chunk) and waiting.keys().isdisjoint([entry.id for entry in item.entries]):
             placed.append(item)
             continue
-        for part in item.parts if isinstance(item, Chunk) else (item,):
+        for part in parts:
             placed.append(part)
-            for before in waiting.get(part.key, ()):
+            for before in waiting.get(_anchor(part), ()):
                 placed.append(before.part)
                 kept.append(before)
     return placed, kept
@@ -143,7 +146,12 @@ def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], 
 
 def _last_entry(flow: Sequence[FlowItem]) -> str:
     last = flow[-1]
-    return last.entries[-1].id if isinstance(last, Chunk) else last.key
+    return last.entries[-1].id if isinstance(last, Chunk) else _anchor(last)
+
+
+def _anchor(part: Part) -> str:
+    """Name a message among the flow's parts; ``""`` for what is none."""
+    return (part.key or part.path) if part.kind == "message" else ""
 
 
 def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[Sent], flow: Sequence[FlowItem]) -> int:
