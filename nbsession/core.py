@@ -176,7 +176,8 @@ class SessionCore:
         entry = Entry(new_id("en"), self.record.head, role, content, status, time.time(), metadata or {})
         self.record.append(entry)
         self.environment.timeline_watchers.mark()
-        self._rows.add(Row("entry", entry.id, entry.to_dict()))
+        if self.journal.keeps:
+            self._rows.add(Row("entry", entry.id, entry.to_dict()))
         self.emit(EntryCommitted(entry), log)
         return entry
 
@@ -453,12 +454,14 @@ class SessionCore:
         """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""
         from nbsession.models import default_model, resolve
 
-        for choice in (asked, in_tree, self.model):
-            if choice is not None:
-                model = resolve(choice)
-                break
+        # Those of send, session and app were resolved when they were given.
+        model: ModelAdapter
+        if asked is not None:
+            model = asked
+        elif in_tree is not None:
+            model = resolve(in_tree)
         else:
-            model = default_model()
+            model = self.model if self.model is not None else default_model()
         self.window = model.capabilities.window
         return model
 
@@ -488,7 +491,7 @@ class SessionCore:
 
     def _keep_state(self, changes: list[tuple[str, Any]]) -> None:
         new = self.state.record(changes)
-        if new:
+        if new and self.journal.keeps:
             self._rows.add(
                 Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
             )

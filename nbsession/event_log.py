@@ -75,12 +75,12 @@ class EventLog:
 
     def append(self, event: Event, share: BlockText | None = None) -> BlockText | None:
         """Keep an event; for a delta return the block's text, which another log may share."""
+        block: BlockText | None = None
         with self._lock:
-            block: BlockText | None = None
-            if isinstance(event, (TextDelta, InputJsonDelta)):
+            if not event.durable and isinstance(event, (TextDelta, InputJsonDelta)):
                 block = self._delta(event, share)
             else:
-                if isinstance(event, ContentBlockStop):
+                if self._open and isinstance(event, ContentBlockStop):
                     finished = self._open.pop(event.index, None)
                     if finished is not None:
                         finished.closed = True
@@ -89,7 +89,7 @@ class EventLog:
                 dropped = len(self._items) - self._limit
                 del self._items[:dropped]
                 self._base += dropped
-            readers = tuple(self._readers)
+            readers = tuple(self._readers) if self._readers else ()
         for reader in readers:
             reader.wake()
         return block

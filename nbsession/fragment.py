@@ -26,6 +26,9 @@ LEAVES: tuple[type, ...] = (Tool, Entry, Chunk, Text)
 """The opaque values that a node may be, besides text and elements."""
 
 
+PLACES = 32
+"""Places at which one tool's parts are remembered."""
+
 MEDIA = "media"
 """The title of a part that is a picture or document, which a message takes in."""
 
@@ -33,19 +36,22 @@ MEDIA = "media"
 class ToolUse:
     """A tool and the place it stands at; ``part`` is what the model sees of it."""
 
-    __slots__ = ("_part", "path", "tool")
+    __slots__ = ("path", "tool")
 
     def __init__(self, tool: Tool, path: str) -> None:
         self.tool = tool
         self.path = path
-        self._part: Part | None = None
 
     @property
     def part(self) -> Part:
-        """The part of the context that stands for the tool."""
-        if self._part is None:
-            self._part = tool_part(self.tool.spec, self.path)
-        return self._part
+        """The part of the context that stands for the tool; it lasts as long as the tool does."""
+        known = self.tool.parts
+        part: Part | None = known.get(self.path)
+        if part is None:
+            if len(known) >= PLACES:
+                known.clear()
+            part = known[self.path] = tool_part(self.tool.spec, self.path)
+        return part
 
 
 class ModelChoice(NamedTuple):

@@ -94,6 +94,7 @@ class Tool:
         "handler",
         "name",
         "parallel",
+        "parts",
         "thread",
         "timeout",
     )
@@ -126,6 +127,7 @@ class Tool:
         self._input = input
         self._signature: Signature | None = None
         self._spec: ToolSpec | None = None
+        self.parts: dict[str, Any] = {}  # what stands for it in contexts, by path; the compiler keeps it here
         if audience != "model" or aliases or timeout is not None or confirm is not False:
             _check_options(self)
         record = code_of(handler, self.name)
@@ -163,6 +165,7 @@ class Tool:
         for slot in Tool.__slots__:
             setattr(copy, slot, getattr(self, slot))
         copy._spec = None
+        copy.parts = {}
         if name is not None:
             _check_name(name)
             copy.name = name
