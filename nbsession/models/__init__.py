@@ -47,13 +47,15 @@ _HOMES = {
     "LocalModel": "nbsession.models.loopback",
     "local": "nbsession.models.loopback",
 }
-_FORMS = (
+FORMS = (
     "anthropic:<id>",
     "openai:<id>",
     *(f"{prefix}:<id>" for prefix in LOCAL_PORTS),
     "simulated",
     "recorded:<path>",
 )
+"""What ``resolve`` takes."""
+
 _PREFIXES = ("anthropic", "openai", *LOCAL_PORTS, "simulated", "recorded")
 
 
@@ -141,7 +143,7 @@ def _recorded(path: str) -> ModelAdapter:
 
 def _refusal(name: str, prefix: str) -> str:
     if prefix in _PREFIXES:
-        form = next(form for form in _FORMS if form.startswith(prefix))
+        form = next(form for form in FORMS if form.startswith(prefix))
         return f"{name!r} is not a whole model name; write {form!r}"
     if not name:
         return f"a model's name is empty; there are {_listed()}"
@@ -151,4 +153,4 @@ def _refusal(name: str, prefix: str) -> str:
 
 
 def _listed() -> str:
-    return ", ".join(repr(form) for form in _FORMS)
+    return ", ".join(repr(form) for form in FORMS)

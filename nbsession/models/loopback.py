@@ -55,6 +55,10 @@ class LocalModel:
         window = [f"window {can.window:,} tokens"] if can.window else []
         return f"<LocalModel {', '.join([f'{self.name} at {self.url}', *takes, *window])}>"
 
+    def warm(self) -> None:
+        """Load what a request needs; may be called in a thread, and more than once."""
+        _adapter(self).warm()
+
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 

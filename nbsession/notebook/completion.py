@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import NbsessionError
+from nbsession.models import FORMS
 from nbsession.notebook import arguments
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from nbsession.notebook.arguments import Command
     from nbsession.notebook.sessions import Sessions
-
-MODELS = ("simulated", "anthropic:", "openai:", "ollama:", "recorded:")
 
 
 def complete(sessions: Sessions, line: str) -> list[str] | None:
@@ -75,7 +74,7 @@ def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str
 
 def _values(sessions: Sessions, kind: str) -> list[str]:
     if kind == "MODEL":
-        return list(MODELS)
+        return [form.partition("<")[0] for form in FORMS]
     if kind == "COMPONENT":
         return sessions.targets()
     if kind == "NAME":

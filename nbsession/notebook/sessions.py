@@ -206,9 +206,7 @@ class Sessions:
     def _warm(self, session: Session) -> None:
         from nbsession.models import default_model
 
-        model = session.model if session.model is not None else default_model()
-        if model.source == "live":
-            warm.up(*warm.LIVE_MODEL)
+        warm.up_model(session.model if session.model is not None else default_model())
 
     def _find(self, target: str) -> App | Component:
         from nbsession.app import App

@@ -5,20 +5,34 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbsession.models import ModelAdapter
 
 DISPLAY = ("nbsession.notebook.view", "nbsession.notebook.panels", "nbsession.notebook.cards", "ipywidgets")
 DISPLAY_LIBRARIES = ("anywidget", "jinja2", "markdown_it", "nh3")
-LIVE_MODEL = ("anthropic",)
 
 
 def up(*modules: str) -> threading.Thread:
     """Import modules in a thread of its own; one that is missing says so when it is needed."""
-    thread = threading.Thread(target=_load, args=(modules,), name="nbsession warm-up", daemon=True)
+    return _start(_load, *modules)
+
+
+def up_model(model: ModelAdapter) -> threading.Thread | None:
+    """Let a model that has something to load (``warm()``) do so in a thread of its own."""
+    warm = getattr(model, "warm", None)
+    return None if warm is None else _start(warm)
+
+
+def _start(function: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=function, args=arguments, name="nbsession warm-up", daemon=True)
     thread.start()
     return thread
 
 
-def _load(modules: tuple[str, ...]) -> None:
+def _load(*modules: str) -> None:
     for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)

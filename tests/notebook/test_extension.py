@@ -168,6 +168,7 @@ mine = bot.session()
         ("%session use ro", {"root"}, set()),
         ("%%session --ma", {"--max-ticks", "--max-cost"}, {"--model"}),
         ("%%session root --model an", {"anthropic:"}, set()),
+        ("%%session root --model o", {"openai:", "ollama:"}, {"anthropic:"}),
     ],
 )
 def test_the_magics_lines_complete(kernel: Kernel, code: str, wanted: set[str], unwanted: set[str]) -> None:
