@@ -33,14 +33,15 @@ class Budget(NamedTuple):
         return cls(**given)
 
     def check(self, whose: str, model: str, used: Usage, spent: float | None, next_input: int) -> None:
-        """Raise ``BudgetError`` if a call with so many input tokens would pass the limit.
+        """Raise ``BudgetError`` if a call with so many (estimated) input tokens would pass the limit.
 
         ``used`` and ``spent`` are what was used so far. What the answer will cost
-        cannot be known before; its input is counted.
+        cannot be known before; its input is counted, corrected by what ``model`` reported before.
         """
         from nbsession.prices import cost
-        from nbsession.tokens import Usage
+        from nbsession.tokens import Usage, calibrated
 
+        next_input = calibrated(model).apply(next_input)
         if self.tokens is not None and used.total_tokens + next_input > self.tokens:
             over = used.total_tokens + next_input - self.tokens
             raise BudgetError(

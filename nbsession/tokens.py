@@ -1,4 +1,4 @@
-"""Token figures: an offline estimate of text, and the usage that a model reports."""
+"""Token figures: an offline estimate of text, how far off it was, and the usage that a model reports."""
 
 from __future__ import annotations
 
@@ -34,6 +34,40 @@ def estimate_image(width: int, height: int) -> int:
     if width <= 0 or height <= 0:
         return 1600
     return max(64, min(1600, width * height // 750))
+
+
+def calibrated(model: str) -> Calibration:
+    """Return how this user's live answers of ``model``'s family compared with the estimate.
+
+    Estimates stay as they are; this says how to read one for a model, and is
+    applied where a figure is shown or a budget is checked.
+    """
+    from nbsession.calibration import calibration_of
+
+    return calibration_of(model)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What one estimated token of a model's family was in its own count, over ``samples`` live answers.
+
+    ``spread`` is by how much the corrected estimate was mostly off, as a share of
+    the count (0.06: ±6 %); ``None`` where there are too few samples to say, and
+    then ``factor`` is 1.
+    """
+
+    factor: float = 1.0
+    spread: float | None = None
+    samples: int = 0
+
+    def apply(self, tokens: int) -> int:
+        """Correct an estimate."""
+        return round(tokens * self.factor)
+
+    def show(self, tokens: int) -> str:
+        """Write an estimate as this model counts: ``"≈1,240 ±6 %"``, without ``±`` where it is not known."""
+        spread = "" if self.spread is None else f" ±{max(1, round(self.spread * 100))} %"
+        return f"≈{self.apply(tokens):,}{spread}"
 
 
 @dataclass(frozen=True, slots=True)

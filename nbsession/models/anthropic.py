@@ -16,10 +16,20 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from nbsession.errors import MissingKeyError, ModelError
+from nbsession.events import MessageDelta
 from nbsession.models.anthropic_request import COUNTED, DEFAULT_MAX_TOKENS, request_of
 from nbsession.models.anthropic_stream import Answer
 from nbsession.models.base import Capabilities, Source
-from nbsession.models.wire import LOCAL_KEY, Refusal, check_key, failed, kind_of, on_this_machine, refused
+from nbsession.models.wire import (
+    LOCAL_KEY,
+    Refusal,
+    check_key,
+    failed,
+    kind_of,
+    learn,
+    on_this_machine,
+    refused,
+)
 from nbsession.prices import window_of
 
 if TYPE_CHECKING:
@@ -138,6 +148,8 @@ class AnthropicModel:
             async with stream, aclosing(aiter(stream)) as events:
                 async for raw in events:
                     for event in answer.take(raw):
+                        if type(event) is MessageDelta:
+                            await learn(self.name, context, event)
                         yield event
                     if answer.complete:
                         await _read_out(events)

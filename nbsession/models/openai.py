@@ -20,7 +20,16 @@ from nbsession.errors import MissingKeyError, ModelError
 from nbsession.models.base import Capabilities, Source, refuse_unfit
 from nbsession.models.openai_request import request_of
 from nbsession.models.openai_stream import Answer
-from nbsession.models.wire import LOCAL_KEY, Refusal, check_key, failed, kind_of, on_this_machine, refused
+from nbsession.models.wire import (
+    LOCAL_KEY,
+    Refusal,
+    check_key,
+    failed,
+    kind_of,
+    learn,
+    on_this_machine,
+    refused,
+)
 from nbsession.prices import window_of
 
 if TYPE_CHECKING:
@@ -159,6 +168,7 @@ class OpenAIModel:
                 "stream",
             )
         for event in answer.end():
+            await learn(self.name, context, event)
             yield event
 
     def _access(self) -> tuple[str, str]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from nbsession.calibration import observe
+from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
+from nbsession.events import MessageDelta
+
+if TYPE_CHECKING:
+    from nbsession.content import Block
+    from nbsession.context import CompiledContext
+    from nbsession.events import ModelEvent
 
 LOCAL_KEY = "none-needed"
 """What is sent as the key to a server that needs none: the SDKs refuse to send nothing."""
@@ -39,6 +49,23 @@ class Refusal:
     message: str
     wait: str = ""
     variable: str = ""
+
+
+async def learn(model: str, context: CompiledContext, event: ModelEvent) -> None:
+    """Compare the reported input tokens of an answer that ends with the estimate of its context."""
+    if not isinstance(event, MessageDelta) or event.usage.estimated or not event.usage.input_tokens:
+        return
+    if any(tool.options is not None for tool in context.tools):
+        return  # what the provider's tools find meanwhile counts as input, too
+    if all(_is_text(block) for message in context.messages for block in message.content):
+        await asyncio.to_thread(observe, model, context.tokens, event.usage.input_tokens)
+
+
+def _is_text(block: Block) -> bool:
+    """Say whether a block is estimated as text: media and thinking are counted by other rules."""
+    if isinstance(block, ToolResult):
+        return all(isinstance(item, Text) for item in block.content)
+    return isinstance(block, (Text, ToolCall))
 
 
 def failed(text: str, kind: str) -> ModelError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nbsession.notebook.cards import embedded
 from nbsession.notebook.markdown import Stream
-from nbsession.tokens import Usage, estimate
+from nbsession.tokens import Usage, calibrated, estimate
 
 if TYPE_CHECKING:
     from nbsession.content import ToolResult
@@ -125,6 +125,14 @@ class TickRecord:
     ended: bool = False
     blocks: dict[int, Prose | Call] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+
+    @property
+    def counted(self) -> str:
+        """The context's tokens as this model counts them, ``""`` where too little is known of it."""
+        if self.card is None or self.source != "live":
+            return ""
+        calibration = calibrated(self.model)
+        return "" if calibration.spread is None else calibration.show(self.card.tokens)
 
     @property
     def calls(self) -> list[Call]:
