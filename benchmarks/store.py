@@ -5,17 +5,28 @@ The file lies in the system's temporary folder: with ``TMPDIR=…`` another disk
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from nbsession import App, System, Timeline, component
 from nbsession.stores import MemoryStore, Row, SessionStore, SqlStore
+from nbsession.testing import ScriptedModel
 
 TICKS = 1_000
-ENTRIES = 5_000
+SENDS = 200
+MESSAGES = 5_000
+EVENTS = 100_000
 OPENINGS = 9
+
+
+@component
+def Talk() -> object:
+    """A plain conversation."""
+    return [System("You talk. " * 200), Timeline()]
 
 
 def tick(number: int) -> list[Row]:
@@ -67,20 +78,78 @@ def parallel_appends(store: SessionStore) -> list[float]:
     return taken
 
 
-def openings(url: str) -> list[float]:
-    entries = [Row("entry", f"{n}", {"role": "user", "text": f"message {n} " * 20}) for n in range(ENTRIES)]
+async def session_ticks(store: SessionStore) -> list[float]:
+    """Send messages to a session of a store; return the milliseconds of each, one tick long."""
+    session = App(Talk, model=ScriptedModel(*["The quick brown fox. " * 20] * SENDS), store=store).session(
+        "ticks"
+    )
+    taken = []
+    for number in range(SENDS):
+        started = time.perf_counter()
+        await session.send(f"message {number}")
+        taken.append((time.perf_counter() - started) * 1_000)
+    await session.aclose()
+    return taken
+
+
+async def make_long_session(url: str) -> None:
+    """Keep a session of so many messages, as sending them makes it."""
     store = SqlStore(url)
-    store.append("long", entries, revision=0)
+    session = App(Talk, model=ScriptedModel(*["The quick brown fox. " * 20] * MESSAGES), store=store).session(
+        "long"
+    )
+    for number in range(MESSAGES // 2):
+        await session.send(f"message {number} " * 10)
+    await session.aclose()
     store.close()
+
+
+def openings(url: str) -> list[float]:
+    """Open the file and the session in it; return the milliseconds of each time."""
     taken = []
     for _ in range(OPENINGS):
         started = time.perf_counter()
         store = SqlStore(url)
-        loaded = store.load("long")
+        session = App(Talk, model=ScriptedModel(), store=store).session("long")
         taken.append((time.perf_counter() - started) * 1_000)
+        assert len(session.timeline) == MESSAGES
+        session.close()
         store.close()
-        assert loaded == entries
     return taken
+
+
+async def subscription(url: str) -> float:
+    """Read all events of the stored session; return how many came in a second."""
+    store = SqlStore(url)
+    session = App(Talk, model=ScriptedModel(), store=store).session("long")
+    started, count, last = time.perf_counter(), 0, session._core.sequence
+    async for event in session.subscribe(after=0):
+        count += 1
+        if event.sequence == last:
+            break
+    rate = count / (time.perf_counter() - started)
+    await session.aclose()
+    store.close()
+    return rate
+
+
+def stream(url: str) -> float:
+    """Read 100,000 rows of an event each; return how many came in a second."""
+    store = SqlStore(url)
+    events = [
+        Row("event", f"{n}", {"type": "tool_start", "sequence": n, "call": f"call_{n}"})
+        for n in range(EVENTS)
+    ]
+    store.append("events", events, revision=0)
+    started = time.perf_counter()
+    assert sum(1 for _ in store.rows("events", kinds=["event"])) == EVENTS
+    rate = EVENTS / (time.perf_counter() - started)
+    store.close()
+    return rate
+
+
+def show_rate(what: str, rate: float) -> None:
+    print(f"{what:<52} {rate:8,.0f} a second   at least 20,000")
 
 
 def show(what: str, taken: list[float], bound: str = "") -> None:
@@ -95,12 +164,23 @@ def main() -> None:
         memory, durable = tick_appends(MemoryStore(), "memory"), tick_appends(store, "sqlite")
         show("append a tick (5 rows and a text), memory", memory)
         show("append a tick (5 rows and a text), SQLite", durable)
-        over = [kept - statistics.median(memory) for kept in durable]
-        show("  over memory", over, "median at most 5")
+        show("  over memory", above(durable, memory), "median at most 5")
         show("append one small row, SQLite", small_appends(store), "median at most 1")
         show("append a tick, two threads with a session each", parallel_appends(store), "longest at most 50")
+        in_memory, on_disk = asyncio.run(session_ticks(MemoryStore())), asyncio.run(session_ticks(store))
+        show("a session's tick, memory", in_memory)
+        show("a session's tick, SQLite", on_disk)
+        show("  over memory", above(on_disk, in_memory), "median at most 5")
         store.close()
-        show(f"open the file and load {ENTRIES:,} entries", openings(url), "median at most 150")
+        asyncio.run(make_long_session(url))
+        show(f"open the file and a session of {MESSAGES:,} messages", openings(url), "median at most 150")
+        show_rate("a stored session's events to a subscriber", asyncio.run(subscription(url)))
+        show_rate(f"{EVENTS:,} stored rows, streamed", stream(url))
+
+
+def above(taken: list[float], floor: list[float]) -> list[float]:
+    middle = statistics.median(floor)
+    return [one - middle for one in taken]
 
 
 if __name__ == "__main__":

@@ -79,8 +79,15 @@ class SessionStore(Protocol):
         """
         ...
 
-    def load(self, session: str) -> list[Row] | None:
-        """Return all rows in the order they were appended, or ``None`` for an unknown session."""
+    def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
+        """Return all rows in the order they were appended, or ``None`` for an unknown session.
+
+        Of each kind in ``last_of`` only the last row, for one who needs no more of it.
+        """
+        ...
+
+    def revision(self, session: str) -> int:
+        """Return the number of rows kept so far, 0 for an unknown session."""
         ...
 
     def rows(
@@ -93,13 +100,15 @@ class SessionStore(Protocol):
         """
         ...
 
-    def acquire(self, session: str, owner: str, seconds: float) -> int:
+    def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:
         """Take the session's lease for so many seconds and return its token, greater than any before.
 
         The session need not be there yet. ``owner`` is for people to read, such as
         "process 4711 on host-a". While another owner's lease has not expired:
         ``SessionBusyError`` that names it, unless the store can tell that the
         process has ended. The same owner gets a new token, and its old one is void.
+        With a ``revision`` other than the store's the lease stays as it is too: who
+        could not append anyway takes it from nobody.
         """
         ...
 

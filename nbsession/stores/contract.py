@@ -42,6 +42,10 @@ def rows_come_back_in_order(factory: Factory) -> None:
         assert store.append(session, first, revision=0) == 3, "append must return the number of rows kept"
         assert store.append(session, later, revision=3) == 5, "append must return the number of all rows kept"
         assert store.load(session) == first + later, "load must give every row in the order of its append"
+        assert store.load(session, ["entry", "state", "none"]) == [first[0], later[0], later[1]], (
+            "of some kinds load must give the last row only, where it stands"
+        )
+        assert store.revision(session) == 5, "revision must be the number of rows kept"
 
 
 def an_unknown_session_is_none(factory: Factory) -> None:
@@ -49,6 +53,8 @@ def an_unknown_session_is_none(factory: Factory) -> None:
     with _opened(factory) as store:
         session = _fresh("session")
         assert store.load(session) is None, "load of an unknown session must be None"
+        assert store.load(session, ["entry"]) is None, "load of an unknown session must be None"
+        assert store.revision(session) == 0, "the revision of an unknown session must be 0"
         assert store.append(session, [], {_fresh("x"): "x"}, revision=0) == 0, (
             "no rows must leave the revision at 0"
         )
@@ -333,6 +339,23 @@ def a_late_owner_writes_nothing(factory: Factory) -> None:
             other.append(session, [_row("entry", "e3")], revision=2, token=second + 1)
 
 
+def who_knows_too_little_takes_no_lease(factory: Factory) -> None:
+    """A lease that is asked for with another revision than the store's stays with whom it was."""
+    with _opened(factory) as store:
+        session = _fresh("session")
+        token = store.acquire(session, "process 1 on host-a", 60, revision=0)
+        store.append(session, [_row("entry", "e1")], revision=0, token=token)
+        for revision in (0, 2):
+            with _refused(SessionBusyError, session, why=f"revision {revision} of 1 must get no lease"):
+                store.acquire(session, "process 1 on host-a", 60, revision=revision)
+        assert store.append(session, [_row("entry", "e2")], revision=1, token=token) == 2, (
+            "the holder of the lease must be able to write on"
+        )
+        assert store.acquire(session, "process 1 on host-a", 60, revision=2) > token, (
+            "the true revision must get the lease"
+        )
+
+
 def one_of_several_gets_the_lease(factory: Factory) -> None:
     """Of threads that want a session at once, exactly one gets it."""
     with _opened(factory) as store:
@@ -368,6 +391,7 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     rows_stream_from_a_revision,
     one_owner_holds_a_session,
     a_late_owner_writes_nothing,
+    who_knows_too_little_takes_no_lease,
     one_of_several_gets_the_lease,
 )
 """The checks one by one, each called with the factory: for a test runner that reports them apart."""

@@ -58,14 +58,12 @@ class MemoryStore:
         with self._lock:
             if token is not None:
                 self._lease(session).check_token(session, token, writes=True)
-            kept = self._sessions.get(session)
-            if revision != (len(kept.rows) if kept else 0):
-                raise record.conflict(session, revision, len(kept.rows) if kept else 0)
+            self._expect(session, revision)
             for digest, text in fresh.items():
                 self._texts.setdefault(digest, text)
             if not encoded:
                 return revision
-            now = self._clock.now()
+            now, kept = self._clock.now(), self._sessions.get(session)
             if kept is None:
                 kept = self._sessions[session] = _Kept(created=now)
             kept.rows += encoded
@@ -74,13 +72,21 @@ class MemoryStore:
                 kept.description = description
             return len(kept.rows)
 
-    def load(self, session: str) -> list[Row] | None:
+    def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         with self._lock:
             kept = self._sessions.get(session)
             rows = list(kept.rows) if kept else None
         if rows is None:
             return None
-        return [record.row(session, *encoded) for encoded in rows]
+        brief = frozenset(last_of)
+        last = {row[0]: number for number, row in enumerate(rows) if row[0] in brief}
+        rows = [row for number, row in enumerate(rows) if last.get(row[0], number) == number]
+        return record.decode_rows(session, rows)
+
+    def revision(self, session: str) -> int:
+        with self._lock:
+            kept = self._sessions.get(session)
+            return len(kept.rows) if kept else 0
 
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
@@ -94,16 +100,19 @@ class MemoryStore:
             if not page:
                 return
             found = [(n, row) for n, row in enumerate(page, after + 1) if wanted is None or row[0] in wanted]
-            for revision, encoded in found[:left]:
-                yield revision, record.row(session, *encoded)
+            found = found[:left]
+            decoded = record.decode_rows(session, [row for _, row in found])
+            yield from zip([revision for revision, _ in found], decoded, strict=True)
             left -= len(found)
             after += len(page)
 
-    def acquire(self, session: str, owner: str, seconds: float) -> int:
+    def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:
         check_request(owner, seconds)
         with self._lock:
             now, before = time.time(), self._lease(session)
             before.check_free(session, owner, now)
+            if revision is not None:
+                self._expect(session, revision)
             self._leases[session] = Lease(before.token + 1, owner, now, now + seconds)
             return before.token + 1
 
@@ -118,6 +127,12 @@ class MemoryStore:
         with self._lock:
             if self._lease(session).token == token:
                 self._leases[session] = Lease(token)
+
+    def _expect(self, session: str, revision: int) -> None:
+        kept = self._sessions.get(session)
+        count = len(kept.rows) if kept else 0
+        if revision != count:
+            raise record.conflict(session, revision, count)
 
     def _lease(self, session: str) -> Lease:
         return self._leases.get(session) or Lease()

@@ -69,9 +69,17 @@ def encode_rows(session: str, rows: Iterable[Row]) -> list[tuple[str, str, str]]
     ]
 
 
-def row(session: str, kind: str, key: str, data: str, location: str = "memory") -> Row:
-    """Return the row that ``encode_rows`` made this of; other text is a ``StoreError`` naming the row."""
-    return Row(kind, key, decode(data, f"row {kind!r} {key!r} of {session!r}", location))
+def decode_rows(session: str, encoded: Sequence[tuple[str, str, str]], location: str = "memory") -> list[Row]:
+    """Return the rows that ``encode_rows`` made these of; other text is a ``StoreError`` naming the row."""
+    try:
+        # At once, which takes little more than half the time of one by one.
+        values = json.loads(f"[{','.join([data for _, _, data in encoded])}]")
+        return [Row(kind, key, value) for (kind, key, _), value in zip(encoded, values, strict=True)]
+    except ValueError:
+        return [
+            Row(kind, key, decode(data, f"row {kind!r} {key!r} of {session!r}", location))
+            for kind, key, data in encoded
+        ]
 
 
 def encode_texts(texts: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, select
+from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
@@ -103,24 +103,35 @@ class SqlStore:
             )
         return revision + len(encoded)
 
-    def load(self, session: str) -> list[Row] | None:
-        sessions, rows = schema.sessions.c, schema.rows.c
+    def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         record.plain(session, "a session id")
+        brief, rows = list(last_of), schema.rows.c
+        columns = (rows.sequence, rows.kind, rows.key, rows.data)
         with self._reading() as connection:
-            revision = connection.execute(select(sessions.revision).where(sessions.id == session)).scalar()
-            if revision is None:
+            revision = _revision(connection, session)
+            if revision == 0:
                 return None
-            # The bound leaves out what others append between the two statements.
+            # The bound leaves out what others append between the statements.
             mine = (rows.session == session) & (rows.sequence < revision)
-            query = select(rows.kind, rows.key, rows.data).where(mine)
-            found = connection.execute(query.order_by(rows.sequence)).all()
-        if len(found) != revision:
+            count = connection.execute(select(func.count()).where(mine)).scalar_one()
+            whole = mine & rows.kind.not_in(brief) if brief else mine
+            found = list(connection.execute(select(*columns).where(whole).order_by(rows.sequence)))
+            for kind in brief:
+                query = select(*columns).where(mine & (rows.kind == kind)).order_by(rows.sequence.desc())
+                found += connection.execute(query.limit(1)).all()
+        if count != revision:
             raise StoreError(
-                f"session {session!r} should have {revision} rows and has {len(found)} in {self.location}: "
+                f"session {session!r} should have {revision} rows and has {count} in {self.location}: "
                 "restore the store from a copy",
                 location=self.location,
             )
-        return [record.row(session, kind, key, data, self.location) for kind, key, data in found]
+        encoded = [(kind, key, data) for _, kind, key, data in (sorted(found) if brief else found)]
+        return record.decode_rows(session, encoded, self.location)
+
+    def revision(self, session: str) -> int:
+        record.plain(session, "a session id")
+        with self._reading() as connection:
+            return _revision(connection, session)
 
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
@@ -137,20 +148,24 @@ class SqlStore:
             # A transaction for each page: a reader that rests keeps no log from being cleared.
             with self._reading() as connection:
                 found = connection.execute(query.where(columns.sequence >= after).limit(page)).all()
-            for sequence, kind, key, data in found:
+            decoded = record.decode_rows(session, [tuple(row[1:]) for row in found], self.location)
+            for row, (sequence, *_) in zip(decoded, found, strict=True):
                 if kinds is None and sequence != after:
                     raise record.gap(session, after + 1, self.location)
                 after = sequence + 1
-                yield after, record.row(session, kind, key, data, self.location)
+                yield after, row
             if len(found) < page:
                 return
             left -= page
 
-    def acquire(self, session: str, owner: str, seconds: float) -> int:
+    def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:
         check_request(record.plain(owner, "an owner"), seconds)
         record.plain(session, "a session id")
         with self._writing() as connection:
-            return sql_lease.acquire(connection, session, owner, seconds)
+            token = sql_lease.acquire(connection, session, owner, seconds)
+            if revision is not None:
+                _expect(connection, session, revision)
+            return token
 
     def renew(self, session: str, token: int, seconds: float) -> None:
         check_seconds(seconds)
@@ -251,10 +266,14 @@ def _server(url: URL, location: str) -> Engine:
         ) from error
 
 
+def _revision(connection: Connection, session: str) -> int:
+    columns = schema.sessions.c
+    return connection.execute(select(columns.revision).where(columns.id == session)).scalar() or 0
+
+
 def _expect(connection: Connection, session: str, revision: int) -> None:
     """Refuse a writer that knows another revision than the store's."""
-    columns = schema.sessions.c
-    kept = connection.execute(select(columns.revision).where(columns.id == session)).scalar() or 0
+    kept = _revision(connection, session)
     if kept != revision:
         raise record.conflict(session, revision, kept)
 

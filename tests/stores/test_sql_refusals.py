@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -148,10 +147,8 @@ def test_a_row_that_is_no_longer_json_is_named(kept: Path) -> None:
     store = SqlStore(f"sqlite:///{kept}")
     with refused(kept, "row 'entry' '7' of 's' is damaged .*restore the store from a copy"):
         store.load("s")
-    read = store.rows("s")
-    assert [row.key for _, row in itertools.islice(read, 7)] == [row.key for row in ROWS[:7]]
     with refused(kept, "row 'entry' '7' of 's' is damaged"):
-        next(read)
+        list(store.rows("s"))
     store.close()
 
 
