@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 KNOB = "knob:"
 SENT = "sent"
+WINDOW = "window"
 FEED = 10_000
 """Events that a session keeps for subscribers, executions of the past included."""
 CLOSED = "the session was closed"
@@ -97,7 +98,8 @@ class SessionCore:
         self.cost: float | None = 0.0
         for tick in ticks:
             self._add_usage(tick)
-        self.window: int | None = None
+        self.window: int | None = state.current.get(WINDOW)
+        self._next_window = self.window
         self.sent: tuple[Sent, ...] = tuple(Sent.from_dict(item) for item in state.current.get(SENT, ()))
         self.knobs = Knobs(on_set=self._knob_was_set, values=_values_in(state.current))
         self.environment = Environment(
@@ -406,6 +408,10 @@ class SessionCore:
         self.ticks.append(tick)
         if self.sent != self.sent_before:
             self._keep_state([(SENT, [item.to_dict() for item in self.sent])])
+        if self._next_window != self.window:
+            # From here on: what was compiled for this tick did not know it.
+            self.window = self._next_window
+            self._keep_state([(WINDOW, self.window)])
 
     def finish_tick(self, tick: Tick) -> None:
         """Close a tick: its end, the state and timeline after it."""
@@ -462,7 +468,7 @@ class SessionCore:
             model = resolve(in_tree)
         else:
             model = self.model if self.model is not None else default_model()
-        self.window = model.capabilities.window
+        self._next_window = model.capabilities.window
         return model
 
     def check_budget(

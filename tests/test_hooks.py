@@ -34,6 +34,7 @@ from nbsession import (
     use_timeline,
     use_usage,
 )
+from nbsession.models.base import Capabilities
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call, render
 
@@ -443,6 +444,14 @@ def test_without_a_session_that_is_said() -> None:
         render(Agent())
 
 
+class Small(ScriptedModel):
+    """A model of a small window."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(window=10_000)
+
+
 async def test_usage_is_what_was_used_so_far_and_a_past_tick_compiles_with_what_it_saw() -> None:
     store = MemoryStore()
 
@@ -455,13 +464,16 @@ async def test_usage_is_what_was_used_so_far_and_a_past_tick_compiles_with_what_
             Timeline(),
         ]
 
-    session = App(Agent, model=ScriptedModel("one", "two", "three"), store=store).session("x")
+    model = Small("one", "two", "three")
+    session = App(Agent, model=model, store=store).session("x")
     await session.send("a")
     await session.send("b")
     first, second = (system(tick) for tick in session.ticks)
     used = session.ticks[0].usage.total_tokens
     assert first.startswith("0 tokens")
     assert second.startswith(f"{used} tokens")
+    assert "window None, None" in first
+    assert f"window 10000, {session.ticks[0].context.tokens / 10_000}" in second
     assert session.usage.total_tokens == used + session.ticks[1].usage.total_tokens
     for tick in session.ticks:
         assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
