@@ -1,9 +1,11 @@
-"""What the adapter adds to the SDK's raw stream, against the same server on the loopback.
+"""What adapter and session add to the SDK's raw stream, against the same server on the loopback.
 
 The server is a process of its own that sends 2,000 deltas an answer. Each round
-reads one answer bare and one through the adapter, in changing order; the figures
-are medians over the rounds, the added ones over paired differences. The reader of
-the adapter gets finished model events.
+reads one answer bare, one through the adapter and one through a new session
+(``send``, its events read until they end), in changing order. The figures are
+medians over the rounds, the added ones over differences within a round. A
+session's reader that is late gets several deltas as one, so time is taken to the
+end of the answer and not per delta read. Then the estimate of a long text.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from nbsession import App, System, Timeline, component
 from nbsession.content import Message, Text
 from nbsession.context import context_of
 from nbsession.events import TextDelta
 from nbsession.models.anthropic import AnthropicModel
 from nbsession.models.anthropic_request import request_of
+from nbsession.tokens import estimate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,14 +37,25 @@ DELTAS = 2_000
 ROUNDS = 15
 MODEL = "claude-test-1"
 TARGET_FIRST = 0.005
+TARGET_RATE = 20_000
+TARGET_ESTIMATE = 0.002
+ESTIMATED = 100_000
+QUESTION = "Tell me a long story."
+WARM_UP = 3
+"""Rounds that are not counted: they open connections and compile validators."""
 
 
 class Reading(NamedTuple):
-    """Seconds to the first text and to the end, and how many deltas came."""
+    """Seconds to the first text and to the end, and how many characters came."""
 
     first: float
     whole: float
-    deltas: int
+    characters: int
+
+
+@component
+def Storyteller() -> list[object]:
+    return [System("You are kind."), Timeline()]
 
 
 @contextmanager
@@ -56,12 +71,12 @@ def served() -> Iterator[str]:
 async def timed(deltas: AsyncIterator[str]) -> Reading:
     started = time.perf_counter()
     first = 0.0
-    count = 0
-    async for _ in deltas:
-        if not count:
+    characters = 0
+    async for text in deltas:
+        if not characters:
             first = time.perf_counter() - started
-        count += 1
-    return Reading(first, time.perf_counter() - started, count)
+        characters += len(text)
+    return Reading(first, time.perf_counter() - started, characters)
 
 
 async def bare(client: AsyncAnthropic, context: CompiledContext) -> AsyncIterator[str]:
@@ -77,40 +92,66 @@ async def adapted(model: AnthropicModel, context: CompiledContext) -> AsyncItera
             yield event.text
 
 
-async def measure(url: str) -> list[tuple[Reading, Reading]]:
+async def in_session(model: AnthropicModel) -> AsyncIterator[str]:
+    session = App(Storyteller, model=model).session()
+    async for event in session.send(QUESTION):
+        if isinstance(event, TextDelta):
+            yield event.text
+    await session.aclose()
+
+
+async def measure(url: str) -> list[tuple[Reading, ...]]:
+    """Return the readings of each round: bare, through the adapter, through a session."""
     from anthropic import AsyncAnthropic
 
-    context = context_of(["You are kind."], [Message("user", (Text("Tell me a long story."),))])
+    context = context_of(["You are kind."], [Message("user", (Text(QUESTION),))])
     model = AnthropicModel(MODEL, base_url=url)
-    pairs = []
+    rounds = []
     async with AsyncAnthropic(api_key="none", base_url=url) as client:
-        for number in range(ROUNDS + 2):
-            if number % 2:
-                ours = await timed(adapted(model, context))
-                theirs = await timed(bare(client, context))
-            else:
-                theirs = await timed(bare(client, context))
-                ours = await timed(adapted(model, context))
-            pairs.append((theirs, ours))
+        ways = (lambda: bare(client, context), lambda: adapted(model, context), lambda: in_session(model))
+        for number in range(ROUNDS + WARM_UP):
+            readings: dict[int, Reading] = {}
+            for way in range(len(ways)):
+                place = (way + number) % len(ways)
+                readings[place] = await timed(ways[place]())
+            rounds.append(tuple(readings[place] for place in range(len(ways))))
     await model.aclose()
-    return pairs[2:]  # the first two open connections and compile validators
+    return rounds[WARM_UP:]
+
+
+def estimating() -> float:
+    """Return the seconds that the estimate of a long text takes, the dearer of two kinds of text."""
+    slowest = 0.0
+    for text in ("x" * ESTIMATED, "ü" * (ESTIMATED // 2)):
+        takes = []
+        for _ in range(50):
+            started = time.perf_counter()
+            estimate(text)
+            takes.append(time.perf_counter() - started)
+        slowest = max(slowest, statistics.median(takes))
+    return slowest
 
 
 def main() -> None:
     with served() as url:
-        pairs = asyncio.run(measure(url))
-    assert {reading.deltas for pair in pairs for reading in pair} == {DELTAS}
-    first = statistics.median(ours.first - theirs.first for theirs, ours in pairs)
-    each = statistics.median((ours.whole - theirs.whole) / DELTAS for theirs, ours in pairs)
-    print("| | bare SDK | through the adapter | added | target |\n|---|---|---|---|---|")
-    for label, name, added, target in (
-        ("first text", "first", first * 1e3, f"≤ {TARGET_FIRST * 1e3:.0f} ms"),
-        (f"{DELTAS:,} deltas", "whole", each * DELTAS * 1e3, ""),
+        rounds = asyncio.run(measure(url))
+    assert len({reading.characters for readings in rounds for reading in readings}) == 1
+    print("| | bare SDK | through the adapter | through a session | target |\n|---|---|---|---|---|")
+    for label, field, target in (
+        ("first text", "first", f"≤ {TARGET_FIRST * 1e3:.0f} ms added"),
+        (f"{DELTAS:,} deltas", "whole", ""),
     ):
-        theirs, ours = (statistics.median(getattr(pair[side], name) for pair in pairs) for side in (0, 1))
-        print(f"| {label} | {theirs * 1e3:.1f} ms | {ours * 1e3:.1f} ms | {added:+.2f} ms | {target} |")
-    whole = statistics.median(ours.whole for _, ours in pairs)
-    print(f"\n{each * 1e6:.1f} µs added a delta; {DELTAS / whole:,.0f} deltas a second through the adapter")
+        cells = []
+        for way in range(3):
+            middle = statistics.median(getattr(readings[way], field) for readings in rounds)
+            added = statistics.median(getattr(r[way], field) - getattr(r[0], field) for r in rounds)
+            cells.append(f"{middle * 1e3:.1f} ms" + (f" ({added * 1e3:+.2f})" if way else ""))
+        print(f"| {label} | {' | '.join(cells)} | {target} |")
+    rates = [DELTAS / statistics.median(readings[way].whole for readings in rounds) for way in range(3)]
+    print(f"| deltas a second | {' | '.join(f'{rate:,.0f}' for rate in rates)} | ≥ {TARGET_RATE:,} |")
+    print(
+        f"\nthe estimate of {ESTIMATED:,} bytes: {estimating() * 1e3:.3f} ms (target ≤ {TARGET_ESTIMATE * 1e3:.0f} ms)"
+    )
 
 
 if __name__ == "__main__":
