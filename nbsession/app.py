@@ -8,6 +8,7 @@ from nbsession.budget import Budget
 from nbsession.content import new_id
 from nbsession.errors import RenderError, SessionClosedError, SessionError
 from nbsession.fragment import ToolUse
+from nbsession.history import Branch, ForkPoint
 from nbsession.home import Home
 from nbsession.journal import read_past
 from nbsession.policies import Policies
@@ -15,7 +16,7 @@ from nbsession.session import Session
 from nbsession.tree import Component, Element
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nbsession.execution import Execution
     from nbsession.stores.base import SessionInfo, SessionStore
@@ -89,7 +90,7 @@ class App:
             raise SessionClosedError(f"session {id!r} is being closed; await session.aclose() first")
         if open_one is not None:
             return open_one
-        rows = self.store.load(id) if self.store is not None and id is not None else None
+        past = read_past(self.store, id) if self.store is not None and id is not None else None
         return self.adopt(
             Session(
                 self,
@@ -97,13 +98,24 @@ class App:
                 tools=[ToolUse(tool, "session") for tool in tools],
                 metadata=metadata,
                 props=props,
-                past=read_past(rows) if rows is not None else None,
+                past=past,
             )
         )
 
     def knows(self, id: str) -> bool:
         """Say whether a session of that id is open here or kept in the store."""
-        return id in self._sessions or (self.store is not None and self.store.load(id) is not None)
+        return id in self._sessions or (self.store is not None and self.store.revision(id) > 0)
+
+    def branches(self, session: Session) -> Iterator[Branch]:
+        """Give every session that is open here or kept, ``session`` among them, as its history needs it."""
+        for open_one in {session.id: session, **self._sessions}.values():
+            yield Branch(open_one.id, open_one.parent, open_one.forked, len(open_one.ticks))
+        for info in self.sessions():
+            if info.id in self._sessions or info.id == session.id:
+                continue
+            past = read_past((self.store.load(info.id) if self.store is not None else None) or [])
+            forked = ForkPoint(*past.forked) if past.forked else None
+            yield Branch(info.id, past.parent, forked, len(past.ticks))
 
     def sessions(self) -> list[SessionInfo]:
         """List the sessions that the store keeps, the last updated first."""

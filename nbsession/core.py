@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext
     from nbsession.execution import Execution
     from nbsession.fragment import ToolUse
+    from nbsession.history import ForkPoint
     from nbsession.home import Home
     from nbsession.message import Draft
     from nbsession.models.base import ModelAdapter
@@ -140,9 +141,8 @@ class SessionCore:
         last = after or 0
         first = self.feed.first
         if self.journal.store is not None and (first is None or first > last + 1):
-            rows = self.journal.store.load(self.journal.session) or []
-            kept = [row.data for row in rows if row.kind == "events"]
-            for event in stored_events(kept, self.ticks, self.record.by_id, last):
+            kept = self.journal.store.rows(self.journal.session, kinds=["events"])
+            for event in stored_events((row.data for _, row in kept), self.ticks, self.record.by_id, last):
                 if first is not None and event.sequence >= first:
                     break
                 last = event.sequence
@@ -508,6 +508,13 @@ class SessionCore:
         self._keep_state(changes)
         if refused is not None:
             raise refused
+
+    def keep_birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
+        """Let wait to be stored what a session is, and where it comes from."""
+        data = {"metadata": metadata, "parent": parent, "created": time.time()}
+        if forked is not None:
+            data["forked"] = list(forked)
+        self._rows.add(Row("session", self.journal.session, data))
 
     def keep_copy(self) -> None:
         """Let all that a fork begins with wait to be stored."""

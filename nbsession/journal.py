@@ -18,7 +18,7 @@ from nbsession.stores.base import Row
 from nbsession.tick_rows import grown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from nbsession.events import Event
     from nbsession.stores.base import SessionStore
@@ -110,7 +110,7 @@ class Journal:
         assert self._lease is not None
         backlog = self._backlog
         backlog.extend(waiting)
-        token = self._lease.hold()
+        token = self._lease.hold(self.revision)
         self.revision = self.store.append(
             self.session, backlog.rows, backlog.texts, revision=self.revision, token=token
         )
@@ -132,6 +132,7 @@ class Past:
     revision: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
+    forked: tuple[int | None, bool] | None = None
     entries: list[Entry] = field(default_factory=list)
     head: str | None = None
     changes: list[tuple[str, Any]] = field(default_factory=list)
@@ -143,9 +144,17 @@ class Past:
     sequence: int = 0
 
 
-def read_past(rows: Sequence[Row]) -> Past:
-    """Fold a session's rows, in the order they were kept."""
-    past = Past(revision=len(rows))
+def read_past(store: SessionStore, session: str) -> Past | None:
+    """Fold a session's rows, in the order they were kept; ``None`` for a session the store does not know.
+
+    Of its events only the last are read.
+    """
+    # Before the rows: who reads more of them than this knows is refused when it writes, and loses nothing.
+    revision = store.revision(session)
+    rows = store.load(session, last_of=("events",))
+    if rows is None:
+        return None
+    past = Past(revision=revision)
     for row in rows:
         if row.kind == "entry":
             past.entries.append(Entry.from_dict(row.data))
@@ -171,4 +180,5 @@ def read_past(rows: Sequence[Row]) -> Past:
         elif row.kind == "session":
             past.metadata = row.data.get("metadata", past.metadata)
             past.parent = row.data.get("parent", past.parent)
+            past.forked = row.data.get("forked", past.forked)
     return past

@@ -26,12 +26,16 @@ class Lease:
         self._token: int | None = None
         self._released = threading.Event()
 
-    def hold(self) -> int:
-        """Return the token to write with. Raises ``SessionBusyError`` while another process holds the session."""
+    def hold(self, revision: int) -> int:
+        """Return the token to write with.
+
+        Raises ``SessionBusyError`` while another process holds the session, or where the
+        store has another ``revision``: then whoever wrote it keeps the lease.
+        """
         if self._token is None:
             from nbsession.stores.lease import this_owner
 
-            self._token = self._store.acquire(self._session, this_owner(), SECONDS)
+            self._token = self._store.acquire(self._session, this_owner(), SECONDS, revision=revision)
             if self._store.blocking:
                 threading.Thread(target=self._beat, name="nbsession-lease", daemon=True).start()
         return self._token
