@@ -108,14 +108,15 @@ class App:
 
     def branches(self, session: Session) -> Iterator[Branch]:
         """Give every session that is open here or kept, ``session`` among them, as its history needs it."""
-        for open_one in {session.id: session, **self._sessions}.values():
+        for open_one in {**self._sessions, session.id: session}.values():
             yield Branch(open_one.id, open_one.parent, open_one.forked, len(open_one.ticks))
         for info in self.sessions():
             if info.id in self._sessions or info.id == session.id:
                 continue
-            past = read_past((self.store.load(info.id) if self.store is not None else None) or [])
-            forked = ForkPoint(*past.forked) if past.forked else None
-            yield Branch(info.id, past.parent, forked, len(past.ticks))
+            past = read_past(self.store, info.id) if self.store is not None else None
+            if past is not None:
+                forked = ForkPoint(*past.forked) if past.forked else None
+                yield Branch(info.id, past.parent, forked, len(past.ticks))
 
     def sessions(self) -> list[SessionInfo]:
         """List the sessions that the store keeps, the last updated first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 from nbsession.budget import Budget
@@ -12,6 +11,7 @@ from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options
 from nbsession.fragment import ToolUse
+from nbsession.history import ForkPoint, History
 from nbsession.journal import Journal, Past
 from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
@@ -19,7 +19,6 @@ from nbsession.preview import Preview, preview_of
 from nbsession.result import Result, StopReason, result_of
 from nbsession.session_knobs import SessionKnobs
 from nbsession.state import StateLog, encode
-from nbsession.stores.base import Row
 from nbsession.sweep import Executor, Sweep, sweep_of
 from nbsession.tick_rows import StoredContext, restore_ticks
 from nbsession.timeline import Record
@@ -56,6 +55,7 @@ class Session:
         past: Past | None = None,
         copy: tuple[Record, StateLog, list[Tick]] | None = None,
         parent: str | None = None,
+        forked: ForkPoint | None = None,
         node: Any = None,
         stored: bool = True,
     ) -> None:
@@ -63,6 +63,7 @@ class Session:
         self.app = app
         self.metadata: dict[str, Any] = {**(past.metadata if past else {}), **(metadata or {})}
         self.parent = past.parent if past else parent
+        self.forked = (ForkPoint(*past.forked) if past.forked else None) if past else forked
         self._status = "idle"
         self._closer: asyncio.Task[None] | None = None
         self._props = dict(props or {})
@@ -92,9 +93,7 @@ class Session:
             self._core.recover(past)
             self._remember_requests(past)
         elif store is not None:
-            self._core._rows.add(
-                Row("session", id, {"metadata": self.metadata, "parent": self.parent, "created": time.time()})
-            )
+            self._core.keep_birth(self.metadata, self.parent, self.forked)
             if copy is not None:
                 self._core.keep_copy()
 
@@ -448,6 +447,7 @@ class Session:
         if at is None:
             core.drain()
             head, version, ticks = core.record.head, core.state.version, list(core.ticks)
+            point = ForkPoint(ticks[-1].number if ticks else None)
         else:
             if not -len(core.ticks) <= at < len(core.ticks):
                 raise SessionError(f"there is no tick {at}; session {self.id!r} has {len(core.ticks)} ticks")
@@ -455,6 +455,7 @@ class Session:
             head = tick.head_before if before else tick.head_after
             version = tick.state_before if before else tick.state_after
             ticks = core.ticks[: tick.number + (0 if before else 1)]
+            point = ForkPoint(tick.number, before)
         record = Record()
         record.restore(core.record.all(), head)
         forked = Session(
@@ -466,10 +467,15 @@ class Session:
             tools=core.tools,
             copy=(record, core.state.prefix(version), list(ticks)),
             parent=self.id,
+            forked=point,
             node=self._node,
             stored=stored,
         )
         return self.app.adopt(forked) if stored else forked
+
+    def history(self) -> History:
+        """Return the tree of forks that this session belongs to, from what is open and what is kept."""
+        return self._core.home.call(lambda: History(self.app.branches(self), self.id))
 
     def verify(self) -> list[int]:
         """Work the hash of every stored tick's context out anew; return the numbers of those that differ."""

@@ -1,0 +1,89 @@
+"""The tree of a session's forks: who came from whom, and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class ForkPoint(NamedTuple):
+    """Where a session was forked: after a tick of its parent, or as that tick was compiled.
+
+    ``tick`` is ``None`` where the parent had none.
+    """
+
+    tick: int | None
+    before: bool = False
+
+    def __str__(self) -> str:
+        if self.tick is None:
+            return "forked before the first tick"
+        return f"forked {'before' if self.before else 'after'} tick {self.tick}"
+
+
+class Branch(NamedTuple):
+    """One session of a family. ``ticks`` counts those that it shares with its parent, too.
+
+    ``parent`` and ``forked`` are ``None`` for a session that is nobody's fork.
+    """
+
+    id: str
+    parent: str | None
+    forked: ForkPoint | None
+    ticks: int
+
+
+class History:
+    """A session with all that it was forked from and all that was forked from these.
+
+    ``branches`` are the sessions, parents first; ``current`` is the id of the one
+    that was asked. As text it is a tree, one line a session.
+    """
+
+    __slots__ = ("branches", "current")
+
+    def __init__(self, branches: Iterable[Branch], current: str) -> None:
+        self.current = current
+        self.branches = _family({branch.id: branch for branch in branches}, current)
+
+    def __str__(self) -> str:
+        below: dict[str | None, list[Branch]] = {}
+        for branch in self.branches[1:]:
+            below.setdefault(branch.parent, []).append(branch)
+        lines: list[str] = []
+        stack = [(self.branches[0], "", "")]
+        while stack:
+            branch, lead, indent = stack.pop()
+            lines.append(lead + self._line(branch))
+            forks = below.get(branch.id, [])
+            for fork in reversed(forks):
+                last = fork is forks[-1]
+                stack.append((fork, indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  ")))
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<History of {self.current!r}: {len(self.branches)} sessions>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def _line(self, branch: Branch) -> str:
+        words = [branch.id, f"{branch.ticks} tick{'s' if branch.ticks != 1 else ''}"]
+        if branch.forked is not None:
+            words.insert(1, str(branch.forked))
+        if branch is self.branches[0] and branch.parent is not None:
+            words.append(f"its parent {branch.parent!r} is not kept")
+        return " · ".join(words) + (" ←" if branch.id == self.current else "")
+
+
+def _family(known: Mapping[str, Branch], current: str) -> Sequence[Branch]:
+    """Return the branches that hang together with one, the topmost first, then by their parents."""
+    top = known[current]
+    while top.parent is not None and top.parent in known:
+        top = known[top.parent]
+    family = [top]
+    for branch in family:  # grows while it is walked
+        family += [fork for fork in known.values() if fork.parent == branch.id]
+    return tuple(family)
