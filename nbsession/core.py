@@ -163,6 +163,13 @@ class SessionCore:
 
         self.home.post(apply)
 
+    def take_notes(self) -> list[str]:
+        """Give what happened since the last time that its user should be told: state that was lost, and why."""
+        notes = [*self.mount.root.notes, *self.knobs.notes]
+        self.mount.root.notes.clear()
+        self.knobs.notes.clear()
+        return notes
+
     # The timeline
 
     def append(

@@ -176,7 +176,9 @@ def _model_of(session: Session) -> str:
     from nbsession.models import default_model
 
     model = session.model if session.model is not None else default_model()
-    said = "rules, no language model" if model.source == "simulated" else model.source
+    said = str(model.source)
+    if said == "simulated":
+        said = "rules, no language model" if model.name == said else "no language model"
     return f"model {model.name} ({said})"
 
 

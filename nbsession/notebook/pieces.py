@@ -23,11 +23,13 @@ ProseKind: TypeAlias = Literal["text", "thinking", "server_tool"]
 class Prose:
     """Text, thinking or a step of the provider's own tool as it grows.
 
-    ``fresh`` is what no page has shown yet; ``cut`` says it ends too early.
+    ``label`` heads what isn't text; ``fresh`` is what no page has shown yet;
+    ``cut`` says it ends too early.
     """
 
     key: str
     kind: ProseKind
+    label: str = ""
     chunks: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     stream: Stream = field(default_factory=Stream)
@@ -126,6 +128,12 @@ class TickRecord:
     blocks: dict[int, Prose | Call] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
+    def label(self, kind: ProseKind) -> str:
+        """Say what heads prose that isn't text; the simulated model applies a rule, and thinks nothing."""
+        if kind == "server_tool":
+            return "The provider’s own tool"
+        return "Rule" if self.model == "simulated" else "Thinking"
+
     @property
     def counted(self) -> str:
         """The context's tokens as this model counts them, ``""`` where too little is known of it."""
@@ -133,6 +141,11 @@ class TickRecord:
             return ""
         calibration = calibrated(self.model)
         return "" if calibration.spread is None else calibration.show(self.card.tokens)
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened meanwhile, in order."""
+        return [piece.text for piece in self.pieces if isinstance(piece, Note)]
 
     @property
     def calls(self) -> list[Call]:

@@ -18,7 +18,7 @@ def as_markdown(run: Transcript) -> str:
     for tick in _shown(run):
         if tick.text:
             blocks.append(inert(tick.text))
-        blocks.append(f"*{_escaped(_line(tick))}*")
+        blocks.extend(f"*{_escaped(text)}*" for text in (*tick.notes, _line(tick)))
     if run.error is not None:
         blocks.append(f"**Error:** {_escaped(run.error.message)}")
     if run.stopped:
@@ -32,7 +32,7 @@ def as_text(run: Transcript) -> str:
     for tick in _shown(run):
         if tick.text:
             blocks.append(visible(tick.text))
-        blocks.append(f"[{visible(_line(tick))}]")
+        blocks.extend(f"[{visible(text)}]" for text in (*tick.notes, _line(tick)))
     if run.error is not None:
         blocks.append(f"Error: {visible(run.error.message)}")
     if run.stopped:

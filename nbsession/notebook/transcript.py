@@ -151,6 +151,13 @@ class Transcript:
                 elif isinstance(piece, Call) and piece.result is None:
                     piece.status = "interrupted"
 
+    def remark(self, text: str) -> Touched:
+        """Add a line of its own to the tick that runs."""
+        note = Note(self._key(), text)
+        tick = self._current()
+        tick.pieces.append(note)
+        return Touched("new", tick, note)
+
     def calls(self) -> Iterator[Call]:
         """Give all tool calls, the latest first."""
         for tick in reversed(self.ticks):
@@ -173,7 +180,9 @@ class Transcript:
         record.usage, record.cost, record.ended = tick.usage, tick.cost, True
         for block in tick.response:
             if isinstance(block, Text | Thinking | ServerTool):
-                record.pieces.append(Prose(self._key(), _KINDS[type(block)], [block.text], finished=True))
+                kind = _KINDS[type(block)]
+                prose = Prose(self._key(), kind, record.label(kind), [block.text], finished=True)
+                record.pieces.append(prose)
         if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
             record.pieces[-1].cut = True
         for run in tick.tool_calls:
@@ -216,7 +225,7 @@ class Transcript:
             piece: Prose | Call = (
                 Call(self._key(), event.id, event.name)
                 if event.block == "tool_call"
-                else Prose(self._key(), event.block)
+                else Prose(self._key(), event.block, tick.label(event.block))
             )
             tick.blocks[event.index] = piece
             tick.pieces.append(piece)
@@ -284,18 +293,12 @@ class Transcript:
         if isinstance(event, events.KnobSet):
             if event.by == "model" or not self.ticks:
                 return None
-            note = Note(
-                self._key(),
-                f"{event.name} set to {written(event.value)} by the {event.by}; seen from the next tick on",
-            )
-        else:
-            if event.entry.role != "user" or not self._sent:
-                self._sent = self._sent or event.entry.role == "user"
-                return None
-            note = Note(self._key(), f"You said meanwhile: {event.entry.text}")
-        tick = self._current()
-        tick.pieces.append(note)
-        return Touched("new", tick, note)
+            value = written(event.value)
+            return self.remark(f"{event.name} set to {value} by the {event.by}; seen from the next tick on")
+        if event.entry.role != "user" or not self._sent:
+            self._sent = self._sent or event.entry.role == "user"
+            return None
+        return self.remark(f"You said meanwhile: {event.entry.text}")
 
     def _key(self) -> str:
         self._count += 1

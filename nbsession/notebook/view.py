@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 INTERVAL = 1 / 18
 """Seconds between two messages to the page, at least."""
 
+UNHEARD = 0.25
+"""Seconds without a word from a page until it is sent everything unasked, then twice as many, and so on."""
+
 UNFINISHED = "(was still running when this was saved)"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -60,6 +63,7 @@ class ExecutionView:
         self._sent = 0
         self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._unasked: asyncio.TimerHandle | None = None
         self._viewers: set[str] = set()
         self._over = False
 
@@ -95,6 +99,7 @@ class ExecutionView:
         self._loop = asyncio.get_running_loop()
         while self._unheard:
             self._hear(self._unheard.popleft())
+        self._announce(UNHEARD)
         try:
             async for event in self._execution:
                 self._take(event)
@@ -113,10 +118,15 @@ class ExecutionView:
     def _take(self, event: Event) -> None:
         if event.type == "execution_start":
             self._open_ledger()
-        touched = self._run.apply(event)
-        if touched is None or self._widget is None:
-            return
-        self._page.touch(touched)
+        changes = [self._run.apply(event)]
+        if event.type == "tick_context":
+            changes += [self._run.remark(text) for text in self._execution.session._core.take_notes()]
+        for touched in filter(None, changes):
+            if self._widget is not None:
+                self._page.touch(touched)
+                self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._timer is None:
             wait = self._sent_at + INTERVAL - time.monotonic()
             if wait <= 0:
@@ -159,9 +169,19 @@ class ExecutionView:
             html = self._page.html()
         self._send({"k": "all", "for": viewer, "n": self._sent, "html": html})
 
+    def _announce(self, wait: float) -> None:
+        """Send everything now and then to a page that may be there: a cell that blocks the kernel hears nobody."""
+
+        def unasked() -> None:
+            if not self._viewers:
+                self._send_all("*")
+                self._announce(2 * wait)
+
+        self._unasked = asyncio.get_running_loop().call_later(wait, unasked)
+
     def _finish(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._unasked)):
+            timer.cancel()
         self._run.end()
         self._over = True
         self._cell.run(self._swap)

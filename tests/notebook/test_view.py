@@ -159,6 +159,16 @@ async def test_a_stopped_answer_keeps_what_came_and_is_marked() -> None:
     assert "stopped by the user" in seen
 
 
+async def test_the_simulated_model_shows_the_rule_it_applied_and_claims_no_thinking() -> None:
+    session = App(Notepad, model="simulated").session()
+    seen = words((await shown(session, "Hello!"))["text/html"])
+    assert "Rule ·" in seen
+    assert "Thinking" not in seen
+    assert "simulated: rules, no language model" in seen
+    scripted = words((await shown(opened("Hello."), "Hello!"))["text/html"])
+    assert "simulated: no language model scripted" in scripted
+
+
 async def test_quiet_shows_the_answer_and_the_footer_only() -> None:
     html = (await shown(opened([call("add_note", note="x")], "Done."), "Go.", quiet=True))["text/html"]
     seen = words(html)
@@ -251,14 +261,24 @@ def test_a_view_that_says_hello_gets_everything_and_then_each_change_once(kernel
     id_ = kernel.start("await show('one two three four five ' * 40, rate=100)")
     comm = widget(kernel, id_)
     say(kernel, comm, k="hello", me="me")
-    everything = kernel.until(lambda m: m["content"].get("data", {}).get("content", {}).get("k") == "all")
+    everything = kernel.until(lambda m: m["content"].get("data", {}).get("content", {}).get("for") == "me")
     everything = everything["content"]["data"]["content"]
-    assert everything["for"] == "me"
+    assert everything["k"] == "all"
     assert "data-s=ticks" in everything["html"]
     kernel.finish(id_)
     numbers = [message["n"] for message in messages(kernel, comm) if message["k"] == "ops"]
     assert numbers == list(range(1, len(numbers) + 1))
     assert everything["n"] in (0, *numbers)
+
+
+@pytest.mark.timeout(90)
+def test_a_page_that_cannot_be_heard_is_sent_everything_unasked(kernel: Kernel) -> None:
+    id_ = kernel.start("await show('word ' * 5000, rate=50)")
+    comm = widget(kernel, id_)
+    unasked = kernel.until(lambda m: m["content"].get("data", {}).get("content", {}).get("for") == "*")
+    assert "data-do=stop" in unasked["content"]["data"]["content"]["html"]
+    say(kernel, comm, k="stop")
+    kernel.finish(id_)
 
 
 @pytest.mark.timeout(90)

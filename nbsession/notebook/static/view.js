@@ -63,7 +63,7 @@ function render({ model, el }) {
     if (message.k === "ack") {
       clearTimeout(impatience);
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
-      el.innerHTML = message.html;
+      put(el, message.html);
       expected = message.n + 1;
     } else if (message.k === "ops" && expected !== null) {
       if (message.n !== expected) return hello();
