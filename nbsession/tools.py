@@ -30,6 +30,9 @@ Audience: TypeAlias = Literal["model", "user"]
 Confirm: TypeAlias = "bool | Callable[[Mapping[str, Any], ToolContext], bool | str | Awaitable[bool | str]]"
 """Whether a call has to be allowed first; a function decides by the input and may word the question."""
 
+TASK = "nbsession tool"
+"""The name of the task that an async tool runs in on its user's loop."""
+
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _known_names: set[str] = set()
 
@@ -306,8 +309,15 @@ async def _invoke(tool: Tool, arguments: dict[str, Any], user_loop: asyncio.Abst
         steps = functools.partial(_call_async, tool.handler, arguments)
     if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
         return await steps()
+
+    async def named() -> _Run:
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name(TASK)
+        return await steps()
+
     try:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(steps(), user_loop))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(named(), user_loop))
     except asyncio.CancelledError as error:
         return _cancelled_inside(error)
 

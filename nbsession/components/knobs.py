@@ -35,6 +35,8 @@ def Knobs(render: Callable[[Mapping[str, Any]], Any] | None = None) -> Any:
             name: The knob's name.
             value: The new value, within the knob's limits.
         """
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # read as a float, it would be quoted as one
         try:
             knobs.set(name, value, by="model")
         except KnobError as error:

@@ -14,14 +14,18 @@ from IPython.core.magic import no_var_expand
 from traitlets import Bool, Int, Unicode
 from traitlets.config import Configurable
 
+from nbsession.errors import KnobError, SessionNotFoundError
 from nbsession.home import Home
 from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
-from nbsession.notebook.magics import Magics, Rewriter
+from nbsession.notebook.magics import Magics, Rewriter, one_line
 from nbsession.notebook.sessions import Sessions
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+SLIPS = (KnobError, SessionNotFoundError)
+RENDER = "_render_traceback_"  # what IPython asks an exception for
 
 ATTRIBUTE = "nbsession"
 """Under this name the shell holds what was loaded; a rewritten cell finds it there."""
@@ -60,6 +64,8 @@ class Extension:
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._complete)
         self._shims.enter_context(kernel.idle_for_comms(shell))
+        for slip in SLIPS:
+            setattr(slip, RENDER, one_line)
         Home.default = self.sessions.bind
         formatters.register(shell)
         setattr(shell, ATTRIBUTE, self)
@@ -85,6 +91,8 @@ class Extension:
         if shell.Completer is not None:
             shell.Completer.custom_matchers.remove(self._complete)
         self._shims.close()
+        for slip in SLIPS:
+            delattr(slip, RENDER)
         formatters.unregister(shell)
         Home.default = None
         self.sessions.close()

@@ -10,9 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
+
+from nbsession.tools import TASK
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -87,6 +92,34 @@ async def live_comms(shell: InteractiveShell | None) -> AsyncIterator[str]:
             yield "pump"
     finally:
         delattr(kernel, _PUMPING)
+
+
+@contextlib.contextmanager
+def interruptible_tools() -> Iterator[None]:
+    """Let the kernel's interrupt reach an async tool that blocks the loop it runs on, as ``time.sleep`` does.
+
+    While an async cell runs, ipykernel's SIGINT handler only cancels the cell's
+    future, which the loop sees when it turns again
+    (https://github.com/ipython/ipykernel/blob/main/ipykernel/ipkernel.py,
+    ``_cancel_on_sigint``). To be entered on the main thread, from a cell.
+    """
+    earlier = signal.getsignal(signal.SIGINT)
+    if not callable(earlier) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        earlier(number, frame)
+        task = asyncio.current_task(loop)
+        if task is not None and task.get_name() == TASK:
+            raise asyncio.CancelledError
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from nbsession.errors import NbsessionError, SessionError
+from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import arguments, cell, commands, kernel
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Magics:
                 self._bind(options, execution)
                 return
             async with kernel.live_comms(self.shell):
-                self._bind(options, await cell.wait(execution, work))
+                with kernel.interruptible_tools():
+                    self._bind(options, await cell.wait(execution, work))
 
     def session(self, line: str, body: str | None = None) -> None:
         """Run a ``%session`` command, or a ``%%session`` cell that blocks."""
@@ -160,10 +161,18 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except NbsessionError as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = str(error)
+        if isinstance(error, MissingKeyError):
+            said = said.replace('model="simulated"', "--model simulated")  # as it is said on this line
+        text = f"{type(error).__name__}: {' '.join(said.split())}"
         # IPython asks the exception itself how it is to be shown.
         error.__dict__["_render_traceback_"] = lambda: [text]
         raise
+
+
+def one_line(error: Exception) -> list[str]:
+    """Show an error that a name or value of the user's made, raised in any cell, without our frames."""
+    return [f"{type(error).__name__}: {error}"]
 
 
 def can_await(shell: InteractiveShell) -> bool:

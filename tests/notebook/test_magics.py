@@ -117,6 +117,29 @@ def test_an_interrupt_stops_in_one_line_and_keeps_what_came(any_kernel: Kernel, 
     assert "interrupted" in statuses.text
 
 
+def test_an_interrupt_reaches_an_async_tool_that_blocks_the_notebooks_loop(any_kernel: Kernel) -> None:
+    fine(
+        any_kernel.run("""
+import threading
+@tool
+async def block() -> str:
+    "Never come back."
+    print("blocked", flush=True)
+    threading.Event().wait(60)
+bot = App(Echo, model=ScriptedModel(call("block"), "Still here."), tools=[block])
+%session new bot
+""")
+    )
+    cell = any_kernel.start("%%session\nBlock.")
+    any_kernel.until(lambda message: "blocked" in str(message["content"].get("text", "")))
+    began = time.monotonic()
+    any_kernel.interrupt()
+    ran = any_kernel.finish(cell)
+    assert time.monotonic() - began < 2
+    assert one_line(ran) == "SessionInterrupted: stopped by the interrupt; what came is kept"
+    assert "Still here." in fine(any_kernel.run("%%session\nAre you there?")).shown[-1]
+
+
 def test_an_async_tool_runs_on_the_notebooks_loop_or_where_that_is_blocked_on_the_engines(
     any_kernel: Kernel,
 ) -> None:
@@ -373,6 +396,12 @@ def test_ticks_tree_model_fork_and_reset(kernel: Kernel) -> None:
         ("%%session --modle x\nHi", "SessionError: %%session has no option --modle; did you mean '--model'?"),
         ("%%session\n\n", "SessionError: there is no message: write it below the %%session line"),
         ("%%session --model nothing:x\nHi", "ModelError: "),
+        (
+            "%%session --model anthropic:claude-x\nHi",
+            "MissingKeyError: no API key: set ANTHROPIC_API_KEY, pass api_key=, or use --model simulated",
+        ),
+        (f"{CURRENT}.knobs['tune'] = 1", "KnobError: no knob is named 'tune'; did you mean 'tone'?"),
+        (f"{CURRENT}.knobs['tone'] = 'rude'", "KnobError: knob 'tone' must be "),
     ],
 )
 def test_a_mistake_is_one_line_and_stops_run_all(kernel: Kernel, cell: str, line: str) -> None:
@@ -381,6 +410,23 @@ def test_a_mistake_is_one_line_and_stops_run_all(kernel: Kernel, cell: str, line
     second = kernel.start("print('went on')")
     assert one_line(kernel.finish(first)).startswith(line)
     assert kernel.finish(second).text == ""
+
+
+def test_a_component_defined_anew_with_other_hooks_says_in_the_next_cell_that_its_state_is_lost(
+    kernel: Kernel,
+) -> None:
+    component = """
+@component
+def Diary():
+    {hooks}
+    return [System(f"{{pages}} pages"), Timeline()]
+"""
+    fine(kernel.run(component.format(hooks="pages, set_pages = use_state(3)")))
+    fine(kernel.run("bot = App(Diary, model=ScriptedModel('a', 'b', 'c'))\n%session new bot"))
+    assert "anew" not in fine(kernel.run("%%session\nHi")).shown[-1]
+    fine(kernel.run(component.format(hooks="box = use_ref()\n    pages, set_pages = use_state(4)")))
+    assert "Diary was defined anew with other hooks" in fine(kernel.run("%%session\nHi")).shown[-1]
+    assert "anew" not in fine(kernel.run("%%session\nHi")).shown[-1]
 
 
 def test_a_failed_model_call_is_shown_in_one_line_and_the_session_goes_on(kernel: Kernel) -> None:
