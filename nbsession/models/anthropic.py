@@ -137,7 +137,7 @@ class AnthropicModel:
         answer begins and does not end: it is not to be run.
         """
         key, url = self._access()
-        request = request_of(context, self._id, max_tokens=self._max_tokens, caching=self._caching)
+        request = self._request(context, caching=self._caching)
         await self._load()
         import httpx2
         from anthropic import AnthropicError
@@ -168,7 +168,7 @@ class AnthropicModel:
         ``stream`` does, and where a server has no such count.
         """
         key, url = self._access()
-        request = request_of(context, self._id, caching=False)
+        request = self._request(context, caching=False)
         counted = {name: value for name, value in request.items() if name in COUNTED}
         await self._load()
         import httpx2
@@ -184,6 +184,12 @@ class AnthropicModel:
             ) from error
         except (AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self._failure(error, key, url) from error
+
+    def _request(self, context: CompiledContext, *, caching: bool) -> dict[str, Any]:
+        own = self._prefix == "anthropic"
+        model = self._id if own else self.name
+        request = request_of(context, model, max_tokens=self._max_tokens, caching=caching, server_tools=own)
+        return {**request, "model": self._id}
 
     async def _load(self) -> None:
         if "anthropic.resources.messages" not in sys.modules:

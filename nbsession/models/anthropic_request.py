@@ -19,7 +19,7 @@ from nbsession.content import (
     ToolResult,
 )
 from nbsession.errors import ModelError, did_you_mean
-from nbsession.models.anthropic_server_tools import tool_param
+from nbsession.models.anthropic_server_tools import OWN_TOOLS, tool_param
 from nbsession.models.closed_schema import closed
 
 if TYPE_CHECKING:
@@ -52,17 +52,25 @@ _ADAPTIVE_FROM = (4, 6)
 
 
 def request_of(
-    context: CompiledContext, model: str, *, max_tokens: int = DEFAULT_MAX_TOKENS, caching: bool = True
+    context: CompiledContext,
+    model: str,
+    *,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    caching: bool = True,
+    server_tools: bool = True,
 ) -> dict[str, Any]:
     """Build the body of the request: the context, the model's id and the settings, no more.
 
     ``caching`` sets up to four cache marks on what is likely to come again: the
     end of the system prompt, of the turn sent before, of the conversation
-    without its trailing context, and of the whole. Raises ``ModelError`` of kind
+    without its trailing context, and of the whole. Where the server has no tools of
+    its own (``server_tools=False``), what another one's gave is sent as text. Raises ``ModelError`` of kind
     ``"request"`` for a setting this API does not know, a context without
     messages, and media it does not take.
     """
-    messages = [_message(message) for message in context.messages]
+    messages = [
+        _message(message if server_tools else _in_plain_text(message)) for message in context.messages
+    ]
     if not messages:
         raise ModelError(
             f"the context for {model} has no messages; send one, or put User(...) into the tree",
@@ -73,8 +81,10 @@ def request_of(
         request["system"] = [{"type": "text", "text": system}]
     request["messages"] = messages
     if context.tools:
+        known = OWN_TOOLS if server_tools else {}
         request["tools"] = [
-            tool.to_dict() if tool.options is None else tool_param(tool, model) for tool in context.tools
+            tool.to_dict() if tool.options is None else tool_param(tool, model, known)
+            for tool in context.tools
         ]
     if context.settings.get("citations"):
         _cite(messages)
@@ -144,6 +154,15 @@ def _tool_choice(value: Any) -> Any:
 def _message(message: Message) -> dict[str, Any]:
     blocks = [_block(block) for block in message.content]
     return {"role": message.role, "content": [block for block in blocks if block is not None]}
+
+
+def _in_plain_text(message: Message) -> Message:
+    blocks = [
+        Text(block.text) if isinstance(block, (ServerTool, Text)) else block
+        for block in message.content
+        if not isinstance(block, ServerTool) or block.text.strip()
+    ]
+    return Message(message.role, tuple(blocks))
 
 
 def _block(block: Block) -> dict[str, Any] | None:

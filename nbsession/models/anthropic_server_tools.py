@@ -12,23 +12,28 @@ if TYPE_CHECKING:
     from nbsession.content import ToolSpec
 
 # The first versions of each that are generally available: every model that has the tool takes them.
-_TYPES = {
+OWN_TOOLS = {
     "web_search": "web_search_20250305",
     "web_fetch": "web_fetch_20250910",
     "code_execution": "code_execution_20250825",
 }
+"""The tools that Anthropic runs, and the API's word for each."""
+
 _RESULT = "_tool_result"
 
 
-def tool_param(spec: ToolSpec, model: str) -> dict[str, Any]:
-    """Return a provider's tool as the request names it; raises ``ModelError`` for one this API does not have."""
+def tool_param(spec: ToolSpec, model: str, known: Mapping[str, str] = OWN_TOOLS) -> dict[str, Any]:
+    """Return a provider's tool as the request names it.
+
+    ``known`` are the tools that the server has, by name. Raises ``ModelError`` for
+    another one.
+    """
     options = dict(spec.options or {})
-    kind = options.pop("type", None) or _TYPES.get(spec.name)
+    asked = options.pop("type", None)
+    kind = (asked or known.get(spec.name)) if known else None
     if kind is None:
-        raise ModelError(
-            f"{model} has no tool {spec.name!r} of its own; it has {', '.join(sorted(_TYPES))}",
-            kind="request",
-        )
+        remedy = f"it has {', '.join(sorted(known))}" if known else "take it out, or use another model"
+        raise ModelError(f"{model} has no tool {spec.name!r} of its own; {remedy}", kind="request")
     return {"type": kind, "name": spec.name, **options}
 
 

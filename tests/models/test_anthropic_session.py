@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, Section, System, Timeline, component, tool
+from nbsession.content import Image
 from nbsession.errors import ModelError
+from nbsession.stores import SqlStore
 from tests.support.fake_messages import (
     broken,
     message,
@@ -17,8 +21,15 @@ from tests.support.fake_messages import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nbsession.models import AnthropicModel
     from tests.support.fake_messages import FakeMessages
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+)
 
 
 @tool
@@ -89,8 +100,72 @@ async def test_after_a_failure_the_session_goes_on_with_a_valid_request(
     assert all(item["content"] for item in messages)
 
 
+def bytes_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
+
+
 def unmarked(data: Any) -> Any:
     """Leave out the cache marks, which move on."""
     if isinstance(data, dict):
         return {name: unmarked(value) for name, value in data.items() if name != "cache_control"}
     return [unmarked(item) for item in data] if isinstance(data, list) else data
+
+
+async def test_a_picture_that_a_tool_gives_reaches_the_model(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    @tool
+    def draw() -> Image:
+        """Draw."""
+        return Image("image/png", PIXEL, width=1, height=1)
+
+    @component
+    def Painter() -> list[Any]:
+        return [System("You paint."), draw, Timeline()]
+
+    messages_server.will(message(tool_block("draw", "{}"), stop_reason="tool_use"), text("It is white."))
+    session = App(Painter, model=live).session()
+    await session.send("Draw")
+    session.close()
+    [result] = messages_server.requests[1].body["messages"][-1]["content"]
+    assert result["type"] == "tool_result"
+    [picture] = [item for item in result["content"] if item["type"] == "image"]
+    assert picture["source"]["media_type"] == "image/png"
+
+
+async def test_a_turn_that_was_refused_is_left_out_of_the_next_request(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    details = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
+    messages_server.will(message(stop_reason="refusal", stop_details=details), text("Gladly."))
+    session = App(Notepad, model=live).session()
+    refused = await session.send("Break in")
+    assert (str(refused.stop_reason), refused.reason, refused.text) == ("refusal", "It could do harm.", "")
+    assert (await session.send("Then something else")).text == "Gladly."
+    session.close()
+    assert [item["role"] for item in messages_server.requests[1].body["messages"]] == ["user"]
+
+
+async def test_nothing_that_is_kept_or_shown_holds_the_key(
+    messages_server: FakeMessages, live: AnthropicModel, tmp_path: Path
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'notes.db'}")
+    messages_server.will(
+        message(tool_block("add_note", '{"note": "milk"}'), stop_reason="tool_use"),
+        text("It is noted."),
+        status(401, "authentication_error", "the key sk-secret-1234 is not known"),
+    )
+    session = App(Notepad, model=live, store=store).session("notes")
+    seen = [repr(session), repr(live)]
+    for words in ("Note: milk", "And?"):
+        execution = session.send(words)
+        seen += [json.dumps(event.to_dict(), default=str) async for event in execution]
+        seen += [repr(execution), repr(execution.partial), repr(execution.error)]
+    seen += [json.dumps(tick.context.to_dict(), default=str) for tick in session.ticks]
+    session.close()
+    store.close()
+    kept = bytes_in(tmp_path)
+    assert messages_server.requests[0].headers["authorization"] == "Bearer sk-secret-1234"
+    assert "refused the API key" in "".join(seen)
+    assert "sk-secret" not in "".join(seen)
+    assert b"sk-secret" not in kept

@@ -21,7 +21,7 @@ from nbsession.content import Document, Message, ServerTool, Text, ToolSpec, blo
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import CompileError, ModelError, RenderError
 from nbsession.events import ContentBlockStart, MessageDelta
-from nbsession.models import RecordedModel
+from nbsession.models import AnthropicModel, RecordedModel
 from nbsession.models.anthropic_request import request_of
 from nbsession.models.openai_request import request_of as chat_request_of
 from nbsession.notebook.pieces import Prose
@@ -34,7 +34,6 @@ from tests.support.fake_messages import broken, message, text, text_block, tool_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbsession.models import AnthropicModel
     from tests.support.fake_messages import SSE, FakeMessages
 
 FOUND = {"type": "web_search_result", "title": "Tides", "url": "https://example.org/tides", "page_age": None}
@@ -303,6 +302,39 @@ def test_a_model_without_such_a_tool_says_so() -> None:
         ModelError, match="claude-test-1 has no tool 'telepathy' of its own; it has code_exec"
     ):
         request_of(context(tools=[ToolSpec("telepathy", "", {}, {})]), "claude-test-1")
+
+
+async def test_a_server_on_this_machine_that_is_asked_for_such_a_tool_says_so(
+    messages_server: FakeMessages,
+) -> None:
+    here = AnthropicModel("tiny", base_url=messages_server.url, prefix="ollama", caching=False)
+    with pytest.raises(ModelError, match="ollama:tiny has no tool 'web_search' of its own; take it out"):
+        await EventRecorder().record(here.stream(context(tools=[WebSearch(type="web_search_1").spec])))
+    assert messages_server.requests == []
+
+
+async def test_a_server_on_this_machine_reads_what_was_searched_as_text(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    here = AnthropicModel("tiny", base_url=messages_server.url, prefix="ollama", caching=False)
+
+    @component
+    def Sea() -> list[Any]:
+        return [System("You know the sea."), Timeline()]
+
+    messages_server.will(searched(), text("Gladly."))
+    session = App(Sea, model=live).session()
+    await session.send("When?")
+    await session.send("Thanks", model=here)
+    await here.aclose()
+    session.close()
+    answer = messages_server.requests[1].body["messages"][1]["content"]
+    assert answer == [
+        {"type": "text", "text": "Let me see."},
+        {"type": "text", "text": "web_search(query='tides')"},
+        {"type": "text", "text": "Tides · https://example.org/tides"},
+        {"type": "text", "text": "At noon."},
+    ]
 
 
 async def test_a_model_that_calls_it_as_if_it_ran_here_is_told(
