@@ -118,6 +118,7 @@ class SessionCore:
         self._announced = len(record)
         self._rows: Rows = Rows()
         self._last_tick: dict[str, Any] = {}
+        self._last_end: Row | None = None
         self._log: EventLog | None = None
 
     # Events
@@ -306,7 +307,13 @@ class SessionCore:
             )
         return execution
 
-    def take(self, drafts: Sequence[Draft], *, log: EventLog, metadata: Mapping[str, Any]) -> None:
+    def take(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        log: EventLog | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Commit a message to the timeline; calls that were left open before it are answered first."""
         for draft in drafts:
             if draft.role != "tool":
@@ -518,7 +525,7 @@ class SessionCore:
 
     def keep_birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
         """Let wait to be stored what a session is, and where it comes from."""
-        data = {"metadata": metadata, "parent": parent, "created": time.time()}
+        data: dict[str, Any] = {"metadata": metadata, "parent": parent, "created": time.time()}
         if forked is not None:
             data["forked"] = list(forked)
         self._rows.add(Row("session", self.journal.session, data))
@@ -614,7 +621,11 @@ class SessionCore:
             before = self.ticks[tick.number - 1] if tick.number else None
             row, self._last_tick = tick_rows.beginning(tick, before, self._last_tick, self._rows.texts)
             return Row("tick", str(tick.number), row)
-        return Row("tick", str(tick.number), tick_rows.ending(tick))
+        ended = Row("tick", str(tick.number), tick_rows.ending(tick))
+        if ended == self._last_end:
+            return None
+        self._last_end = ended
+        return ended
 
     def tool_row(self, tick: Tick, run: ToolRun) -> Row | None:
         """Return the row that says that a tool started or, with its result, that it ended.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from contextlib import suppress
+import gc
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from nbsession.stores.base import Row
 from nbsession.tick_rows import grown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from nbsession.events import Event
     from nbsession.stores.base import SessionStore
@@ -149,6 +150,23 @@ def read_past(store: SessionStore, session: str) -> Past | None:
 
     Of its events only the last are read.
     """
+    with _uncollected():
+        return _read_past(store, session)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from searching, again and again, what is read and stays: half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _read_past(store: SessionStore, session: str) -> Past | None:
     # Before the rows: who reads more of them than this knows is refused when it writes, and loses nothing.
     revision = store.revision(session)
     rows = store.load(session, last_of=("events",))

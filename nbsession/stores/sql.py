@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import itemgetter
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, func, select
@@ -115,7 +116,7 @@ class SqlStore:
             mine = (rows.session == session) & (rows.sequence < revision)
             count = connection.execute(select(func.count()).where(mine)).scalar_one()
             whole = mine & rows.kind.not_in(brief) if brief else mine
-            found = list(connection.execute(select(*columns).where(whole).order_by(rows.sequence)))
+            found = [*connection.execute(select(*columns).where(whole).order_by(rows.sequence)).all()]
             for kind in brief:
                 query = select(*columns).where(mine & (rows.kind == kind)).order_by(rows.sequence.desc())
                 found += connection.execute(query.limit(1)).all()
@@ -125,7 +126,9 @@ class SqlStore:
                 "restore the store from a copy",
                 location=self.location,
             )
-        encoded = [(kind, key, data) for _, kind, key, data in (sorted(found) if brief else found)]
+        if brief:
+            found.sort(key=itemgetter(0))
+        encoded = [(kind, key, data) for _, kind, key, data in found]
         return record.decode_rows(session, encoded, self.location)
 
     def revision(self, session: str) -> int:
