@@ -12,14 +12,13 @@ from nbsession.fragment import LEAVES, ToolUse
 from nbsession.hooks import CallbackCell, Environment, KnobCell, call_cell, call_hook
 from nbsession.state import GONE, StateLog, encode, revive
 from nbsession.tree import GONE as TREE_GONE
-from nbsession.tree import Root
+from nbsession.tree import Fiber, Root
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
     from nbsession.hooks import DataCell
-    from nbsession.tree import Fiber
 
 STATE = "state:"
 ROUNDS = 25
@@ -195,6 +194,19 @@ class Mount:
             else:
                 changes.append((STATE + address, kept))
         return changes, refused
+
+    def outline(self) -> str:
+        """Draw the tree: a line a component, indented by its depth; text and tools are left away."""
+        lines: list[str] = []
+        stack = [(self.root.fiber, 0)]
+        while stack:
+            fiber, depth = stack.pop()
+            name = fiber.path.rpartition("/")[2]
+            if name:
+                lines.append("  " * depth + name)
+            below = [child for child in fiber.children if isinstance(child, Fiber)]
+            stack.extend((child, depth + bool(name)) for child in reversed(below))
+        return "\n".join(lines)
 
     async def unmount(self, session: Any = None) -> None:
         """Take the tree down: clean-ups, then unmount callbacks."""

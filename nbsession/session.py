@@ -191,14 +191,21 @@ class Session:
             core = self._mounted()
             if drafts is not None:
                 core = self._forked(None, False, None, stored=False)._core
-                for draft in drafts:
-                    core.append(draft.role, draft.content)
+                core.take(drafts)
                 core.render()
             return core.mount.compile(
                 tools=core.tools, sent=core.sent, needs_timeline=bool(len(core.record))
             ).context
 
         return self._core.home.call(compiled)
+
+    def outline(self) -> str:
+        """Draw the mounted tree: a line a component, indented by its depth."""
+
+        def drawn() -> str:
+            return self._mounted().mount.outline()
+
+        return self._core.home.call(drawn)
 
     def preview(self, **knobs: Any) -> Preview:
         """Say what the context would be under these knob values, and how it differs from what was last sent.

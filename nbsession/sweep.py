@@ -102,7 +102,7 @@ def sweep_of(
     """Fork a session once a combination, and send; see ``Session.sweep``."""
     if repeat < 1:
         raise SessionError(f"repeat must be at least 1, got {repeat}")
-    drafts = drafts_of(message)
+    drafts_of(message)  # refused before anything is forked
     for name, choices in values.items():
         if isinstance(choices, str) or not isinstance(choices, Sequence):
             raise KnobError(f"give the values of knob {name!r} as a list, got {choices!r}", knob=name)
@@ -112,10 +112,7 @@ def sweep_of(
         for run in range(repeat):
             fork = session.branch()
             fork.knobs.set_many(knobs)
-            look = fork.branch()
-            for draft in drafts:
-                look._core.append(draft.role, draft.content)
-            rows.append(SweepRow(knobs, run, look.compile(), fork))
+            rows.append(SweepRow(knobs, run, fork.compile(message), fork))
     if not context_only and executor is None:
         for row in rows:
             row.execution = row.session.send(message)

@@ -149,27 +149,11 @@ class Commands:
         return arguments.describe(arguments.find_command(word))
 
     def _tree(self, line: Line) -> Shown:
-        session = self.sessions.current
-        session.compile()
-        return "\n".join(session.app.home.call(lambda: _branches(session._core.mount.root.fiber)))
+        return self.sessions.current.outline()
 
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]
         return f"session {session.id!r}" + (f" ({', '.join(names)})" if names else "")
-
-
-def _branches(root: Any) -> list[str]:
-    """One line a component, indented by depth; text and tools are left away."""
-    lines: list[str] = []
-    todo = [(root, 0)]
-    while todo:
-        fiber, depth = todo.pop()
-        name = fiber.path.rpartition("/")[2]
-        if name:
-            lines.append("  " * depth + name)
-        below = [child for child in fiber.children if hasattr(child, "children")]
-        todo.extend((child, depth + bool(name)) for child in reversed(below))
-    return lines
 
 
 def _model_of(session: Session) -> str:
