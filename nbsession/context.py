@@ -172,8 +172,9 @@ class Parts(tuple[Part, ...]):
 class Withheld(NamedTuple):
     """Something that was rendered and is not sent, on purpose.
 
-    ``reason`` is ``"user audience"``, ``"collapsed"``, ``"compacted"``,
-    ``"filtered"`` or a sentence of a policy's own; ``tokens`` is what it would cost.
+    ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
+    ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
+    ``tokens`` is what it would cost.
     """
 
     path: str
@@ -517,30 +518,46 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
     """
     if older is newer:
         return ContextDiff(prefix_tokens_kept=newer.tokens)
-    before, after = list(_unshared(older, newer)), list(_unshared(newer, older))
-    old_parts = {part.identity: part for part in before}
-    new_parts = {part.identity: part for part in after}
-    settings = {
-        name: (older.settings.get(name), newer.settings.get(name))
-        for name in {**older.settings, **newer.settings}
-        if older.settings.get(name) != newer.settings.get(name)
-    }
-    common = [part for part in after if part.identity in old_parts]
+    before, after = _numbered(_unshared(older, newer)), _numbered(_unshared(newer, older))
+    common = [identity for identity in after if identity in before]
     kept, broken_by = _prefix_kept(older, newer)
-    return ContextDiff(
-        added=[part for part in after if part.identity not in old_parts],
-        removed=[part for part in before if part.identity not in new_parts],
+    diff = ContextDiff(
+        added=[part for identity, part in after.items() if identity not in before],
+        removed=[part for identity, part in before.items() if identity not in after],
         changed=[
-            Change(old_parts[part.identity], part)
-            for part in common
-            if not _same(old_parts[part.identity], part)
+            Change(before[identity], after[identity])
+            for identity in common
+            if not _same(before[identity], after[identity])
         ],
-        moved=_moved([part.identity for part in before if part.identity in new_parts], common),
-        settings=settings,
+        moved=[after[identity] for identity in _moved([i for i in before if i in after], common)],
+        settings={
+            name: (older.settings.get(name), newer.settings.get(name))
+            for name in {**older.settings, **newer.settings}
+            if older.settings.get(name) != newer.settings.get(name)
+        },
         tokens=newer.tokens - older.tokens,
         prefix_tokens_kept=kept,
         prefix_broken_by=broken_by,
     )
+    if diff and not diff.tokens and not diff.settings and older.hash == newer.hash:
+        # The same is sent from other places.
+        return ContextDiff(prefix_tokens_kept=newer.tokens)
+    return diff
+
+
+Identity: TypeAlias = tuple[str, str, str, int]
+"""A part's identity, and how many of that identity stand before it."""
+
+
+def _numbered(parts: Iterable[Part]) -> dict[Identity, Part]:
+    """Key parts by identity; trailing context that was sent again stands more than once."""
+    numbered: dict[Identity, Part] = {}
+    for part in parts:
+        identity = (*part.identity, 0)
+        while identity in numbered:
+            identity = (*part.identity, identity[3] + 1)
+        numbered[identity] = part
+    return numbered
 
 
 def _unshared(context: CompiledContext, other: CompiledContext) -> Iterator[Part]:
@@ -565,14 +582,14 @@ def _same(old: Part, new: Part) -> bool:
     )
 
 
-def _moved(old_order: list[tuple[str, str, str]], common: list[Part]) -> list[Part]:
-    """Return the parts outside the longest run that kept its order."""
+def _moved(old_order: list[Identity], common: list[Identity]) -> list[Identity]:
+    """Return what stands outside the longest run that kept its order."""
     rank = {identity: n for n, identity in enumerate(old_order)}
-    ranks = [rank[part.identity] for part in common]
+    ranks = [rank[identity] for identity in common]
     if all(a < b for a, b in itertools.pairwise(ranks)):
         return []
     kept = _longest_increasing(ranks)
-    return [part for n, part in enumerate(common) if n not in kept]
+    return [identity for n, identity in enumerate(common) if n not in kept]
 
 
 def _longest_increasing(values: list[int]) -> set[int]:
@@ -648,8 +665,7 @@ def _canonical_block(block: Block) -> dict[str, Any]:
     return block.to_dict()
 
 
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode
 
 
 def _digest_of(data: Any) -> str:
