@@ -349,6 +349,8 @@ class Session:
         call = ToolCall(new_id("call"), found.name, input)
         handle = Execution(self, core, [], Options())
         outcome = await run_tool(found, call, core.tool_context(handle, call), user_loop=core.home.user_loop)
+        core.render()
+        core.drain()
         core.keep_soon()
         if outcome.result.is_error:
             raise ToolError(outcome.result.text)
