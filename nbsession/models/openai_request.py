@@ -130,13 +130,13 @@ def _assistant(message: Message) -> Iterable[dict[str, Any]]:
         for block in message.content
         if isinstance(block, ToolCall)
     ]
-    data: dict[str, Any] = {"role": "assistant"}
-    if message.text:
-        data["content"] = message.text
+    if not calls and not message.text:
+        return []  # a turn of thinking alone has nothing that could be sent here
+    # Some servers want the field even where calls stand alone.
+    data: dict[str, Any] = {"role": "assistant", "content": message.text or None}
     if calls:
         data["tool_calls"] = calls
-    # A turn of thinking alone has nothing that could be sent here.
-    return [data] if len(data) > 1 else []
+    return [data]
 
 
 def _user(message: Message) -> Iterable[dict[str, Any]]:

@@ -44,6 +44,7 @@ async def test_a_tool_loop_goes_back_and_forth(chat_server: FakeChat, chat: Open
     assert [item["role"] for item in second["messages"]] == ["system", "user", "assistant", "tool"]
     assert second["messages"][2] == {
         "role": "assistant",
+        "content": None,
         "tool_calls": [
             {
                 "id": "call_1",
