@@ -152,6 +152,40 @@ class Notebook:
         self.start(index)
         self.finish()
 
+    def restart_and_run_all(self) -> None:
+        """Press the toolbar's button for that, confirm, and wait until the last cell has ended."""
+        self.page.evaluate(
+            f"""() => {{
+                window.started = new Promise(resolve => {{
+                    const {{ commands }} = window.jupyterapp;
+                    commands.commandExecuted.connect(function ended(_, done) {{
+                        if (done.id !== "notebook:restart-run-all") return;
+                        commands.commandExecuted.disconnect(ended);
+                        resolve(done.result);
+                    }});
+                }});
+                {self.WIDGET}.content.deselectAll();
+            }}"""
+        )
+        self.page.locator(".jp-NotebookPanel-toolbar [data-command='notebook:restart-run-all']").click()
+        self.page.locator(".jp-Dialog-button.jp-mod-accept").click()
+        self.finish()
+
+    def stop(self, press: str) -> float:
+        """Do what stops the cell that was started, and return the seconds until it had ended.
+
+        ``press`` is a JavaScript expression; the time is the page's own.
+        """
+        took: float = self.page.evaluate(
+            f"""async () => {{
+                const began = performance.now();
+                {press};
+                await window.started;
+                return (performance.now() - began) / 1000;
+            }}"""
+        )
+        return took
+
     def interrupt(self) -> None:
         """Interrupt the kernel, as the toolbar's button does."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:interrupt-kernel')")

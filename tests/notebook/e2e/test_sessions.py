@@ -43,6 +43,40 @@ def Notepad():
         Timeline(),
     ]
 '''
+SLOW = """
+import asyncio, threading
+never = threading.Event()
+
+@component
+def Slow():
+    @tool
+    def in_a_thread() -> str:
+        "Take for ever."
+        never.wait(60)
+
+    @tool
+    async def on_the_loop() -> str:
+        "Take for ever."
+        await asyncio.Event().wait()
+
+    @tool
+    async def blocking_the_loop() -> str:
+        "Take for ever, and keep all else from running."
+        print("blocked", flush=True)
+        never.wait(60)
+
+    @tool(confirm=True)
+    def asking() -> str:
+        "Ask."
+
+    return [System("You are slow."), in_a_thread, on_the_loop, blocking_the_loop, asking, Timeline()]
+"""
+# Seconds from the press to the end of the cell. Measured: 0.05 to 0.13, and 0.53 to 0.6 where the button
+# waits half a second for the kernel before it interrupts; the limits leave room for a busy machine.
+PROMPT = 0.5
+FALLBACK = 1.0
+BUTTON = "document.querySelector('.jp-OutputArea button[data-do=stop]').click()"
+INTERRUPT = "window.jupyterapp.commands.execute('notebook:interrupt-kernel')"
 LONG = "one two three four five six seven eight nine ten "
 
 
@@ -144,6 +178,60 @@ def test_stopping_in_the_middle_keeps_what_came_and_the_session(
     opened.screenshot(f"stopped-by-{way}", of=output(opened, 2))
     opened.run(3)
     expect(output(opened, 3)).to_contain_text("Here I am again.")
+    assert opened.errors == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "around", "seen", "limit"),
+    [
+        (f"{LONG!r} * 200", "", "three four", PROMPT),
+        ("call('in_a_thread')", "", "running", PROMPT),
+        ("call('on_the_loop')", "", "running", PROMPT),
+        ("call('asking')", "", "Allow", PROMPT),
+        # Here the kernel hears no message, so the button has to fall back on the interrupt.
+        ("['Here it comes. ' * 6, call('blocking_the_loop')]", "", "blocked", FALLBACK),
+        (f"{LONG!r} * 200", "%%time\n", "three four", FALLBACK),
+    ],
+    ids=["text", "sync-tool", "async-tool", "confirmation", "blocking-tool", "blocking-cell"],
+)
+def test_stop_and_interrupt_end_the_cell_at_once(
+    answer: str, around: str, seen: str, limit: float, notebook: MakeNotebook
+) -> None:
+    made = f"app = App(Slow, model=ScriptedModel({answer}, {answer}, 'Back.', rate=30))\n%session new app"
+    cell = f"{around}%%session\nGo."
+    opened = notebook(AGENT, SLOW, made, cell, cell, "%%session\nAnd now?")
+    for index in range(3):
+        opened.run(index)
+    for index, press, within in ((3, BUTTON, limit), (4, INTERRUPT, PROMPT)):
+        opened.start(index)
+        expect(stop_button(opened, index)).to_be_visible()
+        expect(output(opened, index)).to_contain_text(seen)
+        assert opened.stop(press) < within
+        expect(output(opened, index)).to_contain_text("SessionInterrupted: stopped by the ")
+        expect(stop_button(opened, index)).to_have_count(0)
+    opened.run(5)
+    expect(output(opened, 5)).to_contain_text("Back.")
+    assert opened.errors == []
+
+
+def test_run_all_by_the_toolbar_goes_on_with_the_session_and_stops_at_a_mistake(
+    notebook: MakeNotebook,
+) -> None:
+    opened = notebook(
+        AGENT,
+        "%session new Notepad --id toolbar --model simulated",
+        "%%session\nAdd a note: bring the umbrella.",
+        "%%session\nWhat is in my notepad?",
+        "%%session --modle x\nHi",
+        "print('went on')",
+    )
+    for _ in range(2):
+        opened.restart_and_run_all()
+        assert errors(opened) == ["SessionError: %%session has no option --modle; did you mean '--model'?"]
+        expect(output(opened, 3)).to_contain_text("bring the umbrella")
+        assert opened.outputs()[5] == []
+    # The cell that was run again took its note back first: there is one, not two.
+    assert plain(opened, 3).count("bring the umbrella") == 1
     assert opened.errors == []
 
 
