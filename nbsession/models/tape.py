@@ -165,7 +165,9 @@ class Tape:
     def _write(self, lines: list[Mapping[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # One write at the end of the file: another process's lines stay whole.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(
+            self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644
+        )
         try:
             size = os.fstat(descriptor).st_size
             if size == 0:

@@ -81,13 +81,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A compiled context as it is shown."""
+    """A compiled context as it is shown.
+
+    ``kept`` tokens at the front are as they were before; ``broken_by`` names the
+    part that ends them.
+    """
 
     key: str
     tokens: int
     groups: tuple[Group, ...]
     summary: str = ""
     kept: int = 0
+    broken_by: str = ""
     settings: tuple[str, ...] = ()
     withheld: tuple[Row, ...] = ()
     pending: tuple[str, ...] = ()
@@ -108,12 +113,14 @@ def card(
     are noted in it under ``tick`` and ``cell``.
     """
     rows = _Rows(context, older, key, ledger, tick, cell)
+    end = rows.diff.prefix_broken_by if rows.diff is not None else None
     return Card(
         key=key,
         tokens=context.tokens,
         groups=tuple(rows.groups()),
         summary=summary(rows.diff) if rows.diff is not None else "",
         kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
+        broken_by=f"{end.title or end.role or end.kind} · {end.path}" if end is not None else "",
         settings=tuple(_settings(context, rows.diff)),
         withheld=tuple(
             Row(f"{key}.w{n}", item.path, "", item.tokens, text=item.text, note=item.reason)

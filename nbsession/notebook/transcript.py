@@ -16,6 +16,7 @@ from nbsession.content import ServerTool, Text, Thinking, ToolCall
 from nbsession.notebook.cards import card
 from nbsession.notebook.ledger import Ledger
 from nbsession.notebook.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
+from nbsession.prices import saved
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class Transcript:
         if self.reason and self.stop_reason == "aborted":
             return self.reason
         return f"stopped: {self.reason or WHY_STOPPED.get(self.stop_reason, self.stop_reason)}"
+
+    @property
+    def saved(self) -> float:
+        """US dollars that the provider's cache saved; 0 where nothing is known, or writing to it cost more."""
+        live = [tick for tick in self.ticks if tick.source == "live" and tick.usage is not None]
+        return max(0.0, sum(saved(tick.model, tick.usage) or 0.0 for tick in live if tick.usage is not None))
 
     @property
     def seconds(self) -> float:

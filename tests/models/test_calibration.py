@@ -7,13 +7,14 @@ import pytest
 from nbsession import App, System, Timeline, WebSearch, component
 from nbsession.content import Block, Image, Message, Text, ToolCall, ToolResult
 from nbsession.context import CompiledContext, context_of
+from nbsession.models import AnthropicModel
 from nbsession.notebook.transcript import Transcript
 from nbsession.tokens import calibrated
 from tests.support import fake_chat
 from tests.support.fake_messages import message, text_block
 
 if TYPE_CHECKING:
-    from nbsession.models import AnthropicModel, ModelAdapter, OpenAIModel
+    from nbsession.models import ModelAdapter, OpenAIModel
     from tests.support.fake_chat import FakeChat
     from tests.support.fake_messages import FakeMessages, Reply
 
@@ -83,3 +84,21 @@ async def test_the_view_shows_a_context_as_the_model_counts_it(
     assert shown[:2] == ["", ""]
     assert shown[2].startswith("≈2,0")
     assert "±" in shown[2]
+
+
+async def test_the_view_shows_what_the_cache_saved(messages_server: FakeMessages) -> None:
+    priced = AnthropicModel("claude-sonnet-5-5", base_url=messages_server.url, max_retries=0)
+    cached = reported(500, cache_read_input_tokens=1_000_000)
+    start = {**cached.events[0], "message": {**cached.events[0]["message"], "model": "claude-sonnet-5-5"}}
+    messages_server.will(type(cached)((start, *cached.events[1:])))
+
+    @component
+    def Short() -> list[object]:
+        return [System("Be kind."), Timeline()]
+
+    session = App(Short, model=priced).session()
+    result = await session.send("Hi")
+    session.close()
+    await priced.aclose()
+    run = Transcript.of(result.ticks)
+    assert run.saved == pytest.approx(1.9)

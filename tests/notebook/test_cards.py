@@ -159,3 +159,9 @@ def test_a_tool_shows_its_description_and_its_schema() -> None:
     assert row.snippet == "Keep a note."
     assert row.text is not None
     assert '"note": {' in row.text
+
+
+def test_a_card_names_the_part_that_ends_the_cached_front() -> None:
+    older, newer = (compiled(system("Be kind."), section(told)) for told in ("milk", "bread"))
+    assert card(newer, older).broken_by == "Notes · App/Section"
+    assert card(newer, newer).broken_by == ""
