@@ -20,9 +20,10 @@ from nbsession.timeline import Chunk
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nbsession.content import Block, Entry
+    from nbsession.context import FlowItem
     from nbsession.stores.base import SessionStore
     from nbsession.timeline import Record
 
@@ -93,27 +94,57 @@ def ending(tick: Tick) -> dict[str, Any]:
 
 
 def _kept_flow(context: CompiledContext, older: CompiledContext | None) -> tuple[int, Sequence[Part]]:
-    """Count the leading parts that two flows share, by identity of entries; return the parts after them."""
+    """Count the leading parts that two flows share; return the parts after them."""
     if older is None:
         return 0, context.flow
-    kept = 0
+    shared = kept = 0
     for mine, theirs in zip(context._flow, older._flow, strict=False):
-        if mine is theirs:
-            kept += len(mine.entries) if isinstance(mine, Chunk) else 1
-            continue
-        if isinstance(mine, Chunk) and isinstance(theirs, Chunk):
-            for one, other in zip(mine.entries, theirs.entries, strict=False):
-                if one is not other:
-                    break
-                kept += 1
-        break
-    return kept, context.flow[kept:]
+        if mine is not theirs:
+            break
+        shared += 1
+        kept += len(mine.entries) if isinstance(mine, Chunk) else 1
+    rest = list(_parts_of(context._flow[shared:]))
+    same = 0
+    for new, old in zip(rest, _parts_of(older._flow[shared:]), strict=False):
+        if not (new is old or _identified(new) == _identified(old)):
+            break
+        same += 1
+    return kept + same, rest[same:]
+
+
+def _parts_of(flow: Iterable[FlowItem]) -> Iterator[Part]:
+    for item in flow:
+        if isinstance(item, Chunk):
+            yield from item.parts
+        else:
+            yield item
+
+
+def _entry_of(part: Part) -> str:
+    """Return the id of the entry that a part shows as it is, else nothing."""
+    return part.key if part.kind == "message" and part.path == "timeline" and not part.title else ""
+
+
+def _identified(part: Part) -> str | dict[str, Any]:
+    return _entry_of(part) or part.to_dict()
 
 
 def _reference(part: Part, texts: dict[str, str]) -> str:
-    if part.kind == "message" and part.path == "timeline" and part.key and not part.title:
-        return "entry:" + part.key
-    return _put(json.dumps(part.to_dict(), ensure_ascii=False, sort_keys=True), texts)
+    if entry := _entry_of(part):
+        return "entry:" + entry
+    data = part.to_dict()
+    if "body" in data and (start := part.text.find(part.body)) >= 0:
+        # Where the body stands in the text: a section's heading is short, and its body long.
+        data["body"] = [start, start + len(part.body)]
+    return _put(json.dumps(data, ensure_ascii=False, sort_keys=True), texts)
+
+
+def _part(text: str) -> Part:
+    data = json.loads(text)
+    if isinstance(data.get("body"), list):
+        start, end = data["body"]
+        data["body"] = data["text"][start:end]
+    return Part.from_dict(data)
 
 
 def _put(text: str, texts: dict[str, str]) -> str:
@@ -219,7 +250,7 @@ class StoredContext(CompiledContext):
                 if entry is None:
                     raise StoreError(f"the entry {reference} of a stored context is missing")
                 return entry_part(entry, "timeline")
-            return Part.from_dict(json.loads(texts[reference]))
+            return _part(texts[reference])
 
         self._system = [part(reference) for reference in data["system"]]
         self._tools = [part(reference) for reference in data["tools"]]
