@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nbsession.timeline import Record
 
 KNOB = "knob:"
-SENT = "sent"
+SENT = "sent:"
 WINDOW = "window"
 FEED = 10_000
 """Events that a session keeps for subscribers, executions of the past included."""
@@ -101,7 +101,8 @@ class SessionCore:
             self._add_usage(tick)
         self.window: int | None = state.current.get(WINDOW)
         self._next_window = self.window
-        self.sent: tuple[Sent, ...] = tuple(Sent.from_dict(item) for item in state.current.get(SENT, ()))
+        self.sent: tuple[Sent, ...] = _sent_in(state.current)
+        self._kept_sent = self.sent
         self.knobs = Knobs(on_set=self._knob_was_set, values=_values_in(state.current))
         self.environment = Environment(
             knobs=self.knobs,
@@ -393,7 +394,7 @@ class SessionCore:
         finally:
             self.knobs.reset_momentary()
             self.sent = ()
-            self._keep_state([(SENT, GONE)])
+            self._keep_sent()
             self.drain()
 
     # Ticks
@@ -415,13 +416,12 @@ class SessionCore:
 
     def begin_tick(self, tick: Tick) -> None:
         """Number the state and the timeline as the tick was compiled."""
-        self._keep_state([(SENT, [item.to_dict() for item in self.sent_before] or GONE)])
+        self._keep_sent(self.sent_before)
         self.drain()
         tick.head_before, tick.state_before = self.record.head, self.state.version
         self.last_sent = self.knobs.values()
         self.ticks.append(tick)
-        if self.sent != self.sent_before:
-            self._keep_state([(SENT, [item.to_dict() for item in self.sent])])
+        self._keep_sent(self.sent)
         if self._next_window != self.window:
             # From here on: what was compiled for this tick did not know it.
             self.window = self._next_window
@@ -515,6 +515,13 @@ class SessionCore:
             self._rows.add(
                 Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
             )
+
+    def _keep_sent(self, sent: tuple[Sent, ...] = ()) -> None:
+        """Note the trailing parts that stay where they were sent: each by itself, for a long execution has many."""
+        kept, self._kept_sent = self._kept_sent, sent
+        new = [(n, item) for n, item in enumerate(sent) if n >= len(kept) or kept[n] is not item]
+        gone = [(f"{SENT}{n}", GONE) for n in range(len(sent), len(kept))]
+        self._keep_state([*[(f"{SENT}{n}", item.to_dict()) for n, item in new], *gone])
 
     def drain(self) -> None:
         """Note what changed in the tree's kept state; what cannot be kept is a ``SessionError``."""
@@ -642,6 +649,11 @@ class SessionCore:
     def partial_row(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
         """Return the row of what has come of a response since the last one."""
         return Row("partial", str(tick.number), tick_rows.growth(kept, content))
+
+
+def _sent_in(state: Mapping[str, Any]) -> tuple[Sent, ...]:
+    numbers = sorted(int(address.removeprefix(SENT)) for address in state if address.startswith(SENT))
+    return tuple(Sent.from_dict(state[f"{SENT}{number}"]) for number in numbers)
 
 
 def _change(change: tuple[str, Any]) -> list[Any]:

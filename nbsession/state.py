@@ -24,7 +24,7 @@ GONE: Any = _Gone()
 class StateLog:
     """Every change of kept state, in order; ``at(version)`` is the state after so many changes.
 
-    Addresses are ``state:<path>#<hook>``, ``knob:<name>``, ``sent`` and ``window``; values are
+    Addresses are ``state:<path>#<hook>``, ``knob:<name>``, ``sent:<number>`` and ``window``; values are
     JSON data.
     """
 
