@@ -160,7 +160,8 @@ class OpenAIModel:
                 async for chunk in chunks:
                     for event in answer.take(chunk):
                         yield event
-        except (OpenAIError, httpx2.HTTPError, ValueError) as error:
+        except (OpenAIError, httpx2.HTTPError, ValueError, AttributeError, TypeError) as error:
+            # The SDK takes chunks of any form: what is not of theirs shows when it is read.
             raise self._failure(error, answer, key, url) from error
         if not answer.complete:
             raise failed(

@@ -83,24 +83,23 @@ class Answer:
         self._usage: Usage | None = None
 
     def take(self, chunk: Any) -> Iterator[ModelEvent]:
-        """Take the next chunk and give what it amounts to.
+        """Take the next chunk, in which the SDK sets every field that is missing to ``None``; give its events.
 
         Raises ``ModelError`` of kind ``"stream"`` for a tool input that is not a
         JSON object.
         """
         if not self.started:
             self.started = True
-            identifier = getattr(chunk, "model", "")
-            yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
-        if (usage := getattr(chunk, "usage", None)) is not None:
-            self._usage = usage_of(usage)
-        for choice in getattr(chunk, "choices", None) or ():
-            if getattr(choice, "index", 0):
+            yield MessageStart(f"{self._prefix}:{chunk.model}" if chunk.model else self._model, "live")
+        if chunk.usage is not None:
+            self._usage = usage_of(chunk.usage)
+        for choice in chunk.choices or ():
+            if choice.index:
                 continue
-            if (delta := getattr(choice, "delta", None)) is not None:
-                yield from self._delta(delta)
-            if reason := getattr(choice, "finish_reason", None):
-                yield from self._finish(reason)
+            if choice.delta is not None:
+                yield from self._delta(choice.delta)
+            if choice.finish_reason:
+                yield from self._finish(choice.finish_reason)
 
     def end(self) -> Iterable[ModelEvent]:
         """Give what stands at the end of a complete answer; usage comes after the stop reason."""
@@ -109,13 +108,14 @@ class Answer:
 
     def _delta(self, delta: Any) -> Iterator[ModelEvent]:
         # The field of open-weight reasoning models has two spellings, by server.
-        if thinking := getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None):
+        more = delta.model_extra
+        if more and (thinking := more.get("reasoning_content") or more.get("reasoning")):
             yield from self._write("thinking", thinking)
-        if text := getattr(delta, "content", None):
+        if text := delta.content:
             yield from self._write("text", text)
-        if refusal := getattr(delta, "refusal", None):
+        if refusal := delta.refusal:
             self._refusal.append(refusal)
-        for call in getattr(delta, "tool_calls", None) or ():
+        for call in delta.tool_calls or ():
             yield from self._call(call)
 
     def _write(self, kind: str, text: str) -> Iterator[ModelEvent]:
@@ -127,9 +127,8 @@ class Answer:
         yield TextDelta(block.index, text, block.add(text))
 
     def _call(self, call: Any) -> Iterator[ModelEvent]:
-        function = getattr(call, "function", None)
-        place = getattr(call, "index", None) or 0
-        given, name = getattr(call, "id", None) or "", getattr(function, "name", None) or ""
+        function = call.function
+        place, given, name = call.index or 0, call.id or "", (function and function.name) or ""
         block = self._calls.get(place)
         if block is None or (given and name and given != block.given):
             # Some servers give every call the place 0.
@@ -137,7 +136,7 @@ class Answer:
             block = self._calls[place] = self._open("tool_call", given, name)
             self._waiting.append(block)
             yield ContentBlockStart(block.index, "tool_call", id=block.id, name=block.name)
-        if piece := getattr(function, "arguments", None):
+        if piece := function and function.arguments:
             yield InputJsonDelta(block.index, piece, block.add(piece))
 
     def _open(self, kind: str, given: str = "", name: str = "") -> _OpenBlock:
@@ -189,12 +188,12 @@ class Answer:
 
 def usage_of(usage: Any) -> Usage:
     """Read the API's figures, whose ``prompt_tokens`` is all input and whose details are shares."""
-    prompt = getattr(usage, "prompt_tokens_details", None)
-    completion = getattr(usage, "completion_tokens_details", None)
+    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
-        input_tokens=getattr(usage, "prompt_tokens", None) or 0,
-        output_tokens=getattr(usage, "completion_tokens", None) or 0,
-        cache_read_tokens=getattr(prompt, "cached_tokens", None) or 0,
+        input_tokens=usage.prompt_tokens or 0,
+        output_tokens=usage.completion_tokens or 0,
+        cache_read_tokens=(prompt and prompt.cached_tokens) or 0,
+        # The field is younger than the others.
         cache_write_tokens=getattr(prompt, "cache_write_tokens", None) or 0,
-        thinking_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+        thinking_tokens=(completion and completion.reasoning_tokens) or 0,
     )

@@ -300,6 +300,35 @@ async def test_data_that_is_no_json_is_a_broken_stream(chat_server: FakeChat, ch
     assert (error.kind, error.retryable) == ("stream", True)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": [{"index": 0, "delta": "words"}]},
+        {"choices": 7},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"function": 3}]}}]},
+        {"choices": [{"index": 0, "delta": {"content": ["a", "list"]}}]},
+    ],
+)
+async def test_chunks_of_another_form_are_a_broken_stream(
+    chat_server: FakeChat, chat: OpenAIModel, odd: dict[str, Any]
+) -> None:
+    chat_server.will(Reply((chunk({"content": "So"}), {**chunk({}), **odd})))
+    error = await failure(chat)
+    assert (error.kind, error.retryable) == ("stream", True)
+
+
+@pytest.mark.parametrize("bare", [{}, {"choices": None}, {"choices": [{}]}, {"choices": [{"delta": {}}]}])
+async def test_chunks_without_the_usual_fields_are_passed_over(
+    chat_server: FakeChat, chat: OpenAIModel, bare: dict[str, Any]
+) -> None:
+    chat_server.will(Reply((bare, *HELLO.events)))
+    events = await ask(chat)
+    assert (events[0], finished(events)) == (
+        MessageStart("openai:gpt-test-1", "live"),
+        [Text("Hello you there.")],
+    )
+
+
 async def test_a_busy_server_is_tried_again_before_the_answer_begins(chat_server: FakeChat) -> None:
     model = OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=1)
     chat_server.will(status(503, retry_after_ms="1"), HELLO)
