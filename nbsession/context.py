@@ -520,6 +520,10 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
         return ContextDiff(prefix_tokens_kept=newer.tokens)
     before, after = _numbered(_unshared(older, newer)), _numbered(_unshared(newer, older))
     common = [identity for identity in after if identity in before]
+    crossed = set(itertools.islice(before, len(older._system))) ^ set(
+        itertools.islice(after, len(newer._system))
+    )
+    moved = crossed.union(_moved([identity for identity in before if identity in after], common))
     kept, broken_by = _prefix_kept(older, newer)
     diff = ContextDiff(
         added=[part for identity, part in after.items() if identity not in before],
@@ -529,7 +533,7 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
             for identity in common
             if not _same(before[identity], after[identity])
         ],
-        moved=[after[identity] for identity in _moved([i for i in before if i in after], common)],
+        moved=[after[identity] for identity in common if identity in moved],
         settings={
             name: (older.settings.get(name), newer.settings.get(name))
             for name in {**older.settings, **newer.settings}
