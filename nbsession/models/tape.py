@@ -4,32 +4,37 @@
     {"part": "9f2c…", "kind": "system", "path": "Notepad/System", "text": "You are friendly."}
     {"answer": "<hash of the context>", "at": "…", "model": "anthropic:…", "content": […], "context": {…}, …}
 
-A part of a context is written once, however many contexts hold it. Ids and times
-of a context are not kept, nor is anything of the connection.
+A part of a context is written once, however many contexts hold it, and a context
+names only the parts after those that it has in common with an earlier one
+(``like``, ``keep``). An answer stands by itself, so any line may be taken out:
+what goes with it is only seen where a context that is not there is compared.
+Ids and times of a context are not kept, nor is anything of the connection.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbsession.content import Block, block_from_dict
 from nbsession.context import CompiledContext, Part
 from nbsession.errors import ModelError
 from nbsession.tokens import Usage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 VERSION = 1
 _HEADER = {"nbsession": "recordings", "version": VERSION}
 _GROUPS = ("system", "tools", "flow")
+_LOST: Mapping[str, Any] = {"kind": "message", "path": "", "text": "(taken out of the file)"}
+_LOOK_BACK = 32
+"""How many of the latest recordings are looked at for one whose context begins alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Tape:
         self.path = path
         self._lock = threading.Lock()
         self._read_at: tuple[int, int] | None = None
+        self._lines = 0
         self._recordings: dict[str, Recording] = {}
         self._parts: dict[str, Mapping[str, Any]] = {}
 
@@ -90,16 +96,34 @@ class Tape:
             groups = {name: _sketch(parts) for name, parts in zip(_GROUPS, _grouped(context), strict=True)}
             new = {key: data for group in groups.values() for key, data in group if key not in self._parts}
             lines: list[Mapping[str, Any]] = [{"part": key, **data} for key, data in new.items()]
-            lines.append(
-                _answer_line(recording, {name: [key for key, _ in group] for name, group in groups.items()})
-            )
+            parts = {name: tuple(key for key, _ in group) for name, group in groups.items()}
+            lines.append(_answer_line(recording, parts, *self._alike(parts["flow"])))
             try:
-                self._write(lines)
+                written, size = self._write(lines)
             except OSError as error:
                 raise ModelError(
                     f"{self.path} could not be written ({error.strerror or error}); the answer was given and "
                     "is not recorded: make the file writable, or record into another",
                 ) from error
+
+            known = self._read_at[1] if self._read_at is not None else 0
+            self._read_at = self._stat()
+            if self._read_at[1] != known + size:
+                self._read_at = None  # another process has written, too: read it all again
+                return
+            self._parts.update(new)
+            self._lines += written
+            self._take(replace(recording, parts=parts, line=self._lines))
+
+    def _alike(self, flow: tuple[str, ...]) -> tuple[str, int]:
+        """Return the key of the recording whose flow begins most like this one, and how many parts they share."""
+        best = ("", 0)
+        for recording in itertools.islice(reversed(self._recordings.values()), _LOOK_BACK):
+            pairs = zip(flow, recording.parts["flow"], strict=False)
+            shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if shared > best[1]:
+                best = (recording.key, shared)
+        return best
 
     def nearest(self, context: CompiledContext) -> Recording | None:
         """Return the recording whose context shares most parts with this one; of equals, the latest."""
@@ -114,13 +138,13 @@ class Tape:
 
     def context_of(self, recording: Recording) -> CompiledContext:
         """Make the recorded context again, as far as it is kept: texts, places and settings."""
-        sketches = [[(key, self._parts[key]) for key in recording.parts[name]] for name in _GROUPS]
+        sketches = [[(key, self._parts.get(key, _LOST)) for key in recording.parts[name]] for name in _GROUPS]
         return _comparable(*sketches, settings=recording.settings)
 
     def _refresh(self) -> None:
         try:
-            stat = self.path.stat()
-            if self._read_at == (stat.st_mtime_ns, stat.st_size):
+            stat = self._stat()
+            if self._read_at == stat:
                 return
             text = self.path.read_text(encoding="utf-8", errors="surrogatepass")
         except FileNotFoundError:
@@ -128,12 +152,22 @@ class Tape:
             return
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"{self.path} could not be read: {error}") from error
-        self._recordings, self._parts = self._parse(text)
-        self._read_at = (stat.st_mtime_ns, stat.st_size)
+        # Nothing is known while it is read: a line that cannot be read leaves nothing behind.
+        self._recordings, self._parts, self._read_at = {}, {}, None
+        self._parse(text)
+        self._read_at = stat
 
-    def _parse(self, text: str) -> tuple[dict[str, Recording], dict[str, Mapping[str, Any]]]:
-        recordings: dict[str, Recording] = {}
-        parts: dict[str, Mapping[str, Any]] = {}
+    def _stat(self) -> tuple[int, int]:
+        stat = self.path.stat()
+        return stat.st_mtime_ns, stat.st_size
+
+    def _take(self, recording: Recording) -> None:
+        # Taken out first, so that the order is that of the latest answers.
+        self._recordings.pop(recording.key, None)
+        self._recordings[recording.key] = recording
+
+    def _parse(self, text: str) -> None:
+        self._lines = text.count("\n") + (not text.endswith("\n"))
         for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue
@@ -142,18 +176,15 @@ class Tape:
                 if "nbsession" in data:
                     self._check_version(data["version"])
                 elif "part" in data:
-                    parts[data["part"]] = {name: data[name] for name in data if name != "part"}
+                    part = {name: str(data[name]) for name in data if name != "part"}
+                    self._parts[data["part"]] = {**_LOST, **part}
                 else:
-                    recording = _recording_of(data, number, parts)
-                    # Taken out first, so that the order is that of the latest answers.
-                    recordings.pop(recording.key, None)
-                    recordings[recording.key] = recording
+                    self._take(_recording_of(data, number, self._recordings))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise ModelError(
                     f"line {number} of {self.path} cannot be read as a recording ({type(error).__name__}: {error}); "
                     "take the line out, or bring an earlier version of the file back"
                 ) from error
-        return recordings, parts
 
     def _check_version(self, version: int) -> None:
         if version > VERSION:
@@ -162,7 +193,8 @@ class Tape:
                 f"{VERSION}); upgrade with: pip install -U nbsession"
             )
 
-    def _write(self, lines: list[Mapping[str, Any]]) -> None:
+    def _write(self, lines: list[Mapping[str, Any]]) -> tuple[int, int]:
+        """Append lines; return how many there are, and their bytes."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # One write at the end of the file: another process's lines stay whole.
         descriptor = os.open(
@@ -179,6 +211,7 @@ class Tape:
             if os.write(descriptor, data) != len(data):
                 os.ftruncate(descriptor, size)
                 raise OSError("the disk took only a part of it")
+            return len(lines), len(data)
         finally:
             os.close(descriptor)
 
@@ -193,6 +226,9 @@ def difference(asked: CompiledContext, recorded: CompiledContext) -> tuple[str, 
     diff = _comparable(*[_sketch(parts) for parts in _grouped(asked)], settings=asked.settings).diff(recorded)
     said: list[str] = []
     for old, new in diff.changed:
+        if old.text == new.text:
+            said.append(f"{_label(new)} differs in what is not text")
+            continue
         at = _first_difference(old.text, new.text)
         said.append(f"{_label(new)} reads {_excerpt(new.text, at)}, recorded was {_excerpt(old.text, at)}")
     said += [f"{_label(part)} was not there: {_excerpt(part.text, 0)}" for part in diff.added]
@@ -268,7 +304,9 @@ def _comparable(
     return CompiledContext(groups[0], groups[2], groups[1], settings=settings)
 
 
-def _answer_line(recording: Recording, parts: Mapping[str, list[str]]) -> Mapping[str, Any]:
+def _answer_line(
+    recording: Recording, parts: Mapping[str, tuple[str, ...]], like: str, keep: int
+) -> Mapping[str, Any]:
     usage = {name: value for name, value in recording.usage.to_dict().items() if value}
     line: dict[str, Any] = {"answer": recording.key, "at": recording.at, "model": recording.model}
     line["content"] = [
@@ -279,18 +317,19 @@ def _answer_line(recording: Recording, parts: Mapping[str, list[str]]) -> Mappin
     if recording.detail:
         line["detail"] = recording.detail
     line["usage"] = usage
-    line["context"] = {name: keys for name, keys in parts.items() if keys}
+    rest = {**parts, "flow": parts["flow"][keep:]}
+    line["context"] = {"like": like, "keep": keep} if keep else {}
+    line["context"].update({name: list(keys) for name, keys in rest.items() if keys})
     if recording.settings:
         line["context"]["settings"] = dict(recording.settings)
     return line
 
 
-def _recording_of(data: Mapping[str, Any], number: int, parts: Mapping[str, Mapping[str, Any]]) -> Recording:
+def _recording_of(data: Mapping[str, Any], number: int, before: Mapping[str, Recording]) -> Recording:
     context = data["context"]
     groups = {name: tuple(context.get(name, ())) for name in _GROUPS}
-    for group in groups.values():
-        for key in group:
-            parts[key]  # a part that is missing makes the line unreadable
+    if alike := before.get(context.get("like", "")):
+        groups["flow"] = (*alike.parts["flow"][: context["keep"]], *groups["flow"])
     return Recording(
         data["answer"],
         data["at"],

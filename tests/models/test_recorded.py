@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nbsession import App, Section, System, Timeline, component, tool
-from nbsession.content import Message, Text, Thinking
+from nbsession.content import Image, Message, Text, Thinking
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError, RecordingMissError
 from nbsession.events import MessageDelta, MessageStart, TextDelta
@@ -145,6 +145,14 @@ async def test_a_part_is_written_once_however_many_contexts_hold_it(path: Path) 
     assert len(written) < 12_000
 
 
+async def test_a_long_conversation_takes_little_more_than_its_text(path: Path) -> None:
+    turns = [Message("user" if n % 2 == 0 else "assistant", (Text(f"Turn {n}"),)) for n in range(201)]
+    contexts = tuple(context_of([], turns[: n + 1]) for n in range(0, 201, 2))
+    await record(path, *["Yes."] * len(contexts), contexts=contexts)
+    assert len(read(path)) < 110 * len(turns) + 500 * len(contexts)
+    assert "message.200" in str(await miss(path, context_of([], turns[:-1])))
+
+
 async def test_every_line_is_json_and_says_what_it_is(path: Path) -> None:
     await record(path, "Grüße ☃", contexts=(context(effort="low"),))
     header, system, user, answer = (json.loads(line) for line in read(path).splitlines())
@@ -211,6 +219,15 @@ async def test_a_miss_says_what_kind_of_difference_there_is(
     assert said in str(await miss(path, asked))
 
 
+async def test_another_picture_is_another_context_and_said_to_be(path: Path) -> None:
+    one, other = (
+        context_of([], [Message("user", (Text("What is it?"), Image("image/png", data, alt="a sketch")))])
+        for data in (b"one", b"two")
+    )
+    await record(path, "A pier.", contexts=(one,))
+    assert "user at message.0 differs in what is not text" in str(await miss(path, other))
+
+
 async def test_in_a_session_the_part_that_moved_the_context_is_named(path: Path) -> None:
     await converse(RecordedModel(path, record="new", model=ScriptedModel("Noted.", "Gladly.")))
     with pytest.raises(RecordingMissError, match=r"section at Notepad/Section.*It is night.*It is noon"):
@@ -242,6 +259,17 @@ async def test_a_model_sees_what_another_one_recorded(path: Path) -> None:
     await miss(path)
     await record(path, "Hello.")
     assert (await ask(reader)).text == "Hello."
+
+
+async def test_two_recorders_of_one_file_see_each_others_answers(path: Path) -> None:
+    one, other = (RecordedModel(path, record="new", model=ScriptedModel(*["Mine."] * 2)) for _ in range(2))
+    for number, recorder in enumerate((one, other, one)):
+        await ask(recorder, context(f"Question {number}"))
+    for recorder in (one, other):
+        assert [(await ask(recorder, context(f"Question {n}"))).text for n in range(3)] == ["Mine."] * 3
+    lines = [json.loads(line) for line in read(path).splitlines()]
+    assert sum("answer" in line for line in lines) == 3
+    assert "line 8" in str(await miss(path, context("Question 2", effort="low")))
 
 
 async def test_an_answer_that_failed_is_not_kept(
@@ -281,19 +309,29 @@ async def test_thinking_and_its_signature_come_back_byte_for_byte(
         (3, '{"part": "9f'),
         (4, "[1, 2]"),
         (4, '{"answer": "x"}'),
-        (2, '{"part": "0", "kind": "system", "path": "", "text": "another"}'),
     ],
 )
 async def test_a_damaged_line_is_named_by_its_number(path: Path, number: int, line: str) -> None:
     await record(path, "Yes.")
     lines = read(path).splitlines()
-    named = 4 if number == 2 else number  # without its part, the answer is what cannot be read
     lines[number - 1] = line
     write(path, "\n".join(lines))
     for model in (RecordedModel(path), RecordedModel(path, record="new", model=ScriptedModel("No."))):
-        with pytest.raises(ModelError, match=rf"line {named} of .*cannot be read as a recording"):
+        with pytest.raises(ModelError, match=rf"line {number} of .*cannot be read as a recording"):
             await ask(model)
     assert read(path) == "\n".join(lines)
+
+
+async def test_any_line_may_be_taken_out(path: Path) -> None:
+    turns = [Message("user", (Text("Hi"),)), Message("assistant", (Text("Hello."),))]
+    contexts = tuple(context_of([], [*turns, *turns[:1]][:n]) for n in (1, 3))
+    await record(path, "Hello.", "Again.", contexts=contexts)
+    lines = read(path).splitlines()
+    assert json.loads(lines[-1])["context"]["like"] == contexts[0].hash
+    for taken in range(len(lines) - 1):
+        write(path, "\n".join([*lines[:taken], *lines[taken + 1 :], ""]))
+        assert (await ask(RecordedModel(path), contexts[1])).text == "Again."
+        assert "record it with" in str(await miss(path))
 
 
 async def test_a_last_line_without_its_end_does_not_swallow_the_next(path: Path) -> None:
