@@ -71,6 +71,7 @@ class Execution:
         self._task: asyncio.Task[None] | None = None
         self._driver: asyncio.Task[None] | None = None
         self._abort_reason: str | None = None
+        self._told = False
 
     # What users call
 
@@ -270,6 +271,7 @@ class Execution:
             self._close_work,
             self._call_end_hooks,
             self._store_end,
+            self._store_last_events,
         )
         try:
             for step in steps:
@@ -282,7 +284,6 @@ class Execution:
                     error = error or failure
         finally:
             self._finish(error)
-        await self._core.try_keep()
 
     async def _close_work(self, error: BaseException | None) -> None:
         self._core.stop_children(self)
@@ -298,6 +299,10 @@ class Execution:
         rows = [core.tick_row(tick, end=True) for tick in work.ticks[-1:]]
         await core.keep(*rows, core.execution_row(self, "ended", work.stop, work.reason))
 
+    async def _store_last_events(self, error: BaseException | None) -> None:
+        self._tell_end(error)
+        await self._core.try_keep()
+
     def _say_why(self, error: BaseException | None) -> None:
         work = self._work
         if isinstance(error, BudgetError):
@@ -307,18 +312,23 @@ class Execution:
         elif self._abort_reason is not None:
             work.stop, work.reason = StopReason.aborted, self._abort_reason
 
-    def _finish(self, error: BaseException | None) -> None:
-        """Say how it ended, and let the next one begin."""
+    def _tell_end(self, error: BaseException | None) -> None:
+        """Emit the last events, once."""
+        if self._told:
+            return
+        self._told = True
         self._say_why(error)
-        if isinstance(error, BudgetError):
-            error = None
-        if error is not None:
+        if error is not None and not isinstance(error, BudgetError):
             self.emit(_error_event(error))
         result = self._work.result()
         self.emit(ExecutionEnd(str(result.stop_reason), result.reason, result.usage, result.cost))
         self.emit(Done())
+
+    def _finish(self, error: BaseException | None) -> None:
+        """Let the next one begin, and those who wait for this one go on."""
+        self._tell_end(error)
         self._core.next(self)
-        self._settle(error)
+        self._settle(None if isinstance(error, BudgetError) else error)
 
     def _settle(self, error: BaseException | None) -> None:
         if self._outcome.done():
