@@ -205,6 +205,9 @@ class OpenAIModel:
             timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_TIMEOUT)),
             max_retries=self._max_retries,
         )
+        if not _is_at(url, _KEY_HOSTS):
+            # Read from the environment by the SDK, and nobody else's business.
+            client.organization = client.project = None
         self._clients[loop] = (key, url, client)
         return client
 

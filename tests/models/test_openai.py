@@ -407,7 +407,8 @@ async def test_the_key_in_the_environment_is_not_sent_to_another_server(
 async def test_a_server_on_this_machine_needs_no_key_and_gets_none(
     chat_server: FakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, KEY)
     model = OpenAIModel("tiny", base_url=chat_server.url, prefix="vllm")
     await ask(model)
     await model.aclose()
