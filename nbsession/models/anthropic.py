@@ -25,6 +25,7 @@ from nbsession.models.wire import (
     Refusal,
     check_key,
     failed,
+    is_at,
     kind_of,
     learn,
     on_this_machine,
@@ -42,6 +43,7 @@ DEFAULT_TIMEOUT = 180.0
 """Seconds without a byte after which a request has failed; the API sends pings far more often."""
 
 _CONNECT_TIMEOUT = 10.0
+_KEY_HOSTS = ("anthropic.com",)
 _KINDS = {
     "authentication_error": "authentication",
     "permission_error": "authentication",
@@ -61,8 +63,9 @@ class AnthropicModel:
 
     ``name`` is the model's id as the provider spells it, for example one of
     ``anthropic.types.Model``. ``base_url`` leads to another server; ``api_key``
-    is by default ``$ANTHROPIC_API_KEY``, read at each request. A ``base_url`` on
-    this machine needs no key, and is sent none but the one given here.
+    is by default ``$ANTHROPIC_API_KEY``, read at each request; that key goes to
+    Anthropic or to ``$ANTHROPIC_BASE_URL`` and nowhere else, so any other
+    ``base_url`` needs its own, and one on this machine needs none.
     ``max_tokens`` bounds an answer, thinking included, unless a setting of the
     tree does. ``timeout`` is in seconds of silence. ``max_retries`` counts the
     further tries where the server is busy or not to be reached, before the answer
@@ -197,14 +200,16 @@ class AnthropicModel:
 
     def _access(self) -> tuple[str, str | None]:
         """Return the key and the base URL of the next request."""
-        if self._base_url is not None and on_this_machine(self._base_url):
-            key = (self._api_key or "").strip() or LOCAL_KEY
-            url: str | None = self._base_url
-        else:
-            url = self._base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
-            key = (self._api_key or os.environ.get("ANTHROPIC_API_KEY") or "").strip()
-            if not key and url is not None and on_this_machine(url):
-                key = LOCAL_KEY
+        url = self._base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
+        key = (self._api_key or "").strip()
+        if not key and (self._base_url is None or is_at(self._base_url, _KEY_HOSTS)):
+            key = os.environ.get("ANTHROPIC_API_KEY", "").strip()
+        if not key and url is not None and on_this_machine(url):
+            key = LOCAL_KEY
+        if not key and self._base_url is not None and not is_at(self._base_url, _KEY_HOSTS):
+            raise MissingKeyError(
+                f"no API key for {urlsplit(self._base_url).netloc}: pass api_key= (ANTHROPIC_API_KEY is not sent there)"
+            )
         if not key:
             raise MissingKeyError(
                 'no API key: set ANTHROPIC_API_KEY, pass api_key=, or use model="simulated" to go on without one'

@@ -10,7 +10,7 @@ import asyncio
 import importlib.util
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from nbsession.models.wire import (
     Refusal,
     check_key,
     failed,
+    is_at,
     kind_of,
     learn,
     on_this_machine,
@@ -144,7 +145,7 @@ class OpenAIModel:
         refuse_unfit(context, self)
         key, url = self._access()
         # Reasoning models take the one name only, many other servers the other.
-        limit = "max_completion_tokens" if _is_at(url, _NEWER_LIMIT_HOSTS) else "max_tokens"
+        limit = "max_completion_tokens" if is_at(url, _NEWER_LIMIT_HOSTS) else "max_tokens"
         request = request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit)
         if "openai.resources.chat" not in sys.modules:
             await asyncio.to_thread(self.warm)
@@ -178,7 +179,7 @@ class OpenAIModel:
         key = (self._api_key or "").strip()
         if not key and on_this_machine(url):
             key = LOCAL_KEY
-        if not key and (self._base_url is None or _is_at(url, _KEY_HOSTS)):
+        if not key and (self._base_url is None or is_at(url, _KEY_HOSTS)):
             key = os.environ.get("OPENAI_API_KEY", "").strip()
             if not key:
                 raise MissingKeyError(
@@ -205,7 +206,7 @@ class OpenAIModel:
             timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_TIMEOUT)),
             max_retries=self._max_retries,
         )
-        if not _is_at(url, _KEY_HOSTS):
+        if not is_at(url, _KEY_HOSTS):
             # Read from the environment by the SDK, and nobody else's business.
             client.organization = client.project = None
         self._clients[loop] = (key, url, client)
@@ -247,8 +248,3 @@ class OpenAIModel:
         return refused(
             Refusal(self.name, status, kind, message, headers.get("retry-after", ""), "OPENAI_API_KEY"), key
         )
-
-
-def _is_at(url: str, hosts: Sequence[str]) -> bool:
-    host = urlsplit(url).hostname or ""
-    return any(host == known or host.endswith(f".{known}") for known in hosts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,6 +111,12 @@ def check_key(key: str, model: str) -> None:
             f"the API key for {model} holds a character that no HTTP header may hold; copy it again",
             kind="authentication",
         )
+
+
+def is_at(url: str, hosts: Iterable[str]) -> bool:
+    """Say whether a URL's host is one of ``hosts``, or below one."""
+    host = urlsplit(url).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in hosts)
 
 
 def on_this_machine(url: str) -> bool:

@@ -429,6 +429,13 @@ async def test_a_server_on_this_machine_is_not_sent_the_key_in_the_environment(
     assert model.name == "ollama:tiny"
 
 
+async def test_another_host_is_not_sent_the_key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    elsewhere = AnthropicModel("claude-test-1", base_url="https://gateway.invalid/anthropic.com")
+    with pytest.raises(MissingKeyError, match=r"no API key for gateway\.invalid: pass api_key= \(ANTHROPIC"):
+        await answer(elsewhere)
+
+
 @pytest.mark.parametrize("key", [KEY, f"{KEY}\x7f", f"{KEY}é", f"{KEY}\nx"])
 async def test_the_key_is_never_shown(messages_server: FakeMessages, key: str) -> None:
     model = AnthropicModel("claude-test-1", base_url=messages_server.url, api_key=key, max_retries=0)
