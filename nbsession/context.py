@@ -354,7 +354,7 @@ def entry_part(entry: Entry, path: str) -> Part:
     blocks = sendable(entry.content)
     if entry.status == "interrupted":
         blocks = _without_open_calls(blocks)
-    text = "\n\n".join([str(block) for block in blocks])
+    text = str(blocks[0]) if len(blocks) == 1 else "\n\n".join([str(block) for block in blocks])
     part = Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
     if PREFIX in entry.metadata:
         part.prefixes = {entry.id: entry.metadata[PREFIX]}
@@ -364,18 +364,15 @@ def entry_part(entry: Entry, path: str) -> Part:
 def sendable(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
     """Leave out what no request may hold: blank texts, and thinking without a provider's own block."""
     for block in blocks:
-        if (isinstance(block, Text) and not block.text.strip()) or (
-            isinstance(block, Thinking) and not block.raw
-        ):
-            break
-    else:
-        return blocks
-    return tuple(
-        block
-        for block in blocks
-        if not (isinstance(block, Text) and not block.text.strip())
-        and not (isinstance(block, Thinking) and not block.raw)
-    )
+        if _unsendable(block):
+            return tuple([block for block in blocks if not _unsendable(block)])
+    return blocks
+
+
+def _unsendable(block: Block) -> bool:
+    if isinstance(block, Text):
+        return not block.text or block.text.isspace()
+    return isinstance(block, Thinking) and not block.raw
 
 
 def _without_open_calls(blocks: tuple[Block, ...]) -> tuple[Block, ...]:

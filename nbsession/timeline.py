@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
-from nbsession.content import Entry
+from nbsession.content import Entry, Text
 from nbsession.context import PREFIX, Part, entry_part, sendable, tokens_of
 from nbsession.errors import SessionError
+from nbsession.tokens import MESSAGE_OVERHEAD, estimate
 
 CHUNK = 256
 """Entries a chunk."""
@@ -65,6 +66,11 @@ class Chunk:
 
 def entry_tokens(entry: Entry) -> int:
     """Estimate what an entry costs when it is sent."""
+    if len(entry.content) == 1:
+        # Most are one text, and a session that is loaded asks for each of them.
+        block = entry.content[0]
+        if isinstance(block, Text) and block.text and not block.text.isspace():
+            return MESSAGE_OVERHEAD + estimate(block.text)
     return tokens_of(sendable(entry.content))
 
 
