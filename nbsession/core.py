@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbsession import tick_rows
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
-from nbsession.errors import NbsessionError, SessionError
+from nbsession.errors import SessionError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.event_rows import stored_events
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
 from nbsession.hooks import Environment, SessionUsage
-from nbsession.journal import Journal, Past, Rows
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import STATE, Mount
+from nbsession.outbox import Outbox
 from nbsession.policies import Policies
 from nbsession.state import GONE, StateLog, encode
 from nbsession.stores.base import Row
@@ -33,8 +31,8 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext
     from nbsession.execution import Execution
     from nbsession.fragment import ToolUse
-    from nbsession.history import ForkPoint
     from nbsession.home import Home
+    from nbsession.journal import Journal, Past
     from nbsession.message import Draft
     from nbsession.models.base import ModelAdapter
     from nbsession.policies import Policy
@@ -78,6 +76,7 @@ class SessionCore:
         self.session = session
         self.home = home
         self.journal = journal
+        self.outbox = Outbox(journal, record, ticks)
         self.record = record
         self.state = state
         self.ticks = ticks
@@ -111,15 +110,12 @@ class SessionCore:
             usage=self._session_usage,
             set_knob=self._set_knob_later,
         )
-        self.policies = Policies(policies, remember=self._keep_policy)
+        self.policies = Policies(policies, remember=self.outbox.policy)
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self.requests: dict[str, tuple[str, Execution]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
-        self._rows: Rows = Rows()
-        self._last_tick: dict[str, Any] = {}
-        self._last_end: Row | None = None
         self._log: EventLog | None = None
 
     # Events
@@ -128,8 +124,7 @@ class SessionCore:
         """Number a durable event; keep it in the execution's log and the session's feed."""
         if event.durable:
             self.sequence += 1
-            if self.journal.keeps:
-                self._rows.events.append(event)
+            self.outbox.note(event)
         event.sequence = self.sequence
         if isinstance(event, MessageStart):
             self.feed.end_blocks()
@@ -187,8 +182,7 @@ class SessionCore:
         entry = Entry(new_id("en"), self.record.head, role, content, status, time.time(), metadata or {})
         self.record.append(entry)
         self.environment.timeline_watchers.mark()
-        if self.journal.keeps:
-            self._rows.add(Row("entry", entry.id, entry.to_dict()))
+        self.outbox.entry(entry)
         self.emit(EntryCommitted(entry), log)
         return entry
 
@@ -197,7 +191,7 @@ class SessionCore:
         self.record.move(head)
         self._announced = min(self._announced, len(self.record))
         self.environment.timeline_watchers.mark()
-        self._rows.add(Row("head", "", {"head": head}))
+        self.outbox.head(head)
 
     def rewind(self, head: str | None, node: Any) -> None:
         """Stand at another entry with the component state of that moment; knobs stay as they are.
@@ -242,10 +236,6 @@ class SessionCore:
             self.environment.shown = entries
             self.environment.timeline_watchers.mark()
 
-    def _keep_policy(self, key: str, shown: tuple[Entry, ...]) -> None:
-        if self.journal.keeps:
-            self._rows.add(Row("policy", key, {"entries": [entry.to_dict() for entry in shown]}))
-
     async def announce(self, session: Session) -> None:
         """Call ``use_on_message`` callbacks for the entries that were committed since the last call."""
         while self._announced < len(self.record):
@@ -283,7 +273,7 @@ class SessionCore:
                     "stop_reason": "aborted",
                     "reason": reason,
                 }
-                self._rows.add(Row("execution", key, past.executions[key]))
+                self.outbox.add(Row("execution", key, past.executions[key]))
 
     def _recover_tick(self, tick: Tick, past: Past) -> None:
         partial = past.partials.get(tick.number)
@@ -293,9 +283,7 @@ class SessionCore:
         self.heal(past.tool_calls)
         tick.interrupted = True
         tick.head_after = self.record.head
-        row = self.tick_row(tick, end=True)
-        if row is not None:
-            self._rows.add(row)
+        self.outbox.add(self.outbox.tick_ended(tick))
 
     def same_request(self, request_id: str, digest: str) -> Execution | None:
         """Return the execution of a request that was sent before; another content under its id is an error."""
@@ -511,10 +499,8 @@ class SessionCore:
 
     def _keep_state(self, changes: list[tuple[str, Any]]) -> None:
         new = self.state.record(changes)
-        if new and self.journal.keeps:
-            self._rows.add(
-                Row("state", str(self.state.version), {"changes": [_change(change) for change in new]})
-            )
+        if new:
+            self.outbox.changes(self.state.version, new)
 
     def _keep_sent(self, sent: tuple[Sent, ...] = ()) -> None:
         """Note the trailing parts that stay where they were sent: each by itself, for a long execution has many."""
@@ -530,51 +516,19 @@ class SessionCore:
         if refused is not None:
             raise refused
 
-    def keep_birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
-        """Let wait to be stored what a session is, and where it comes from."""
-        data: dict[str, Any] = {"metadata": metadata, "parent": parent, "created": time.time()}
-        if forked is not None:
-            data["forked"] = list(forked)
-        self._rows.add(Row("session", self.journal.session, data))
-
-    def keep_copy(self) -> None:
-        """Let all that a fork begins with wait to be stored."""
-        for entry in self.record.all():
-            self._rows.add(Row("entry", entry.id, entry.to_dict()))
-        self._rows.add(Row("head", "", {"head": self.record.head}))
-        changes = [_change(change) for change in self.state.changes]
-        self._rows.add(Row("state", str(self.state.version), {"changes": changes}))
-        for tick in self.ticks:
-            for row in (self.tick_row(tick), self.tick_row(tick, end=True)):
-                if row is not None:
-                    self._rows.add(row)
-
-    async def keep(self, *rows: Row | None) -> None:
-        """Store what was appended since the last call, then ``rows``, as one transaction."""
-        for row in rows:
-            if row is not None:
-                self._rows.add(row)
-        self._rows.seal()
-        waiting, self._rows = self._rows, Rows()
-        if waiting or self.journal.behind:
-            await self.journal.append(waiting)
-
     def keep_soon(self) -> None:
         """Store what was changed between executions, without waiting for it."""
-        if not self.journal.keeps or self.current is not None or self._keeper is not None:
+        if not self.outbox.keeps or self.current is not None or self._keeper is not None:
             return
         if self.home.here:
             self._keeper = asyncio.get_running_loop().create_task(self._keep_on(), name="nbsession keep")
         else:  # no loop runs: nobody else touches the session
-            self._rows.seal()
-            waiting, self._rows = self._rows, Rows()
-            with suppress(NbsessionError):
-                self.journal.append_now(waiting)
+            self.outbox.keep_now()
 
     async def _keep_on(self) -> None:
         try:
-            while self._rows:
-                await self.try_keep()
+            while self.outbox:
+                await self.outbox.try_keep()
         finally:
             self._keeper = None
 
@@ -593,72 +547,16 @@ class SessionCore:
             await self.mount.unmount(self.session)
         finally:
             try:
-                await self.keep()
+                await self.outbox.keep()
             finally:
                 self.feed.close()
                 self.journal.close()
                 self.session.app.forget(self.session)
 
-    async def try_keep(self, *rows: Row | None) -> None:
-        """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
-        with suppress(NbsessionError):
-            await self.keep(*rows)
-
-    def execution_row(
-        self, execution: Execution, status: str, stop_reason: str = "", reason: str = ""
-    ) -> Row | None:
-        """Return the row that says how an execution stands."""
-        if not self.journal.keeps:
-            return None
-        data: dict[str, Any] = {
-            "status": status,
-            "stop_reason": str(stop_reason),
-            "reason": reason,
-            "at": time.time(),
-        }
-        if execution.request is not None:
-            data["request"] = list(execution.request)
-        return Row("execution", execution.id, data)
-
-    def tick_row(self, tick: Tick, *, end: bool = False) -> Row | None:
-        """Return the row of a tick: with its context when it begins, with what came of it at its end."""
-        if not self.journal.keeps:
-            return None
-        if not end:
-            before = self.ticks[tick.number - 1] if tick.number else None
-            row, self._last_tick = tick_rows.beginning(tick, before, self._last_tick, self._rows.texts)
-            return Row("tick", str(tick.number), row)
-        ended = Row("tick", str(tick.number), tick_rows.ending(tick))
-        if ended == self._last_end:
-            return None
-        self._last_end = ended
-        return ended
-
-    def tool_row(self, tick: Tick, run: ToolRun) -> Row | None:
-        """Return the row that says that a tool started or, with its result, that it ended.
-
-        There is none for the end of the last one: the entry with all results follows at once.
-        """
-        if not self.journal.keeps or all(other.result is not None for other in tick.tool_calls):
-            return None
-        data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
-        if run.result is not None:
-            data["result"] = run.result.to_dict()
-        return Row("event", f"{tick.number}/{run.id}", data)
-
-    def partial_row(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
-        """Return the row of what has come of a response since the last one."""
-        return Row("partial", str(tick.number), tick_rows.growth(kept, content))
-
 
 def _sent_in(state: Mapping[str, Any]) -> tuple[Sent, ...]:
     numbers = sorted(int(address.removeprefix(SENT)) for address in state if address.startswith(SENT))
     return tuple(Sent.from_dict(state[f"{SENT}{number}"]) for number in numbers)
-
-
-def _change(change: tuple[str, Any]) -> list[Any]:
-    address, value = change
-    return [address] if value is GONE else [address, value]
 
 
 def _values_in(state: Mapping[str, Any]) -> dict[str, Any]:

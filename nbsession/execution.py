@@ -295,13 +295,13 @@ class Execution:
 
     async def _store_end(self, error: BaseException | None) -> None:
         self._say_why(error)
-        core, work = self._core, self._work
-        rows = [core.tick_row(tick, end=True) for tick in work.ticks[-1:]]
-        await core.keep(*rows, core.execution_row(self, "ended", work.stop, work.reason))
+        outbox, work = self._core.outbox, self._work
+        rows = [outbox.tick_ended(tick) for tick in work.ticks[-1:]]
+        await outbox.keep(*rows, outbox.execution(self, "ended", work.stop, work.reason))
 
     async def _store_last_events(self, error: BaseException | None) -> None:
         self._tell_end(error)
-        await self._core.try_keep()
+        await self._core.outbox.try_keep()
 
     def _say_why(self, error: BaseException | None) -> None:
         work = self._work

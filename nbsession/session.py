@@ -93,9 +93,9 @@ class Session:
             self._core.recover(past)
             self._remember_requests(past)
         elif store is not None:
-            self._core.keep_birth(self.metadata, self.parent, self.forked)
+            self._core.outbox.birth(self.metadata, self.parent, self.forked)
             if copy is not None:
-                self._core.keep_copy()
+                self._core.outbox.copy(state.version, state.changes)
 
     # Looking
 

@@ -64,7 +64,7 @@ class Work:
     async def run(self) -> None:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
         core, execution = self._core, self._execution
-        await core.keep(core.execution_row(execution, "running"))
+        await core.outbox.keep(core.outbox.execution(execution, "running"))
         await core.settle()
         await core.announce(execution.session)
         await core.mount.fire("on_execution_start", execution, execution.session)
@@ -142,14 +142,14 @@ class Work:
         core.begin_tick(tick)
         self.ticks.append(tick)
         self._response = response = Response()
-        await core.keep(core.tick_row(tick))
+        await core.outbox.keep(core.outbox.tick_began(tick))
         self._execution.emit(TickContext(tick.number, compiled.context, model.name, model.source))
         return response
 
     async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
         """Stream the model's answer and commit it."""
         core = self._core
-        flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.journal.keeps else None
+        flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
         try:
             await call_model(model, tick.context, tick, response, self._execution.emit)
         finally:
@@ -157,17 +157,18 @@ class Work:
                 flusher.cancel()
                 await asyncio.wait({flusher})
         self._commit_response(tick)
-        await core.keep()
+        await core.outbox.keep()
 
     async def _keep_partials(self, tick: Tick, response: Response) -> None:
         """Store what has come of a response twice a second, so that a crash loses no more than that."""
         kept: tuple[Block, ...] = ()
+        outbox = self._core.outbox
         while True:
             await asyncio.sleep(FLUSH)
             content = response.content()
             if content != kept:
-                row, kept = self._core.partial_row(tick, kept, content), content
-                await self._core.try_keep(row)
+                row, kept = outbox.partial(tick, kept, content), content
+                await outbox.try_keep(row)
 
     def _commit_response(self, tick: Tick) -> None:
         """Put what the model said into the timeline, once."""
@@ -213,7 +214,7 @@ class Work:
         core.finish_tick(tick)
         self._tick = None
         execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
-        await core.keep(core.tick_row(tick, end=True))
+        await core.outbox.keep(core.outbox.tick_ended(tick))
 
     def _decide(self, tick: Tick) -> None:
         """Decide whether another tick follows, before the continuations are asked."""
@@ -266,7 +267,7 @@ class Work:
 
         async def keep(run: ToolRun) -> None:
             execution.checkpoint()
-            await core.keep(core.tool_row(tick, run))
+            await core.outbox.keep(core.outbox.tool(tick, run))
 
         return ToolScope(toolbox, execution.emit, context_for, self._approve, keep, core.home.user_loop)
 

@@ -150,7 +150,7 @@ async def test_what_is_no_json_is_refused_where_it_is_given_and_poisons_nothing(
 async def test_nothing_waits_in_memory_where_nothing_is_kept() -> None:
     session = App(Notepad, model=ScriptedModel([call("add_note", note="n")], "b")).session()
     await session.send("hi")
-    assert not session._core._rows
+    assert not session._core.outbox
 
 
 # Closing

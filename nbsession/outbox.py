@@ -1,0 +1,175 @@
+"""What of a session waits to be stored, and the rows it is stored as."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from nbsession import tick_rows
+from nbsession.errors import NbsessionError
+from nbsession.journal import Rows
+from nbsession.state import GONE
+from nbsession.stores.base import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nbsession.content import Block, Entry
+    from nbsession.events import Event
+    from nbsession.execution import Execution
+    from nbsession.history import ForkPoint
+    from nbsession.journal import Journal
+    from nbsession.tick import Tick, ToolRun
+    from nbsession.timeline import Record
+
+
+class Outbox:
+    """The facts of one session, in the order they came, until ``keep`` stores them together.
+
+    Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
+    """
+
+    def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
+        self.journal = journal
+        self._record = record
+        self._ticks = ticks
+        self._rows = Rows()
+        self._last_tick: dict[str, Any] = {}
+        self._last_end: Row | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a store."""
+        return self.journal.keeps
+
+    # What waits
+
+    def add(self, row: Row | None) -> None:
+        """Let a row wait."""
+        if row is not None and self.keeps:
+            self._rows.add(row)
+
+    def note(self, event: Event) -> None:
+        """Let a durable event wait."""
+        if self.keeps:
+            self._rows.events.append(event)
+
+    def entry(self, entry: Entry) -> None:
+        """Let an entry of the timeline wait; it becomes the head."""
+        if self.keeps:
+            self._rows.add(Row("entry", entry.id, entry.to_dict()))
+
+    def head(self, head: str | None) -> None:
+        """Let wait that the head was moved."""
+        self.add(Row("head", "", {"head": head}))
+
+    def changes(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        """Let changes of the kept state wait; ``version`` is the state's after them."""
+        if self.keeps:
+            data = {"changes": [[key] if value is GONE else [key, value] for key, value in changes]}
+            self._rows.add(Row("state", str(version), data))
+
+    def policy(self, key: str, shown: Sequence[Entry]) -> None:
+        """Let wait what a policy answered."""
+        if self.keeps:
+            self._rows.add(Row("policy", key, {"entries": [entry.to_dict() for entry in shown]}))
+
+    def birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
+        """Let wait what the session is, and where it comes from."""
+        data: dict[str, Any] = {"metadata": metadata, "parent": parent, "created": time.time()}
+        if forked is not None:
+            data["forked"] = list(forked)
+        self.add(Row("session", self.journal.session, data))
+
+    def copy(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        """Let all that a fork begins with wait."""
+        for entry in self._record.all():
+            self.entry(entry)
+        self.head(self._record.head)
+        self.changes(version, changes)
+        for tick in self._ticks:
+            self.add(self.tick_began(tick))
+            self.add(self.tick_ended(tick))
+
+    # Rows
+
+    def execution(
+        self, execution: Execution, status: str, stop_reason: str = "", reason: str = ""
+    ) -> Row | None:
+        """Return the row that says how an execution stands."""
+        if not self.keeps:
+            return None
+        data: dict[str, Any] = {
+            "status": status,
+            "stop_reason": str(stop_reason),
+            "reason": reason,
+            "at": time.time(),
+        }
+        if execution.request is not None:
+            data["request"] = list(execution.request)
+        return Row("execution", execution.id, data)
+
+    def tick_began(self, tick: Tick) -> Row | None:
+        """Return the row of a tick that begins, with its context."""
+        if not self.keeps:
+            return None
+        before = self._ticks[tick.number - 1] if tick.number else None
+        row, self._last_tick = tick_rows.beginning(
+            tick, before, self._last_tick, self._record.by_id, self._rows.texts
+        )
+        return Row("tick", str(tick.number), row)
+
+    def tick_ended(self, tick: Tick) -> Row | None:
+        """Return the row of what came of a tick, ``None`` where the last one said the same."""
+        if not self.keeps:
+            return None
+        ended = Row("tick", str(tick.number), tick_rows.ending(tick))
+        if ended == self._last_end:
+            return None
+        self._last_end = ended
+        return ended
+
+    def tool(self, tick: Tick, run: ToolRun) -> Row | None:
+        """Return the row that says that a tool started or, with its result, that it ended.
+
+        There is none for the end of the last one: the entry with all results follows at once.
+        """
+        if not self.keeps or all(other.result is not None for other in tick.tool_calls):
+            return None
+        data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
+        if run.result is not None:
+            data["result"] = run.result.to_dict()
+        return Row("event", f"{tick.number}/{run.id}", data)
+
+    def partial(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
+        """Return the row of what has come of a response since the last one."""
+        return Row("partial", str(tick.number), tick_rows.growth(kept, content))
+
+    # Storing
+
+    async def keep(self, *rows: Row | None) -> None:
+        """Store what waits, then ``rows``, as one transaction; returns when it is durable."""
+        waiting = self._taken(rows)
+        if waiting or self.journal.behind:
+            await self.journal.append(waiting)
+
+    async def try_keep(self, *rows: Row | None) -> None:
+        """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
+        with suppress(NbsessionError):
+            await self.keep(*rows)
+
+    def keep_now(self) -> None:
+        """Store as ``try_keep`` does, and block; for a program in which no loop runs."""
+        with suppress(NbsessionError):
+            self.journal.append_now(self._taken(()))
+
+    def _taken(self, rows: Iterable[Row | None]) -> Rows:
+        for row in rows:
+            self.add(row)
+        self._rows.seal()
+        waiting, self._rows = self._rows, Rows()
+        return waiting
