@@ -21,7 +21,7 @@ from nbsession.content import Document, Message, ServerTool, Text, ToolSpec, blo
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import CompileError, ModelError, RenderError
 from nbsession.events import ContentBlockStart, MessageDelta
-from nbsession.models import AnthropicModel, RecordedModel
+from nbsession.models import AnthropicModel, RecordedModel, SimulatedModel
 from nbsession.models.anthropic_request import request_of
 from nbsession.models.openai_request import request_of as chat_request_of
 from nbsession.notebook.pieces import Prose
@@ -335,6 +335,13 @@ async def test_a_server_on_this_machine_reads_what_was_searched_as_text(
         {"type": "text", "text": "Tides · https://example.org/tides"},
         {"type": "text", "text": "At noon."},
     ]
+
+
+async def test_the_simulated_model_says_that_it_has_no_such_tool() -> None:
+    session = App(Coast, model=SimulatedModel(rate=0)).session()
+    result = await session.send("Search the web for tides")
+    session.close()
+    assert "web_search runs at the provider, and this model has none" in result.text
 
 
 async def test_a_model_that_calls_it_as_if_it_ran_here_is_told(
