@@ -143,6 +143,12 @@ class TickRecord:
         return "" if calibration.spread is None else calibration.show(self.card.tokens)
 
     @property
+    def answered(self) -> bool:
+        """Whether anything came from the model; a label of its source would claim that, too."""
+        told = any(not isinstance(piece, Note) for piece in self.pieces)
+        return told or (self.usage is not None and self.usage.total_tokens > 0)
+
+    @property
     def notes(self) -> list[str]:
         """What happened meanwhile, in order."""
         return [piece.text for piece in self.pieces if isinstance(piece, Note)]

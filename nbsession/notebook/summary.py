@@ -49,9 +49,11 @@ def _line(tick: TickRecord) -> str:
     words = [f"tick {tick.number}"]
     if tick.card is not None:
         words.append(f"{templates.tokens(tick.card.tokens)} in")
-    if tick.usage is not None:
+    if not tick.answered:
+        words.append("no answer")
+    elif tick.usage is not None:
         words.append(f"{templates.tokens(tick.usage.output_tokens, about=tick.usage.estimated)} out")
-    if tick.source:
+    if tick.source and tick.answered:
         words.append(tick.source if tick.model == tick.source else f"{tick.source}: {tick.model}")
     if tick.calls:
         words.append("called " + ", ".join(call.name for call in tick.calls))

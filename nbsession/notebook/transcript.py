@@ -75,7 +75,9 @@ class Transcript:
     @property
     def sources(self) -> list[tuple[str, str, str]]:
         """The different (source, model, when recorded) of the ticks, in order."""
-        return list(dict.fromkeys((t.source, t.model, t.recorded) for t in self.ticks if t.source))
+        return list(
+            dict.fromkeys((t.source, t.model, t.recorded) for t in self.ticks if t.source and t.answered)
+        )
 
     @property
     def stopped(self) -> str:

@@ -143,6 +143,13 @@ async def test_a_failed_model_call_stands_in_place_in_one_sentence() -> None:
     assert "Here again." in (await shown(session, "Still there?"))["text/plain"]
 
 
+async def test_a_tick_without_an_answer_claims_no_source_for_it() -> None:
+    session = opened(ModelError("the line is dead"))
+    bundle = await shown(session, "Hi.")
+    assert "simulated" not in words(bundle["text/html"])
+    assert "no answer" in bundle["text/plain"]
+
+
 async def test_a_stopped_answer_keeps_what_came_and_is_marked() -> None:
     session = App(Notepad, model=ScriptedModel("word " * 500, rate=100)).session()
     execution = session.send("Talk.")
