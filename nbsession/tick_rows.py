@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,25 +32,31 @@ if TYPE_CHECKING:
 SHARED = ("execution", "model", "source", "system", "tools", "specs", "settings", "withheld")
 """What a row leaves out where it is the same as in the tick before."""
 
+ENTRY = "entry:"
+"""What a reference to an entry begins with; its id follows, and where it is not the timeline's own, "@" and the path."""
+
 
 def beginning(
-    tick: Tick, before: Tick | None, known: Mapping[str, Any], texts: dict[str, str]
+    tick: Tick,
+    before: Tick | None,
+    known: Mapping[str, Any],
+    entries: Mapping[str, Entry],
+    texts: dict[str, str],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a tick's row as it begins, and what the next tick may leave out.
 
-    ``before`` is the tick before and ``known`` what it gave here. ``keep`` in the
-    row is how many leading parts of the flow are that tick's. The texts of new
-    parts are added to ``texts``.
+    ``before`` is the tick before and ``known`` what it gave here; ``entries`` are the
+    session's, by their ids. The texts of new parts are added to ``texts``.
     """
     context = tick.context
-    keep, rest = _kept_flow(context, before.context if before is not None and known else None)
+    older = before.context if before is not None and known else None
     specs = json.dumps([spec.to_dict() for spec in context.tools], ensure_ascii=False)
     shared: dict[str, Any] = {
         "execution": tick.execution,
         "model": tick.model,
         "source": tick.source,
-        "system": [_reference(part, texts) for part in context.system],
-        "tools": [_reference(part, texts) for part in context._tools],
+        "system": [_reference(part, entries, texts) for part in context.system],
+        "tools": [_reference(part, entries, texts) for part in context._tools],
         "specs": _put(specs, texts),
         "settings": dict(context.settings),
         "withheld": [list(item) for item in context.withheld],
@@ -59,8 +67,7 @@ def beginning(
         "state_before": tick.state_before,
         "hash": context.hash,
         "tokens": context.tokens,
-        "keep": keep,
-        "flow": [_reference(part, texts) for part in rest],
+        "flow": _new_flow(context, older, entries, texts),
     }
     new = {name: value for name, value in shared.items() if name not in known or known[name] != value}
     return {**new, **own}, shared
@@ -93,23 +100,44 @@ def ending(tick: Tick) -> dict[str, Any]:
     }
 
 
-def _kept_flow(context: CompiledContext, older: CompiledContext | None) -> tuple[int, Sequence[Part]]:
-    """Count the leading parts that two flows share; return the parts after them."""
-    if older is None:
-        return 0, context.flow
-    shared = kept = 0
-    for mine, theirs in zip(context._flow, older._flow, strict=False):
+def _new_flow(
+    context: CompiledContext,
+    older: CompiledContext | None,
+    entries: Mapping[str, Entry],
+    texts: dict[str, str],
+) -> list[Any]:
+    """Return references to the parts of a flow, in order; ``[start, end]`` stands for those of the older flow."""
+    shared, kept = _shared(context, older)
+    before = list(_parts_of(older._flow[shared:])) if older is not None else []
+    # Trailing parts that stay where they were sent have one identity; taken in order, they are told apart.
+    places: dict[Any, deque[int]] = {}
+    for place, part in enumerate(before):
+        places.setdefault(part.identity, deque()).append(place)
+    flow: list[Any] = [[0, kept]] if kept else []
+    for part in _parts_of(context._flow[shared:]):
+        candidates = places.get(part.identity) or deque()
+        while candidates and not _same(part, before[candidates[0]]):
+            candidates.popleft()
+        if not candidates:
+            flow.append(_reference(part, entries, texts))
+            continue
+        place = kept + candidates.popleft()
+        if flow and isinstance(flow[-1], list) and flow[-1][1] == place:
+            flow[-1][1] += 1
+        else:
+            flow.append([place, place + 1])
+    return flow
+
+
+def _shared(context: CompiledContext, older: CompiledContext | None) -> tuple[int, int]:
+    """Count the leading items that two flows have in common, and their parts."""
+    items = parts = 0
+    for mine, theirs in zip(context._flow, older._flow if older is not None else (), strict=False):
         if mine is not theirs:
             break
-        shared += 1
-        kept += len(mine.entries) if isinstance(mine, Chunk) else 1
-    rest = list(_parts_of(context._flow[shared:]))
-    same = 0
-    for new, old in zip(rest, _parts_of(older._flow[shared:]), strict=False):
-        if not (new is old or _identified(new) == _identified(old)):
-            break
-        same += 1
-    return kept + same, rest[same:]
+        items += 1
+        parts += len(mine.entries) if isinstance(mine, Chunk) else 1
+    return items, parts
 
 
 def _parts_of(flow: Iterable[FlowItem]) -> Iterator[Part]:
@@ -120,27 +148,42 @@ def _parts_of(flow: Iterable[FlowItem]) -> Iterator[Part]:
             yield item
 
 
-def _entry_of(part: Part) -> str:
-    """Return the id of the entry that a part shows as it is, else nothing."""
-    return part.key if part.kind == "message" and part.path == "timeline" and not part.title else ""
+def _same(new: Part, old: Part) -> bool:
+    if new is old:
+        return True
+    if new.identity != old.identity or new.text != old.text:
+        return False
+    # Blocks of an entry that was rendered again are the same tuple: a quicker answer than their data.
+    return (new.blocks is old.blocks or new.blocks == old.blocks) and new.to_dict() == old.to_dict()
 
 
-def _identified(part: Part) -> str | dict[str, Any]:
-    return _entry_of(part) or part.to_dict()
-
-
-def _reference(part: Part, texts: dict[str, str]) -> str:
-    if entry := _entry_of(part):
-        return "entry:" + entry
+def _reference(part: Part, entries: Mapping[str, Entry], texts: dict[str, str]) -> str:
+    """Say where a part is found again; one that shows an entry as it is stands in that entry's row."""
+    entry = entries.get(part.key) if part.kind == "message" and not part.title else None
+    if entry is not None and _shows(part, entry):
+        return f"{ENTRY}{entry.id}" + ("" if part.path == "timeline" else f"@{part.path}")
     data = part.to_dict()
     if "body" in data and (start := part.text.find(part.body)) >= 0:
         # Where the body stands in the text: a section's heading is short, and its body long.
         data["body"] = [start, start + len(part.body)]
+    if part.blocks and part.text == _joined(part.blocks):
+        del data["text"]
     return _put(json.dumps(data, ensure_ascii=False, sort_keys=True), texts)
+
+
+def _shows(part: Part, entry: Entry) -> bool:
+    made = entry_part(entry, part.path)
+    return made.role == part.role and (made.blocks is part.blocks or made.blocks == part.blocks)
+
+
+def _joined(blocks: Sequence[Block]) -> str:
+    return "\n\n".join([str(block) for block in blocks])
 
 
 def _part(text: str) -> Part:
     data = json.loads(text)
+    if "text" not in data:
+        data["text"] = _joined([block_from_dict(item) for item in data["blocks"]])
     if isinstance(data.get("body"), list):
         start, end = data["body"]
         data["body"] = data["text"][start:end]
@@ -207,16 +250,26 @@ def restore_ticks(rows: Mapping[int, dict[str, Any]], record: Record, store: Ses
 
 def _flow_of(rows: Mapping[int, Mapping[str, Any]], number: int) -> list[str]:
     """Collect a tick's references, going back as far as the ticks before hold them."""
-    runs: list[list[str]] = []
-    wanted: int | None = None
-    while wanted != 0:
-        data = rows[number]
-        keep, own = data["keep"], data["flow"]
-        if wanted is None or wanted > keep:
-            runs.append(own if wanted is None else own[: wanted - keep])
-            wanted = keep
+    found: dict[int, str] = {}
+    # Runs of this tick's flow that stand in the tick at hand: from where there to where here, and how many.
+    wanted = [(0, 0, sys.maxsize)]
+    while wanted:
+        earlier: list[tuple[int, int, int]] = []
+        there = 0
+        for item in rows[number]["flow"]:
+            first, last = item if isinstance(item, list) else (0, 1)
+            for start, here, count in wanted:
+                low, high = max(start, there), min(start + count, there + last - first)
+                if low >= high:
+                    continue
+                if isinstance(item, list):
+                    earlier.append((first + low - there, here + low - start, high - low))
+                else:
+                    found[here + low - start] = item
+            there += last - first
+        wanted = earlier
         number -= 1
-    return [reference for run in reversed(runs) for reference in run]
+    return [found[place] for place in range(len(found))]
 
 
 class StoredContext(CompiledContext):
@@ -242,14 +295,15 @@ class StoredContext(CompiledContext):
         data, record = self._rows[self._number], self._record
         flow = _flow_of(self._rows, self._number)
         wanted = [*data["system"], *data["tools"], data["specs"], *flow]
-        texts = self._store.texts({ref for ref in wanted if not ref.startswith("entry:")})
+        texts = self._store.texts({ref for ref in wanted if not ref.startswith(ENTRY)})
 
         def part(reference: str) -> Part:
-            if reference.startswith("entry:"):
-                entry = record.get(reference.removeprefix("entry:"))
+            if reference.startswith(ENTRY):
+                name, _, path = reference.removeprefix(ENTRY).partition("@")
+                entry = record.get(name)
                 if entry is None:
                     raise StoreError(f"the entry {reference} of a stored context is missing")
-                return entry_part(entry, "timeline")
+                return entry_part(entry, path or "timeline")
             return _part(texts[reference])
 
         self._system = [part(reference) for reference in data["system"]]
