@@ -48,6 +48,8 @@ from nbsession.content import (
 )
 from nbsession.context import (
     CompiledContext,
+)
+from nbsession.diff import (
     ContextDiff,
 )
 from nbsession.errors import (

@@ -9,7 +9,6 @@ for.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -33,6 +32,7 @@ from nbsession.content import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from nbsession.diff import ContextDiff
     from nbsession.timeline import Chunk
 
 Kind: TypeAlias = Literal["system", "section", "text", "block", "message", "tool"]
@@ -229,7 +229,7 @@ class CompiledContext:
     @cached_property
     def flow(self) -> Parts:
         """The parts that make the messages, in order."""
-        return Parts(_flatten(self._flow))
+        return Parts(flatten(self._flow))
 
     @cached_property
     def parts(self) -> Parts:
@@ -266,6 +266,8 @@ class CompiledContext:
         reported as moved, not as removed and added. Token figures are
         estimates. Equal contexts give an empty, falsy diff.
         """
+        from nbsession.diff import diff_contexts
+
         return diff_contexts(older, self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -423,224 +425,8 @@ def merge(flow: Iterable[Part]) -> tuple[Message, ...]:
     return tuple(Message(role, tuple(content)) for role, content in turns)
 
 
-class Change(NamedTuple):
-    """A part that stands in both contexts with another content."""
-
-    old: Part
-    new: Part
-
-
-class ContextDiff:
-    """What changed from one context to another; falsy when nothing did.
-
-    ``added`` and ``removed`` are parts, ``changed`` pairs of parts (``old``,
-    ``new``), ``moved`` parts that only stand elsewhere. ``tokens`` is the signed
-    change of the estimate. ``prefix_tokens_kept`` estimates how many tokens at
-    the front of the request (tools, system, messages) are the same, and so may
-    still be read from the provider's cache; ``prefix_broken_by`` is the part that
-    ends them (new, changed, moved, or one that is gone), ``None`` where all of the
-    older request stands at the front of the newer. ``settings`` are the changed
-    model settings as ``name: (old, new)``.
-    """
-
-    __slots__ = (
-        "added",
-        "changed",
-        "moved",
-        "prefix_broken_by",
-        "prefix_tokens_kept",
-        "removed",
-        "settings",
-        "tokens",
-    )
-
-    def __init__(
-        self,
-        *,
-        added: Sequence[Part] = (),
-        removed: Sequence[Part] = (),
-        changed: Sequence[Change] = (),
-        moved: Sequence[Part] = (),
-        settings: Mapping[str, tuple[Any, Any]] | None = None,
-        tokens: int = 0,
-        prefix_tokens_kept: int = 0,
-        prefix_broken_by: Part | None = None,
-    ) -> None:
-        self.added = tuple(added)
-        self.removed = tuple(removed)
-        self.changed = tuple(changed)
-        self.moved = tuple(moved)
-        self.settings = dict(settings or {})
-        self.tokens = tokens
-        self.prefix_tokens_kept = prefix_tokens_kept
-        self.prefix_broken_by = prefix_broken_by
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed or self.moved or self.settings)
-
-    def __repr__(self) -> str:
-        return (
-            f"<ContextDiff +{len(self.added)} −{len(self.removed)} ~{len(self.changed)} "
-            f"moved {len(self.moved)}, {self.tokens:+d} tokens>"
-        )
-
-    def __str__(self) -> str:
-        import difflib
-
-        lines: list[str] = []
-        for part in self.removed:
-            lines.append(f"− {_label(part)} (≈{part.tokens} tokens)")
-            lines.extend(f"-{line}" for line in part.text.splitlines())
-        for part in self.added:
-            lines.append(f"+ {_label(part)} (≈{part.tokens} tokens)")
-            lines.extend(f"+{line}" for line in part.text.splitlines())
-        for old, new in self.changed:
-            lines.append(f"~ {_label(new)} ({new.tokens - old.tokens:+d} tokens)")
-            changes = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), n=1, lineterm="")
-            lines.extend(line for n, line in enumerate(changes) if n > 1 and not line.startswith("@@"))
-        lines.extend(f"↕ {_label(part)} moved" for part in self.moved)
-        lines.extend(f"~ {name}: {old!r} → {new!r}" for name, (old, new) in self.settings.items())
-        if lines:
-            end = f", up to {_label(self.prefix_broken_by)}" if self.prefix_broken_by is not None else ""
-            lines.append(
-                f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept{end}"
-            )
-        return "\n".join(lines)
-
-
-def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff:
-    """Compare two contexts; see ``CompiledContext.diff``.
-
-    What the two share as the same object is skipped without being looked at.
-    """
-    if older is newer:
-        return ContextDiff(prefix_tokens_kept=newer.tokens)
-    before, after = _numbered(_unshared(older, newer)), _numbered(_unshared(newer, older))
-    common = [identity for identity in after if identity in before]
-    crossed = set(itertools.islice(before, len(older._system))) ^ set(
-        itertools.islice(after, len(newer._system))
-    )
-    moved = crossed.union(_moved([identity for identity in before if identity in after], common))
-    kept, broken_by = _prefix_kept(older, newer)
-    diff = ContextDiff(
-        added=[part for identity, part in after.items() if identity not in before],
-        removed=[part for identity, part in before.items() if identity not in after],
-        changed=[
-            Change(before[identity], after[identity])
-            for identity in common
-            if not _same(before[identity], after[identity])
-        ],
-        moved=[after[identity] for identity in common if identity in moved],
-        settings={
-            name: (older.settings.get(name), newer.settings.get(name))
-            for name in {**older.settings, **newer.settings}
-            if older.settings.get(name) != newer.settings.get(name)
-        },
-        tokens=newer.tokens - older.tokens,
-        prefix_tokens_kept=kept,
-        prefix_broken_by=broken_by,
-    )
-    if diff and not diff.tokens and not diff.settings and older.hash == newer.hash:
-        # The same is sent from other places.
-        return ContextDiff(prefix_tokens_kept=newer.tokens)
-    return diff
-
-
-Identity: TypeAlias = tuple[str, str, str, int]
-"""A part's identity, and how many of that identity stand before it."""
-
-
-def _numbered(parts: Iterable[Part]) -> dict[Identity, Part]:
-    """Key parts by identity; trailing context that was sent again stands more than once."""
-    numbered: dict[Identity, Part] = {}
-    for part in parts:
-        identity = (*part.identity, 0)
-        while identity in numbered:
-            identity = (*part.identity, identity[3] + 1)
-        numbered[identity] = part
-    return numbered
-
-
-def _unshared(context: CompiledContext, other: CompiledContext) -> Iterator[Part]:
-    """Give the parts, without the leading flow items that both contexts share."""
-    yield from context._system
-    yield from context._tools
-    yield from _flatten(context._flow[_shared_items(context._flow, other._flow) :])
-
-
-def _shared_items(flow: Sequence[FlowItem], other: Sequence[FlowItem]) -> int:
-    shared = 0
-    for mine, theirs in zip(flow, other, strict=False):
-        if mine is not theirs:
-            break
-        shared += 1
-    return shared
-
-
-def _same(old: Part, new: Part) -> bool:
-    return old is new or (
-        old.text == new.text and old.role == new.role and old.kind == new.kind and old.digest == new.digest
-    )
-
-
-def _moved(old_order: list[Identity], common: list[Identity]) -> list[Identity]:
-    """Return what stands outside the longest run that kept its order."""
-    rank = {identity: n for n, identity in enumerate(old_order)}
-    ranks = [rank[identity] for identity in common]
-    if all(a < b for a, b in itertools.pairwise(ranks)):
-        return []
-    kept = _longest_increasing(ranks)
-    return [identity for n, identity in enumerate(common) if n not in kept]
-
-
-def _longest_increasing(values: list[int]) -> set[int]:
-    """Return the positions of a longest increasing subsequence (patience sorting)."""
-    import bisect
-
-    tails: list[int] = []
-    tail_positions: list[int] = []
-    previous: list[int] = []
-    for position, value in enumerate(values):
-        slot = bisect.bisect_left(tails, value)
-        previous.append(tail_positions[slot - 1] if slot else -1)
-        if slot == len(tails):
-            tails.append(value)
-            tail_positions.append(position)
-        else:
-            tails[slot] = value
-            tail_positions[slot] = position
-    kept: set[int] = set()
-    position = tail_positions[-1] if tail_positions else -1
-    while position >= 0:
-        kept.add(position)
-        position = previous[position]
-    return kept
-
-
-def _prefix_kept(older: CompiledContext, newer: CompiledContext) -> tuple[int, Part | None]:
-    """Estimate the tokens of the common front of two requests, and say which part ends it.
-
-    The order is that of a request: tools, system, messages.
-    """
-    kept = 0
-    for mine, theirs in ((newer._tools, older._tools), (newer._system, older._system)):
-        for new, old in itertools.zip_longest(mine, theirs):
-            if new is None or old is None or not (new is old or new.digest == old.digest):
-                return kept, new if new is not None else old
-            kept += new.tokens
-    shared = _shared_items(newer._flow, older._flow)
-    kept += sum(item.tokens for item in newer._flow[:shared])
-    rest = itertools.zip_longest(_flatten(newer._flow[shared:]), _flatten(older._flow[shared:]))
-    for new, old in rest:
-        if old is None:
-            break
-        if new is None or not (new is old or new.digest == old.digest):
-            return kept, new if new is not None else old
-        kept += new.tokens
-    return kept, None
-
-
-def _flatten(flow: Iterable[FlowItem]) -> Iterator[Part]:
+def flatten(flow: Iterable[FlowItem]) -> Iterator[Part]:
+    """Give the parts of a flow, those of chunks one by one."""
     for item in flow:
         if isinstance(item, Part):
             yield item
@@ -650,11 +436,6 @@ def _flatten(flow: Iterable[FlowItem]) -> Iterator[Part]:
 
 def _sum_tokens(*groups: Sequence[FlowItem]) -> int:
     return sum(item.tokens for group in groups for item in group)
-
-
-def _label(part: Part) -> str:
-    name = part.title or part.role or part.kind
-    return f"{name} · {part.path}"
 
 
 def _canonical_block(block: Block) -> dict[str, Any]:

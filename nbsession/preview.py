@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbsession.context import CompiledContext, ContextDiff
+    from nbsession.context import CompiledContext
     from nbsession.core import SessionCore
+    from nbsession.diff import ContextDiff
 
 
 class Preview:

@@ -18,7 +18,8 @@ from nbsession.notebook.difference import Line, compare
 
 if TYPE_CHECKING:
     from nbsession.content import Block
-    from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.context import CompiledContext, Part
+    from nbsession.diff import ContextDiff
     from nbsession.notebook.ledger import Ledger
 
 SHORT = 90

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.context import CompiledContext, Part
+    from nbsession.diff import ContextDiff
     from nbsession.execution import Execution
     from nbsession.preview import Preview
     from nbsession.result import Result
@@ -121,6 +122,6 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("result", "Result"): _result,
     ("tick", "Tick"): _tick,
     ("context", "CompiledContext"): _context,
-    ("context", "ContextDiff"): _diff,
+    ("diff", "ContextDiff"): _diff,
     ("context", "Part"): _part,
 }
