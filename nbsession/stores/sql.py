@@ -265,7 +265,7 @@ def _server(url: URL, location: str) -> Engine:
         return sqlalchemy.create_engine(url, pool_pre_ping=True, hide_parameters=True)
     except ImportError as error:
         raise StoreError(
-            f'{location} needs a driver: pip install "psycopg[binary]"', location=location
+            f'{location} needs a driver: pip install "nbsession[postgres]"', location=location
         ) from error
 
 

@@ -219,7 +219,7 @@ def test_a_url_that_cannot_be_used_says_what_can(url: str, advice: str) -> None:
 
 def test_postgresql_without_its_driver_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StoreError, match=r'pip install "psycopg\[binary\]"') as failure:
+    with pytest.raises(StoreError, match=r'pip install "nbsession\[postgres\]"') as failure:
         SqlStore("postgresql+psycopg://ann:secret@127.0.0.1:1/sessions")
     assert "secret" not in str(failure.value) + failure.value.location
 
