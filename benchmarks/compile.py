@@ -19,7 +19,7 @@ from typing import Any
 from nbsession import Section, System, Timeline, component, tool, use_knob, use_state
 from nbsession.content import Block, Entry, Role, Text, ToolCall, ToolResult
 from nbsession.diff import diff_contexts
-from nbsession.hooks import Environment
+from nbsession.environment import Environment
 from nbsession.knobs import Knobs
 from nbsession.mount import Mount
 from nbsession.state import StateLog

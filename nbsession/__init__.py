@@ -70,11 +70,16 @@ from nbsession.errors import (
     ToolError,
 )
 from nbsession.execution import Execution
+from nbsession.fetched import use_data
 from nbsession.hooks import (
+    use_knob,
+    use_session,
+    use_timeline,
+    use_usage,
+)
+from nbsession.lifecycle import (
     use_after_compile,
     use_continuation,
-    use_data,
-    use_knob,
     use_on_execution_end,
     use_on_execution_start,
     use_on_message,
@@ -82,9 +87,6 @@ from nbsession.hooks import (
     use_on_tick_end,
     use_on_tick_start,
     use_on_unmount,
-    use_session,
-    use_timeline,
-    use_usage,
 )
 from nbsession.preview import Preview
 from nbsession.result import Continue, Result, Stop, StopReason

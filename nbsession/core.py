@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
+from nbsession.environment import Environment, SessionUsage
 from nbsession.errors import SessionError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.event_rows import stored_events
 from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
-from nbsession.hooks import Environment, SessionUsage
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import STATE, Mount
 from nbsession.outbox import Outbox

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nbsession import compiler
 from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import LEAVES, ToolUse
-from nbsession.hooks import CallbackCell, Environment, KnobCell, call_cell, call_hook
+from nbsession.hooks import KnobCell
+from nbsession.lifecycle import CallbackCell, call_cell, call_hook
 from nbsession.state import GONE, StateLog, encode, revive
 from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Fiber, Root
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
-    from nbsession.hooks import DataCell
+    from nbsession.environment import Environment
+    from nbsession.fetched import DataCell
 
 STATE = "state:"
 ROUNDS = 25

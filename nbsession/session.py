@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from nbsession.app import App
     from nbsession.context import CompiledContext
+    from nbsession.environment import SessionUsage
     from nbsession.events import Event
-    from nbsession.hooks import SessionUsage
     from nbsession.tick import Tick
 
 MOST_LEVELS = 10

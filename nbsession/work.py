@@ -9,7 +9,7 @@ from nbsession.content import ToolCall
 from nbsession.context import PREFIX
 from nbsession.errors import ModelError, SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
-from nbsession.hooks import call_hook
+from nbsession.lifecycle import call_hook
 from nbsession.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.thinking import signed
 from nbsession.tick import (

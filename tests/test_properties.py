@@ -30,7 +30,7 @@ from nbsession import (
     use_state,
     use_usage,
 )
-from nbsession.hooks import Environment
+from nbsession.environment import Environment
 from nbsession.knobs import Knobs as Registry
 from nbsession.mount import Mount
 from nbsession.state import StateLog
