@@ -83,6 +83,7 @@ def check() -> int:
             notebook,
             timeout=CELL_SECONDS,
             kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],  # else it warns of its own transport, on this machine only
             allow_errors=True,
             resources={"metadata": {"path": scratch}},
         )
