@@ -173,9 +173,11 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
     if rows is None:
         return None
     past = Past(revision=revision)
+    entries: dict[str, Entry] = {}
     for row in rows:
         if row.kind == "entry":
-            past.entries.append(Entry.from_dict(row.data))
+            entries[row.key] = Entry.from_dict(row.data)
+            past.entries.append(entries[row.key])
             past.head = row.key
         elif row.kind == "head":
             past.head = row.data["head"]
@@ -190,7 +192,7 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
         elif row.kind == "events":
             past.sequence = row.data["first"] + len(row.data["events"]) - 1
         elif row.kind == "policy":
-            past.policies[row.key] = entries_of(row.data)
+            past.policies[row.key] = entries_of(row.data, past.policies, entries)
         elif row.kind == "event":
             result = row.data.get("result")
             read = block_from_dict(result) if result is not None else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession import tick_rows
 from nbsession.errors import NbsessionError
 from nbsession.journal import Rows
+from nbsession.policies import row_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nbsession.execution import Execution
     from nbsession.history import ForkPoint
     from nbsession.journal import Journal
+    from nbsession.policies import Answer
     from nbsession.tick import Tick, ToolRun
     from nbsession.timeline import Record
 
@@ -37,6 +39,7 @@ class Outbox:
         self._rows = Rows()
         self._last_tick: dict[str, Any] = {}
         self._last_end: Row | None = None
+        self._answers: dict[str, Answer] = {}
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -73,10 +76,11 @@ class Outbox:
             data = {"changes": [[key] if value is GONE else [key, value] for key, value in changes]}
             self._rows.add(Row("state", str(version), data))
 
-    def policy(self, key: str, shown: Sequence[Entry]) -> None:
+    def policy(self, name: str, key: str, shown: tuple[Entry, ...]) -> None:
         """Let wait what a policy answered."""
         if self.keeps:
-            self._rows.add(Row("policy", key, {"entries": [entry.to_dict() for entry in shown]}))
+            self._rows.add(Row("policy", key, row_of(shown, self._answers.get(name), self._record.by_id)))
+            self._answers[name] = (key, shown)
 
     def birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
         """Let wait what the session is, and where it comes from."""

@@ -19,13 +19,13 @@ from nbsession.errors import SessionError
 Policy: TypeAlias = Callable[[Sequence[Entry]], Any]
 """Takes entries and returns (or is awaited for) the entries to show instead."""
 
-Memo: TypeAlias = Callable[[str, tuple[Entry, ...]], None]
+Memo: TypeAlias = Callable[[str, str, tuple[Entry, ...]], None]
 
 
 class Policies:
     """The policies of one session, in order; each sees what the one before it returned.
 
-    ``remember`` is told what a policy returned, by the key that says what it saw.
+    ``remember`` is told a policy's name, the key that says what it saw, and what it returned.
     """
 
     def __init__(self, policies: Sequence[Policy], *, remember: Memo | None = None) -> None:
@@ -48,7 +48,7 @@ class Policies:
                 returned = policy(shown)
                 if inspect.isawaitable(returned):
                     returned = await returned
-                self._know(key, _checked(policy, returned))
+                self._know(policy, key, _checked(policy, returned))
             shown = self.known[key]
         return shown
 
@@ -64,19 +64,52 @@ class Policies:
                 waiting.append(_name(policy))
                 continue
             if key not in self.known:
-                self._know(key, _checked(policy, policy(shown)))
+                self._know(policy, key, _checked(policy, policy(shown)))
             shown = self.known[key]
         return shown, tuple(waiting)
 
-    def _know(self, key: str, shown: tuple[Entry, ...]) -> None:
+    def _know(self, policy: Policy, key: str, shown: tuple[Entry, ...]) -> None:
         self.known[key] = shown
         if self._remember is not None:
-            self._remember(key, shown)
+            self._remember(_name(policy), key, shown)
 
 
-def entries_of(data: Mapping[str, Any]) -> tuple[Entry, ...]:
-    """Read back what was kept of a policy's answer."""
-    return tuple(Entry.from_dict(item) for item in data["entries"])
+Answer: TypeAlias = tuple[str, tuple[Entry, ...]]
+"""The key that says what a policy saw, and what it returned."""
+
+
+def row_of(shown: Sequence[Entry], before: Answer | None, entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """Return a policy's answer as the data of a row, which holds what is new in it.
+
+    ``[start, end]`` stands for entries of the policy's answer ``before``, and an id for
+    one of the session's ``entries``; others stand there as they are.
+    """
+    base, old = before or ("", ())
+    places = {entry.id: place for place, entry in enumerate(old)}
+    items: list[Any] = []
+    for entry in shown:
+        place = places.get(entry.id, -1)
+        if place >= 0 and old[place] == entry:
+            if items and isinstance(items[-1], list) and items[-1][1] == place:
+                items[-1][1] += 1
+            else:
+                items.append([place, place + 1])
+        else:
+            items.append(entry.id if entries.get(entry.id) == entry else entry.to_dict())
+    return {"base": base, "entries": items}
+
+
+def entries_of(
+    data: Mapping[str, Any], known: Mapping[str, tuple[Entry, ...]], entries: Mapping[str, Entry]
+) -> tuple[Entry, ...]:
+    """Read back what ``row_of`` made of a policy's answer; ``known`` are the answers before, by their keys."""
+    shown: list[Entry] = []
+    for item in data["entries"]:
+        if isinstance(item, list):
+            shown += known[data["base"]][item[0] : item[1]]
+        else:
+            shown.append(entries[item] if isinstance(item, str) else Entry.from_dict(item))
+    return tuple(shown)
 
 
 def _key(policy: Policy, entries: Sequence[Entry]) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nbsession import App, Section, System, Timeline, component, tool, use_state
+from nbsession import App, Section, Session, System, Timeline, component, tool, use_state
+from nbsession.content import Text
 from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from nbsession.content import Entry
     from nbsession.context import CompiledContext
 
 TICKS = 200
@@ -85,3 +90,37 @@ async def test_what_is_kept_of_the_ticks_is_exactly_what_they_sent(tmp_path: Pat
 async def test_a_tick_that_says_nothing_new_takes_few_bytes(tmp_path: Path) -> None:
     _, distinct, size = await footprint(tmp_path, words=1)
     assert (size - distinct) / TICKS < 4_000
+
+
+def redact(entries: Sequence[Entry]) -> list[Entry]:
+    return [replace(entry, content=(Text(str(entry).replace("secret", "***")),)) for entry in entries]
+
+
+def latest(entries: Sequence[Entry]) -> Sequence[Entry]:
+    return entries[-30:]
+
+
+async def test_what_policies_show_is_kept_as_it_grows_and_comes_back(tmp_path: Path) -> None:
+    policies = [redact, latest]
+
+    def opened() -> tuple[SqlStore, Session]:
+        store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
+        model = ScriptedModel(*["A secret answer. "] * 100)
+        return store, App(Timeline(), model=model, store=store, policies=policies).session("s")
+
+    sent = []
+    for _ in range(2):
+        store, session = opened()
+        for number in range(50):
+            sent += [tick.context.to_dict() for tick in (await session.send(f"secret {number}")).ticks]
+        await session.aclose()
+        store.close()
+    store, session = opened()
+    rows = [row for _, row in store.rows("s", kinds=["policy"])]
+    assert len(rows) == 200
+    assert sum(len(json.dumps(row.data)) for row in rows) < 200_000
+    assert session.verify() == []
+    assert [tick.context.to_dict() for tick in session.ticks] == sent
+    assert "secret" not in str(session.compile())
+    await session.aclose()
+    store.close()
