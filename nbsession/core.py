@@ -274,6 +274,10 @@ class SessionCore:
                     "reason": reason,
                 }
                 self.outbox.add(Row("execution", key, past.executions[key]))
+                # What ends with an execution, of one that could not end it itself.
+                self.sent = ()
+                self._keep_state([(SENT, GONE)])
+                self.knobs.end_momentary()
 
     def _recover_tick(self, tick: Tick, past: Past) -> None:
         partial = past.partials.get(tick.number)

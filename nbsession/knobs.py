@@ -74,6 +74,7 @@ class Knobs:
         self._kept: dict[str, Any] = dict(values or {})
         self._history: deque[Setting] = deque(maxlen=HISTORY)
         self._read_only = False
+        self._momentary_ended = False
         self.notes: list[str] = []
 
     def declare(self, spec: KnobSpec, holder: Holder) -> None:
@@ -88,7 +89,11 @@ class Knobs:
             knob = self._knobs[spec.name] = _Knob(spec)
             knob.holders[holder] = spec
             if spec.name in self._kept:
-                self._fit(knob, self._kept.pop(spec.name))
+                kept = self._kept.pop(spec.name)
+                if spec.momentary and self._momentary_ended:
+                    self._tell(Setting(spec.name, spec.default, kept, "program", time.time()))
+                else:
+                    self._fit(knob, kept)
         else:
             knob.holders[holder] = spec
             self._respecify(knob, spec, holder)
@@ -196,6 +201,10 @@ class Knobs:
         momentary = [name for name, knob in self._knobs.items() if knob.spec.momentary]
         if momentary:
             self.reset(*momentary)
+
+    def end_momentary(self) -> None:
+        """Let momentary knobs that are declared later begin with their defaults, whatever value was kept."""
+        self._momentary_ended = True
 
     def overlay(self, values: Mapping[str, Any]) -> Knobs:
         """Return a read-only copy with other values, for a preview.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from nbsession import (
 )
 from nbsession.models.base import Capabilities
 from nbsession.stores import MemoryStore, SqlStore
-from nbsession.testing import ScriptedModel, call, render
+from nbsession.testing import ScriptedModel, call, pause, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -375,6 +376,32 @@ async def test_a_momentary_knob_goes_back_when_the_execution_ends() -> None:
     assert system((await session.send("a")).ticks[0]) == "hurry True"
     assert session.knobs["hurry"] is False
     assert system((await session.send("b")).ticks[0]) == "hurry False"
+
+
+async def test_after_a_crash_what_should_have_ended_with_the_execution_is_gone() -> None:
+    hold = pause()
+
+    @component
+    def Agent() -> Any:
+        hurry, _ = use_knob("hurry", default=False, momentary=True)
+        return [System(f"hurry {hurry}"), Timeline(), Section("trailing", id="trailing")]
+
+    store = MemoryStore()
+    session = App(Agent, model=ScriptedModel([hold, "done"]), store=store).session("x")
+    session.knobs["hurry"] = True
+    execution = session.send("first")
+    await hold.reached
+    crashed = MemoryStore()
+    crashed._sessions, crashed._texts = copy.deepcopy(store._sessions), dict(store._texts)
+    hold.release()
+    await execution
+
+    again = App(Agent, model=ScriptedModel("ok"), store=crashed).session("x")
+    context = (await again.send("second")).ticks[0].context
+    assert str(context.system) == "hurry False"
+    assert [str(part) for part in context.flow] == ["first", "second", "trailing"]
+    await again.aclose()
+    assert App(Agent, store=crashed).session("x").knobs["hurry"] is False
 
 
 async def test_constraints_that_change_between_renders_take_effect() -> None:
