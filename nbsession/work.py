@@ -114,9 +114,17 @@ class Work:
         await self._ask(model, tick, response)
         if tick.stop_reason == "tool_use" and tick.tool_calls:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
+            self._answer_calls()
+            self._heed_interrupt(tick)
         self._answer_calls()
         await self._end_tick(tick)
         return tick
+
+    def _heed_interrupt(self, tick: Tick) -> None:
+        """Stop where the user's interrupt reached a tool, before whoever waits for the execution."""
+        if any(run.result is not None and run.result.status == "interrupted" for run in tick.tool_calls):
+            self._execution.abort("stopped by the interrupt")
+            self._execution.checkpoint()
 
     async def _compile(self, tick: Tick) -> tuple[Compiled, ModelAdapter]:
         """Bring the tree to rest and compile it; nothing is sent that the budget does not allow."""

@@ -715,3 +715,18 @@ async def test_a_request_id_sends_once_and_an_output_is_read() -> None:
     assert len(model.contexts) == 1
     with pytest.raises(SessionError, match="another message"):
         session.send("what", request_id="r1")
+
+
+async def test_an_interrupt_inside_a_tool_stops_the_execution_before_the_model_is_called_again() -> None:
+    @tool(thread=False)
+    def interrupted() -> str:
+        """Be stopped."""
+        raise KeyboardInterrupt
+
+    model = ScriptedModel([call("interrupted")], "fine")
+    session = App(Timeline(), model=model, tools=[interrupted]).session()
+    result = await session.send("go")
+    assert (result.stop_reason, result.reason) == (StopReason.aborted, "stopped by the interrupt")
+    assert len(model.contexts) == 1
+    assert session.timeline[-1].role == "tool"
+    assert (await session.send("on")).text == "fine"
