@@ -113,6 +113,7 @@ class SessionCore:
         self.policies = Policies(policies, remember=self.outbox.policy)
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
+        self._compiled_at = (record.head, state.version, self.last_sent)
         self.requests: dict[str, tuple[str, Execution]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
@@ -398,20 +399,20 @@ class SessionCore:
         needs_timeline: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> Compiled:
-        """Compile the settled tree for a tick; its trailing context is remembered."""
+        """Compile the settled tree for a tick; its trailing context and the moment are remembered."""
         compiled = self.mount.compile(
             tools=(*tools, *self.tools), sent=self.sent, needs_timeline=needs_timeline, settings=settings
         )
-        self.sent_before = self.sent
+        self._keep_sent(self.sent)
+        self.drain()
+        # Now: a hook after the compile may set state and knobs, which this tick is not sent.
+        self._compiled_at = (self.record.head, self.state.version, self.knobs.values())
         self.sent = compiled.sent
         return compiled
 
     def begin_tick(self, tick: Tick) -> None:
         """Number the state and the timeline as the tick was compiled."""
-        self._keep_sent(self.sent_before)
-        self.drain()
-        tick.head_before, tick.state_before = self.record.head, self.state.version
-        self.last_sent = self.knobs.values()
+        tick.head_before, tick.state_before, self.last_sent = self._compiled_at
         self.ticks.append(tick)
         self._keep_sent(self.sent)
         if self._next_window != self.window:

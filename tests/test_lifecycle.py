@@ -24,6 +24,7 @@ from nbsession import (
     tool,
     use_after_compile,
     use_continuation,
+    use_knob,
     use_on_execution_end,
     use_on_execution_start,
     use_on_message,
@@ -200,6 +201,28 @@ async def test_a_hook_that_mounts_others_without_end_is_told() -> None:
 
     with pytest.raises(RenderError, match="on_tick_start callbacks mounted others"):
         await live(Agent).send("go")
+
+
+async def test_what_a_hook_sets_after_the_compile_is_in_the_next_one_and_not_in_this_ticks_past() -> None:
+    @component
+    def Agent() -> Any:
+        count, set_count = use_state(0)
+        tone, set_tone = use_knob("tone", "warm")
+
+        @use_after_compile
+        def compiled() -> None:
+            set_count(lambda n: n + 1)
+            set_tone("cool")
+
+        return [System(f"{count} {tone}"), Timeline()]
+
+    session = live(Agent)
+    await session.send("a")
+    await session.send("b")
+
+    assert [system(tick) for tick in session.ticks] == ["0 warm", "1 cool"]
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
 
 
 async def test_the_end_hook_runs_once_after_an_error_too() -> None:
