@@ -76,7 +76,7 @@ class Kernel:
         self.manager = manager
         self.client = client
         self.messages: list[dict[str, Any]] = []
-        self.replied: set[str] = set()
+        self.replied: dict[str, str] = {}
 
     def start(
         self, code: str, *, cell: str | None = None, allow_stdin: bool = False, silent: bool = False
@@ -110,7 +110,8 @@ class Kernel:
         self.until(idle)
         # ipykernel 7.0 can miss a request that comes while it sends a reply; front ends wait for it too.
         while id not in self.replied:
-            self.replied.add(self.client.get_shell_msg(timeout=SECONDS)["parent_header"].get("msg_id"))
+            reply = self.client.get_shell_msg(timeout=SECONDS)
+            self.replied[reply["parent_header"].get("msg_id")] = reply["content"].get("status", "")
         return Ran(id, [m for m in self.messages if m["parent_header"].get("msg_id") == id])
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
