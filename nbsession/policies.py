@@ -42,8 +42,9 @@ class Policies:
     async def apply(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
         """Return what is shown of ``entries``. Whatever a policy raises passes through."""
         shown = tuple(entries)
-        for policy in self.functions:
-            key = _key(policy, shown)
+        for position, policy in enumerate(self.functions):
+            seen = self.functions[: position + 1]
+            key = _key(seen, shown)
             if key not in self.known:
                 returned = policy(shown)
                 if inspect.isawaitable(returned):
@@ -58,8 +59,9 @@ class Policies:
         Those pass on what they see.
         """
         shown, waiting = tuple(entries), []
-        for policy in self.functions:
-            key = _key(policy, shown)
+        for position, policy in enumerate(self.functions):
+            seen = self.functions[: position + 1]
+            key = _key(seen, shown)
             if key not in self.known and inspect.iscoroutinefunction(policy):
                 waiting.append(_name(policy))
                 continue
@@ -112,8 +114,9 @@ def entries_of(
     return tuple(shown)
 
 
-def _key(policy: Policy, entries: Sequence[Entry]) -> str:
-    digest = hashlib.sha256(_name(policy).encode())
+def _key(policies: Sequence[Policy], entries: Sequence[Entry]) -> str:
+    """Tell what the last of ``policies`` sees: the entries, and who may have rewritten them before."""
+    digest = hashlib.sha256("\0".join(map(_name, policies)).encode())
     for entry in entries:
         digest.update(b"\0" + entry.id.encode())
     return digest.hexdigest()

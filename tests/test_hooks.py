@@ -244,7 +244,7 @@ async def test_state_set_from_another_thread_is_in_the_very_next_compile() -> No
     assert system((await session.send("b")).ticks[0]) == "count 200"
 
 
-async def test_state_set_after_unmounting_is_dropped_and_noted() -> None:
+async def test_state_set_after_unmounting_is_an_error_with_path_and_remedy() -> None:
     setters: list[Any] = []
 
     @component
@@ -262,10 +262,10 @@ async def test_state_set_after_unmounting_is_dropped_and_noted() -> None:
     session.compile()
     session.knobs["shown"] = False
     session.compile()
-    setters[0](1)
-
-    (note,) = session.notes
-    assert "Agent/Below.1 was unmounted before its hook 1 (use_state) was set" in note
+    with pytest.raises(
+        HookError, match=r"Agent/Below\.1 was unmounted before its hook 1 .* clean-up of an effect"
+    ):
+        setters[0](1)
 
 
 async def test_a_tree_that_never_settles_names_who_keeps_changing() -> None:

@@ -43,21 +43,28 @@ class State(Cell, Stable):
 
         Left out only where the old and the new value are equal immutable atoms. May
         be called from any thread; from another than the root's owner it is handed
-        over, in order. After unmounting it only leaves a note at the root.
+        over, in order. After unmounting it is a ``HookError``, or, where it was handed
+        over, a note at the root.
         """
-        if self.fiber.root.admits(self._set, value):
+        if self.fiber.root.admits(self._set_handed_over, value):
             self._set(value)
+
+    def _set_handed_over(self, value: Any) -> None:
+        try:
+            self._set(value)
+        except HookError as error:  # whoever set it has gone on
+            self.fiber.root.note(str(error))
 
     def _set(self, value: Any) -> None:
         fiber = self.fiber
         root = fiber.root
         if fiber.status == DEAD:
             position = (fiber.hooks or []).index(self)
-            root.note(
+            raise HookError(
                 f"{fiber.path} was unmounted before its hook {position + 1} (use_{self.kind}) was set; "
-                "the value is dropped: cancel what sets it in the clean-up of an effect"
+                "the value is dropped: cancel what sets it in the clean-up of an effect",
+                path=fiber.path,
             )
-            return
         new = self._next(value)
         if unchanged(self.value, new):
             return

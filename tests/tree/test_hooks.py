@@ -456,7 +456,7 @@ def test_a_cell_is_made_once_and_reaches_the_environment() -> None:
     assert seen[0].kind == "noted"
 
 
-def test_a_setter_after_unmount_leaves_one_note_with_path_and_hook() -> None:
+def test_a_setter_after_unmount_is_an_error_with_path_and_hook_or_a_note_from_another_thread() -> None:
     cells: list[State] = []
 
     @component
@@ -467,11 +467,19 @@ def test_a_setter_after_unmount_leaves_one_note_with_path_and_hook() -> None:
     root = mounted([Child(key="c")])
     root.update(None)
     root.flush()
-    cells[0](1)
-    cells[0](2)
+    with pytest.raises(
+        HookError, match=r"0/Child\[c\] was unmounted before its hook 1 \(use_state\) was set"
+    ):
+        cells[0](1)
+    root.owner = threading.get_ident()
+    for value in (1, 2):
+        late = threading.Thread(target=cells[0], args=(value,))
+        late.start()
+        late.join()
+    root.flush()
     assert not root.dirty
     assert len(root.notes) == 1
-    assert "0/Child[c] was unmounted before its hook 1 (use_state) was set" in root.notes[0]
+    assert "clean-up of an effect" in root.notes[0]
 
 
 def test_two_threads_may_render_two_trees_at_once() -> None:
