@@ -31,13 +31,17 @@ class Chunk:
 
     __slots__ = ("_digests", "_parts", "entries", "path", "prefixes", "tokens")
 
-    def __init__(self, entries: tuple[Entry, ...], path: str = "timeline", tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        entries: tuple[Entry, ...],
+        path: str = "timeline",
+        tokens: int | None = None,
+        prefixes: Mapping[str, str] | None = None,
+    ) -> None:
         self.entries = entries
         self.path = path
         self.tokens = sum([entry_tokens(entry) for entry in entries]) if tokens is None else tokens
-        self.prefixes: Mapping[str, str] = {
-            entry.id: entry.metadata[PREFIX] for entry in entries if PREFIX in entry.metadata
-        }
+        self.prefixes = _prefixes(entries) if prefixes is None else prefixes
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
 
@@ -56,12 +60,19 @@ class Chunk:
 
     def append(self, entry: Entry) -> Chunk:
         """Return a chunk with one more entry, keeping all that is known of the others."""
-        chunk = Chunk((*self.entries, entry), self.path, self.tokens + entry_tokens(entry))
-        if self._parts is not None:
-            chunk._parts = (*self._parts, entry_part(entry, self.path))
+        part = entry_part(entry, self.path) if self._parts is not None else None
+        tokens = entry_tokens(entry) if part is None else part.tokens
+        prefixes = {**self.prefixes, **_prefixes((entry,))} if PREFIX in entry.metadata else self.prefixes
+        chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens, prefixes)
+        if part is not None and self._parts is not None:
+            chunk._parts = (*self._parts, part)
             if self._digests is not None:
-                chunk._digests = self._digests + chunk._parts[-1].digest.encode()
+                chunk._digests = self._digests + part.digest.encode()
         return chunk
+
+
+def _prefixes(entries: tuple[Entry, ...]) -> dict[str, str]:
+    return {entry.id: entry.metadata[PREFIX] for entry in entries if PREFIX in entry.metadata}
 
 
 def entry_tokens(entry: Entry) -> int:
