@@ -118,6 +118,7 @@ class SessionCore:
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
         self._log: EventLog | None = None
+        self._told: set[str] = set()
 
     # Events
 
@@ -163,10 +164,23 @@ class SessionCore:
 
     def take_notes(self) -> list[str]:
         """Give what happened since the last time that its user should be told: state that was lost, and why."""
-        notes = [*self.mount.root.notes, *self.knobs.notes]
+        notes = self.notes
+        self._told.update(self._lost())
         self.mount.root.notes.clear()
         self.knobs.notes.clear()
         return notes
+
+    @property
+    def notes(self) -> list[str]:
+        """What its user should be told and has not been."""
+        lost = [text for text in self._lost() if text not in self._told]
+        return [*self.mount.root.notes, *self.knobs.notes, *lost]
+
+    def _lost(self) -> list[str]:
+        """Name the kept state for which no hook has mounted."""
+        if not self.mount.mounted:
+            return []
+        return [f"kept state at {address} fits no component now" for address in self.mount.root.unrestored]
 
     # The timeline
 
@@ -409,6 +423,14 @@ class SessionCore:
         self._compiled_at = (self.record.head, self.state.version, self.knobs.values())
         self.sent = compiled.sent
         return compiled
+
+    @property
+    def running_tick(self) -> Tick | None:
+        """The tick that was begun and has not ended."""
+        tick = self.ticks[-1] if self.ticks else None
+        if tick is None or tick.ended is not None or self.current is None:
+            return None
+        return tick if tick.execution == self.current.id else None
 
     def begin_tick(self, tick: Tick) -> None:
         """Number the state and the timeline as the tick was compiled."""

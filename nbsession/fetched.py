@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import NbsessionError, RenderError, SessionError
@@ -39,7 +40,10 @@ class DataCell(Cell):
         cell = cls(fiber, keep=keep)
         kept = fiber.root.restored(fiber, fiber.cursor, None) if keep and fiber.root.restore else None
         if isinstance(kept, dict) and _readable(kept):
-            cell.key, cell.deps, cell.data, cell.fetched = kept["key"], kept["deps"], _read_data(kept), True
+            # What fits its model no more is fetched again.
+            with suppress(ValueError):
+                cell.data = _read_data(kept)
+                cell.key, cell.deps, cell.fetched = kept["key"], kept["deps"], True
         return cell
 
     @property

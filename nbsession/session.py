@@ -12,7 +12,7 @@ from nbsession.errors import SessionClosedError, SessionError, ToolError, did_yo
 from nbsession.execution import Execution, Options
 from nbsession.fragment import ToolUse
 from nbsession.history import ForkPoint, History
-from nbsession.journal import Journal, Past
+from nbsession.journal import Journal, Past, read_past
 from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
 from nbsession.preview import Preview, preview_of
@@ -20,7 +20,7 @@ from nbsession.result import Result, StopReason, result_of
 from nbsession.session_knobs import SessionKnobs
 from nbsession.state import StateLog, encode
 from nbsession.sweep import Executor, Sweep, sweep_of
-from nbsession.tick_rows import StoredContext, restore_ticks
+from nbsession.tick_rows import as_sent, restore_ticks
 from nbsession.timeline import Record
 from nbsession.tools import run_tool
 
@@ -179,9 +179,7 @@ class Session:
     @property
     def notes(self) -> list[str]:
         """What the tree and the knobs had to say: state that did not fit, values that were replaced."""
-        core = self._core
-        lost = [f"kept state at {address} fits no component now" for address in core.mount.root.unrestored]
-        return [*core.mount.root.notes, *core.knobs.notes, *(lost if core.mount.mounted else [])]
+        return self._core.notes
 
     def compile(self, message: Any = None) -> CompiledContext:
         """Compile what would be sent now, or with a message. No model is called, and nothing changes."""
@@ -436,7 +434,7 @@ class Session:
 
         From now, or from tick ``at``: standing after its tool results, or, with
         ``before``, exactly as it was compiled, so that compiling gives the tick's
-        hash.
+        hash. Forked from now while a tick runs, the fork has that tick as interrupted.
         """
         self._open()
         if id is not None and self.app.knows(id):
@@ -455,12 +453,20 @@ class Session:
         core = self._core
         if at is None:
             core.drain()
-            head, version, ticks = core.record.head, core.state.version, list(core.ticks)
+            head, version = core.record.head, core.state.version
+            ticks = list(core.ticks)
+            if core.running_tick is not None:
+                ticks[-1] = core.running_tick.cut(head, version)
             point = ForkPoint(ticks[-1].number if ticks else None)
         else:
             if not -len(core.ticks) <= at < len(core.ticks):
                 raise SessionError(f"there is no tick {at}; session {self.id!r} has {len(core.ticks)} ticks")
             tick = core.ticks[at]
+            if tick is core.running_tick and not before:
+                raise SessionError(
+                    f"tick {tick.number} of session {self.id!r} has not ended; wait for it, or fork(at={tick.number}, "
+                    "before=True) to stand as it was compiled"
+                )
             head = tick.head_before if before else tick.head_after
             version = tick.state_before if before else tick.state_after
             ticks = core.ticks[: tick.number + (0 if before else 1)]
@@ -487,13 +493,22 @@ class Session:
         return self._core.home.call(lambda: History(self.app.branches(self), self.id))
 
     def verify(self) -> list[int]:
-        """Work the hash of every stored tick's context out anew; return the numbers of those that differ."""
-        wrong = []
-        for tick in self.ticks:
-            context = tick.context
-            if isinstance(context, StoredContext) and context.recomputed_hash() != context.hash:
-                wrong.append(tick.number)
-        return wrong
+        """Read every tick's context from the store and work its hash out anew; return the numbers that differ.
+
+        Those whose context is not there to be read are among them. Without a store it is an empty list.
+        """
+        store = self._core.journal.store
+        past = read_past(store, self.id) if store is not None else None
+        if store is None or past is None:
+            return []
+        record = Record()
+        record.restore(past.entries, past.head)
+        sent = {tick.number: tick.context.hash for tick in self.ticks}
+        return [
+            tick.number
+            for tick in restore_ticks(past.ticks, record, store)
+            if not as_sent(tick, sent.get(tick.number))
+        ]
 
     async def aclose(self) -> None:
         """Stop what runs, unmount the tree and let go of the store; ``app.session(id)`` opens it anew.

@@ -112,9 +112,12 @@ def encode(value: Any, where: str) -> Any:
 
 
 def revive(raw: Any, initial: Any) -> Any:
-    """Read a kept value back, through the type of the hook's initial value."""
+    """Read a kept value back, through the type of the hook's initial value.
+
+    Raises a ``ValueError`` where that is a pydantic model and the value is none of it.
+    """
     validate = getattr(type(initial), "model_validate", None)
-    if callable(validate) and isinstance(raw, dict):
+    if callable(validate) and raw is not None:
         return validate(raw)
     if isinstance(initial, tuple) and isinstance(raw, list):
         return tuple(raw)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult
@@ -99,6 +99,13 @@ class Tick:
     def text(self) -> str:
         """The response's text."""
         return "\n\n".join(block.text for block in self.response if isinstance(block, Text))
+
+    def cut(self, head: str | None, state: int) -> Tick:
+        """Return a copy that ends here, interrupted, for a fork from the middle of it."""
+        calls = [replace(run) for run in self.tool_calls]
+        return replace(
+            self, tool_calls=calls, interrupted=True, ended=time.time(), head_after=head, state_after=state
+        )
 
     def __repr__(self) -> str:
         return f"<Tick {self.number}: {self.stop_reason or 'running'}, {len(self.tool_calls)} tool calls>"

@@ -319,6 +319,17 @@ class StoredContext(CompiledContext):
         ).hash
 
 
+def as_sent(tick: Tick, sent: str | None) -> bool:
+    """Say whether what is stored of a tick's context has the hash that is stored, and the one it was sent with."""
+    context = tick.context
+    if not isinstance(context, StoredContext) or context.hash != (sent or context.hash):
+        return False
+    try:
+        return context.recomputed_hash() == context.hash
+    except (StoreError, ValueError, LookupError, TypeError):
+        return False  # what was changed cannot even be read
+
+
 def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
     head = record.get(data.get("head_after") or "")
     tick = Tick(

@@ -266,11 +266,14 @@ class Root(Tree):
             del self.notes[:-NOTES]
 
     def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
-        """Return the value that ``restore`` has for a hook that mounts, or ``initial``."""
+        """Return the value that ``restore`` has for a hook that mounts, or ``initial``.
+
+        A value that does not fit (``revive`` raises a ``ValueError``) is let go with a note.
+        """
         address = f"{fiber.path}#{at}"
         if address not in self.restore:
             return initial
-        value = self._revive(self.restore[address], initial)
+        value = self.kept(fiber, at, initial)
         del self.restore[address]
         self._taken.add(address)
         return value
@@ -278,7 +281,15 @@ class Root(Tree):
     def kept(self, fiber: Fiber, at: int, initial: Any) -> Any:
         """Return the same as ``restored``, and leave it for the hook that mounts in earnest."""
         address = f"{fiber.path}#{at}"
-        return self._revive(self.restore[address], initial) if address in self.restore else initial
+        if address not in self.restore:
+            return initial
+        kept = self.restore[address]
+        try:
+            return self._revive(kept, initial)
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            self.note(f"kept state at {address} does not fit its hook any more and starts anew: it was {kept!r}; {reason}")
+            return initial
 
     def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
         """Unmount cells, the first at position ``start``, that their mounted fiber has no use for any more."""
