@@ -13,7 +13,17 @@ from nbsession.environment import Environment, SessionUsage
 from nbsession.errors import SessionError
 from nbsession.event_log import BlockText, EventLog
 from nbsession.event_rows import stored_events
-from nbsession.events import EntryCommitted, Event, KnobSet, MessageStart, ToolProgress
+from nbsession.events import (
+    Done,
+    EntryCommitted,
+    Event,
+    ExecutionEnd,
+    KnobSet,
+    MessageStart,
+    TickEnd,
+    ToolEnd,
+    ToolProgress,
+)
 from nbsession.knobs import Knobs, Setting
 from nbsession.mount import STATE, Mount
 from nbsession.outbox import Outbox
@@ -270,6 +280,9 @@ class SessionCore:
             known.get(call.id) or (unknown(call) if call.id in known else interrupted(ToolRun(call)))
             for call in self.record[-1].tool_calls
         ]
+        for result in results:
+            if known.get(result.call_id, result) is None:
+                self.emit(ToolEnd(result))
         self.append("tool", tuple(results))
 
     def recover(self, past: Past) -> None:
@@ -278,21 +291,26 @@ class SessionCore:
         self.sequence = past.sequence
         for key, data in past.executions.items():
             if data["status"] == "running":
-                tick = self.ticks[-1] if self.ticks else None
-                if tick is not None and tick.execution == key and tick.ended is None:
-                    self._recover_tick(tick, past)
-                reason = "the process ended while it ran"
-                past.executions[key] = {
-                    **data,
-                    "status": "interrupted",
-                    "stop_reason": "aborted",
-                    "reason": reason,
-                }
-                self.outbox.add(Row("execution", key, past.executions[key]))
-                # What ends with an execution, of one that could not end it itself.
-                self.sent = ()
-                self._keep_state([(SENT, GONE)])
-                self.knobs.end_momentary()
+                self._recover_execution(key, data, past)
+        latest = next(reversed(past.executions.values()), None)
+        if past.untold and latest is not None:
+            self.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
+            self.emit(Done())
+
+    def _recover_execution(self, key: str, data: Mapping[str, Any], past: Past) -> None:
+        """End an execution that was cut by the end of its process, as far as it came."""
+        cut = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process ended while it ran"}
+        past.executions[key] = {**data, **cut}
+        tick = self.ticks[-1] if self.ticks else None
+        if tick is not None and tick.execution == key and tick.ended is None:
+            tick.reason = cut["reason"]
+            self._recover_tick(tick, past)
+        self.outbox.add(Row("execution", key, past.executions[key]))
+        past.untold = True
+        # What ends with an execution, of one that could not end it itself.
+        self.sent = ()
+        self._keep_sent()
+        self.knobs.end_momentary()
 
     def _recover_tick(self, tick: Tick, past: Past) -> None:
         partial = past.partials.get(tick.number)
@@ -303,6 +321,7 @@ class SessionCore:
         tick.interrupted = True
         tick.head_after = self.record.head
         self.outbox.add(self.outbox.tick_ended(tick))
+        self.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
 
     def same_request(self, request_id: str, digest: str) -> Execution | None:
         """Return the execution of a request that was sent before; another content under its id is an error."""

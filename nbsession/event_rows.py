@@ -45,7 +45,7 @@ def row_of(run: Sequence[Event]) -> dict[str, Any]:
 def _word(event: Event) -> Any:
     if isinstance(event, (events.MessageStop, events.Done)):
         return event.type
-    if event.type in WHOLE:
+    if event.type in WHOLE or (isinstance(event, events.TickEnd) and _begun_by_none(event)):
         data = event.to_dict()
         del data["sequence"]
         return data
@@ -60,6 +60,11 @@ def _word(event: Event) -> Any:
     if isinstance(event, events.ToolEnd):
         return f"{event.type} {event.result.call_id}"
     return event.type
+
+
+def _begun_by_none(event: events.TickEnd) -> bool:
+    """Say whether a tick may have ended before its context was compiled, so that no other row tells of it."""
+    return bool(event.reason) and not event.should_continue and not event.usage.to_dict().get("output_tokens")
 
 
 class EventReader:
@@ -88,10 +93,12 @@ class EventReader:
             return [_whole(word)]
         kind, _, about = word.partition(" ")
         if kind == "tick_start":
-            self._tick = self._ticks[int(about)]
-            self._blocks = list(self._tick.response)
+            number = int(about)
+            # One that was not even compiled is none of the ticks; the next one has its number.
+            self._tick = self._ticks[number] if number < len(self._ticks) else None
+            self._blocks = list(self._tick.response) if self._tick is not None else []
             self._opened = {}
-            return [events.TickStart(int(about))]
+            return [events.TickStart(number)]
         if kind == "entry_committed":
             return [events.EntryCommitted(self._entries[about])]
         if kind in ("content_block_start", "content_block_stop"):
@@ -167,4 +174,5 @@ def _whole(data: Mapping[str, Any]) -> Event:
     if "call" in values:
         call = values["call"]
         values["call"] = ToolCall(call["id"], call["name"], call["input"])
-    return WHOLE[data["type"]](**values)
+    kind = events.TickEnd if data["type"] == "tick_end" else WHOLE[data["type"]]
+    return kind(**values)

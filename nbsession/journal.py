@@ -128,7 +128,7 @@ class Journal:
 
 @dataclass(slots=True)
 class Past:
-    """What a store knows of a session."""
+    """What a store knows of a session. ``untold`` says that the end of its last execution is no event yet."""
 
     revision: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +143,7 @@ class Past:
     tool_calls: dict[str, ToolResult | None] = field(default_factory=dict)
     policies: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
     sequence: int = 0
+    untold: bool = False
 
 
 def read_past(store: SessionStore, session: str) -> Past | None:
@@ -191,6 +192,7 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
             past.partials[int(row.key)] = grown(past.partials.get(int(row.key), ()), row.data)
         elif row.kind == "events":
             past.sequence = row.data["first"] + len(row.data["events"]) - 1
+            past.untold = not all(map(_after_an_end, row.data["events"])) and "done" not in row.data["events"]
         elif row.kind == "policy":
             past.policies[row.key] = entries_of(row.data, past.policies, entries)
         elif row.kind == "event":
@@ -202,3 +204,8 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
             past.parent = row.data.get("parent", past.parent)
             past.forked = row.data.get("forked", past.forked)
     return past
+
+
+def _after_an_end(word: Any) -> bool:
+    """Say whether a kept event may stand where no execution runs."""
+    return isinstance(word, dict) and word["type"] == "knob_set"

@@ -116,6 +116,7 @@ class Work:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
             self._answer_calls()
             self._heed_interrupt(tick)
+            await core.outbox.keep()  # before any hook: what a tool did is not to be unknown any longer
         self._answer_calls()
         await self._end_tick(tick)
         return tick
@@ -275,7 +276,9 @@ class Work:
 
         async def keep(run: ToolRun) -> None:
             execution.checkpoint()
-            await core.outbox.keep(core.outbox.tool(tick, run))
+            row = core.outbox.tool(tick, run)
+            if row is not None:
+                await core.outbox.keep(row)
 
         return ToolScope(toolbox, execution.emit, context_for, self._approve, keep, core.home.user_loop)
 

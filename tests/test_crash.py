@@ -12,12 +12,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession.content import ToolCall, ToolResult
+from nbsession.events import Event, TickContext, TickEnd, ToolEnd, ToolStart
 from tests.support.crashing import app
+
+if TYPE_CHECKING:
+    from nbsession import Session
 
 KILLS = int(os.environ.get("NBSESSION_KILLS", "30"))
 SEED = int(os.environ.get("NBSESSION_SEED", "20"))
@@ -40,6 +44,32 @@ def killed_after(url: str, seconds: float, pace: str = "fast") -> list[str]:
     return said
 
 
+async def events_of(session: Session, after: int | None = None) -> list[Event]:
+    """Read what there is of a session's events."""
+    events = []
+    async for event in session.subscribe(after):
+        events.append(event)
+        if event.type == "done" and event.sequence == session._core.sequence:
+            break
+    return events
+
+
+def assert_told(events: list[Event], session: Session) -> None:
+    """Check that events have no gap and no duplicate, and that what was begun has an end, also where it was cut."""
+    durable = [event for event in events if event.durable]
+    assert [event.sequence for event in durable] == list(range(1, len(durable) + 1))
+    kinds = [event.type for event in durable]
+    executions = [kind for kind in kinds if kind in ("execution_start", "execution_end", "done")]
+    assert executions == ["execution_start", "execution_end", "done"] * (len(executions) // 3)
+    begun = [event.tick for event in durable if isinstance(event, TickContext)]
+    ended = [event.tick for event in durable if isinstance(event, TickEnd)]
+    assert begun == sorted(set(begun))
+    assert set(begun) <= set(ended) == {tick.number for tick in session.ticks}
+    started = [event.call.id for event in durable if isinstance(event, ToolStart)]
+    answered = [event.result.call_id for event in durable if isinstance(event, ToolEnd)]
+    assert set(started) <= set(answered)
+
+
 def assert_valid(session: Any, said: list[str]) -> None:
     """Check what must hold of a session whose process was killed."""
     entries = list(session.timeline)
@@ -58,6 +88,8 @@ def assert_valid(session: Any, said: list[str]) -> None:
     assert session.verify() == []
     roles = [message.role for message in session.compile().messages]
     assert all(one != other for one, other in itertools.pairwise(roles))
+    if session.ticks and session.ticks[-1].stop_reason == "":
+        assert session.ticks[-1].interrupted
 
 
 @pytest.mark.timeout(600)
@@ -77,8 +109,14 @@ async def test_killed_at_random_moments_a_session_is_whole_and_goes_on(tmp_path:
             for block in entry.content
             if isinstance(block, ToolResult)
         )
+        events = await events_of(session)
+        assert_told(events, session)
+        middle = chance.randint(0, session._core.sequence - 1)
+        later = [event.sequence for event in await events_of(session, middle) if event.durable]
+        assert later == list(range(middle + 1, session._core.sequence + 1))
         if chance.random() < 0.5:
             assert (await session.send(f"go on {number}")).text
+            assert_told(await events_of(session), session)
         await session.aclose()
         assert heir.store is not None
         heir.store.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nbsession import App, Session
+from nbsession import App, Session, StopReason
 from nbsession.content import Thinking
 from nbsession.events import Event, TextDelta
 from nbsession.stores import MemoryStore
@@ -66,3 +66,36 @@ async def test_events_of_an_earlier_process_are_read_as_they_were_live(after: in
     everything = await until_done(again, None, 3)
     numbers = [event.sequence for event in everything if event.durable]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_tick_that_the_budget_forbade_is_told_as_it_was_live() -> None:
+    store = MemoryStore()
+    session = session_of(store, "one", "two")
+    await session.send("first")
+    result = await session.send("second", budget={"tokens": 1})
+    assert result.stop_reason is StopReason.budget
+    live = await until_done(session, None, 2)
+    await session.aclose()
+    stored = await until_done(session_of(store), None, 2)
+    assert plain(stored) == plain(live)
+    assert [event.type for event in stored if event.durable][-5:] == [
+        "entry_committed",
+        "tick_start",
+        "tick_end",
+        "execution_end",
+        "done",
+    ]
+
+
+async def test_the_end_of_an_execution_that_was_not_told_any_more_is_told_by_the_next_process() -> None:
+    store = MemoryStore()
+    session = session_of(store, "one")
+    await session.send("first")
+    rows = store.load("s") or []
+    assert (rows[-1].kind, rows[-1].data["events"][-1]) == ("events", "done")
+    cut = MemoryStore()
+    cut.append("s", rows[:-1], store._texts, revision=0)
+    again = session_of(cut)
+    events = [event for event in await until_done(again, None, 1) if event.durable]
+    assert [event.type for event in events][-2:] == ["execution_end", "done"]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))

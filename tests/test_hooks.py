@@ -397,6 +397,7 @@ async def test_after_a_crash_what_should_have_ended_with_the_execution_is_gone()
     await execution
 
     again = App(Agent, model=ScriptedModel("ok"), store=crashed).session("x")
+    assert not [address for address in again._core.state.current if address.startswith("sent:")]
     context = (await again.send("second")).ticks[0].context
     assert str(context.system) == "hurry False"
     assert [str(part) for part in context.flow] == ["first", "second", "trailing"]

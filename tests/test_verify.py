@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
 
 
-def opened(path: Path, *responses: object) -> Session:
+def opened(path: Path, *responses: Any) -> Session:
     store = SqlStore(f"sqlite:///{path}")
     return App(Notepad, model=ScriptedModel(*responses), store=store).session("s")
 
@@ -62,8 +63,8 @@ async def test_the_ticks_whose_stored_context_was_changed_are_named(
 async def test_a_stored_hash_that_was_changed_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     session = await talked(path)
-    hash = session.ticks[1].context.hash
-    change(path, f"UPDATE rows SET data = replace(data, '{hash}', '{'0' * len(hash)}') WHERE kind = 'tick'")
+    sent = session.ticks[1].context.hash
+    change(path, f"UPDATE rows SET data = replace(data, '{sent}', '{'0' * len(sent)}') WHERE kind = 'tick'")
     assert session.verify() == [1]
     await session.aclose()
     assert opened(path).verify() == [1]

@@ -288,7 +288,9 @@ class Root(Tree):
             return self._revive(kept, initial)
         except ValueError as error:
             reason = " ".join(str(error).split())
-            self.note(f"kept state at {address} does not fit its hook any more and starts anew: it was {kept!r}; {reason}")
+            self.note(
+                f"kept state at {address} does not fit its hook any more and starts anew: it was {kept!r}; {reason}"
+            )
             return initial
 
     def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
