@@ -146,12 +146,16 @@ class Execution:
 
     @classmethod
     def ended(cls, session: Session, core: SessionCore, id: str, result: Result) -> Execution:
-        """Return an execution of an earlier process, with what is kept of it."""
+        """Return an execution of an earlier process, with what is kept of it; one that failed fails again."""
         execution = cls(session, core, (), Options())
         execution.id, execution.status = id, "done"
         work = execution._work
         work.ticks, work.stop, work.reason = list(result.ticks), result.stop_reason, result.reason
-        execution._outcome.set_result(result)
+        if result.stop_reason is StopReason.error:
+            failed = next((tick.error for tick in result.ticks if tick.error is not None), None)
+            execution._outcome.set_exception(failed or SessionError(result.reason))
+        else:
+            execution._outcome.set_result(result)
         execution.log.close()
         return execution
 

@@ -44,7 +44,13 @@ class Mount:
         self.mounted = False
         self.waiting: tuple[str, ...] = ()
         self.root = Root(
-            node, leaves=LEAVES, environment=environment, carry=carry, restore=kept, revive=revive
+            node,
+            leaves=LEAVES,
+            environment=environment,
+            carry=carry,
+            restore=kept,
+            revive=revive,
+            check=_encoded,
         )
 
     def own(self) -> None:
@@ -188,9 +194,8 @@ class Mount:
         changes: list[tuple[str, Any]] = []
         refused: SessionError | None = None
         for address, value in self.root.drain_changes():
-            path, _, hook = address.rpartition("#")
             try:
-                kept = GONE if value is TREE_GONE else encode(value, f"state {hook} of {path}")
+                kept = GONE if value is TREE_GONE else _encoded(address, value)
             except SessionError as error:
                 refused = refused or error
             else:
@@ -214,6 +219,12 @@ class Mount:
         """Take the tree down: clean-ups, then unmount callbacks."""
         self.root.unmount()
         await self._left(session)
+
+
+def _encoded(address: str, value: Any) -> Any:
+    """Return a hook's value as it is kept; what cannot be kept is a ``SessionError``."""
+    path, _, hook = address.rpartition("#")
+    return encode(value, f"state {hook} of {path}")
 
 
 async def _mounted(cell: CallbackCell, session: Any) -> None:

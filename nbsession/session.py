@@ -165,10 +165,16 @@ class Session:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The kept component state, by component path and hook (``"Notepad#1"``), as JSON data."""
+        """The kept component state, by component path and hook (``"Notepad#1"``), as JSON data.
+
+        Before the first message it is what was kept, or, in a new session, what the
+        components begin with.
+        """
 
         def read() -> dict[str, Any]:
             core = self._core
+            if self._status != "closed" and not core.mount.mounted and not core.state.version:
+                core.render()
             if core.mount.mounted:
                 core.drain()
             current = core.state.current

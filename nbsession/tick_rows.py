@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, Thinking, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
-from nbsession.errors import StoreError
+from nbsession.errors import SessionError, StoreError
 from nbsession.tick import Tick, ToolRun
 from nbsession.timeline import Chunk
 from nbsession.tokens import Usage
@@ -352,6 +352,7 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         recorded=data.get("recorded", ""),
         should_continue=data.get("should_continue", False),
         reason=data.get("reason", ""),
+        error=SessionError(data["error"]) if data.get("error") else None,
     )
     answers: list[Entry] = []
     while head is not None and head.id != tick.head_before:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from nbsession import (
     Knobs,
     RenderError,
     Section,
-    SessionError,
     System,
     Tick,
     Timeline,
@@ -132,12 +132,14 @@ async def test_state_that_cannot_be_kept_names_its_component_and_the_remedy(valu
     def Agent() -> Any:
         return [Holder(), Timeline()]
 
-    model = ScriptedModel([call("put")], "never")
+    model = ScriptedModel([call("put")], "sorry")
     session = App(Agent, model=model).session()
 
-    with pytest.raises(SessionError, match=r"state 0 of Agent/Holder\.0 holds .*persist=False"):
-        await session.send("go")
-    assert len(model.contexts) == 1
+    refused = (await session.send("go")).tool_calls[0].result
+    assert refused is not None
+    assert refused.is_error
+    assert re.search(r"state 0 of Agent/Holder\.0 holds .*persist=False", refused.text)
+    assert str(model.contexts[1].system) == "0"
 
 
 async def test_state_that_opts_out_may_be_anything() -> None:

@@ -430,26 +430,72 @@ async def test_a_hook_that_raises_fails_the_execution_in_place_and_the_next_one_
     check_valid(session)
 
 
-async def test_state_that_cannot_be_kept_fails_the_execution_and_names_itself() -> None:
+@pytest.mark.parametrize("how", ["sync", "async", "by a function"])
+async def test_state_that_cannot_be_kept_is_refused_where_it_is_set_and_names_itself(how: str) -> None:
     @component
     def Root() -> Any:
         value, set_value = use_state(0)
         other, set_other = use_state("")
 
+        def spoil() -> str:
+            """Set what no store takes."""
+            set_other("kept")
+            set_value({1, 2})
+            return "set"
+
+        async def spoil_here() -> str:
+            """Set what no store takes, on the loop."""
+            set_other("kept")
+            set_value((lambda _: {1, 2}) if how == "by a function" else {1, 2})
+            return "set"
+
+        return [
+            System(f"{other} {value}"),
+            tool(name="spoil")(spoil if how == "sync" else spoil_here),
+            Timeline(),
+        ]
+
+    session = App(Root, model=ScriptedModel([call("spoil")], "b")).session()
+    result = await session.send("go")
+    said = result.ticks[0].tool_calls[0].result
+    assert said is not None
+    assert said.is_error
+    assert "state 0 of Root holds {1, 2} (set), which cannot be kept" in said.text
+    assert str(result.ticks[1].context.system) == "kept 0"
+    assert session.state == {"Root#0": 0, "Root#1": "kept"}
+    check_valid(session)
+
+
+async def test_state_that_a_function_made_on_the_loop_for_a_thread_fails_the_execution() -> None:
+    @component
+    def Root() -> Any:
+        value, set_value = use_state(0)
+
         @tool
         def spoil() -> str:
             """Set what no store takes."""
-            set_value({1, 2})
-            set_other("kept")
+            set_value(lambda _: {1, 2})
             return "set"
 
-        return [System(f"{other} {value}"), spoil, Timeline()]
+        return [System(f"{value}"), spoil, Timeline()]
 
     session = App(Root, model=ScriptedModel([call("spoil")], "b")).session()
     with pytest.raises(Exception, match=r"state 0 of Root holds \{1, 2\} \(set\), which cannot be kept"):
         await session.send("go")
     assert session.status == "idle"
-    assert session.state["Root#1"] == "kept"
+    check_valid(session)
+
+
+async def test_state_that_cannot_be_kept_from_the_start_fails_the_execution() -> None:
+    @component
+    def Root() -> Any:
+        use_state(object)
+        return Timeline()
+
+    session = App(Root, model=ScriptedModel("a")).session()
+    with pytest.raises(Exception, match=r"state 0 of Root holds <object .*persist=False"):
+        await session.send("go")
+    assert session.status == "idle"
     check_valid(session)
 
 

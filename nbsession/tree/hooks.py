@@ -41,21 +41,29 @@ class State(Cell, Stable):
     def __call__(self, value: Any) -> None:
         """Set the state; the component renders again at the next flush.
 
-        Left out only where the old and the new value are equal immutable atoms. May
-        be called from any thread; from another than the root's owner it is handed
-        over, in order. After unmounting it is a ``HookError``, or, where it was handed
-        over, a note at the root.
+        Left out only where the old and the new value are equal immutable atoms. A value
+        that the root's ``check`` refuses raises here, and the old one stays. May be
+        called from any thread; from another than the root's owner it is handed over,
+        in order. After unmounting it is a ``HookError``, or, where it was handed over,
+        a note at the root.
         """
+        if self.kind == "state" and not callable(value):
+            self._check(value)
         if self.fiber.root.admits(self._set_handed_over, value):
-            self._set(value)
+            self._set(value, self._check)
 
     def _set_handed_over(self, value: Any) -> None:
         try:
-            self._set(value)
-        except HookError as error:  # whoever set it has gone on
+            self._set(value)  # without a check: whoever set it has gone on, and the next drain says it
+        except HookError as error:
             self.fiber.root.note(str(error))
 
-    def _set(self, value: Any) -> None:
+    def _check(self, value: Any) -> None:
+        check = self.fiber.root.check
+        if self.persist and check is not None:
+            check(f"{self.fiber.path}#{(self.fiber.hooks or []).index(self)}", value)
+
+    def _set(self, value: Any, check: Callable[[Any], None] | None = None) -> None:
         fiber = self.fiber
         root = fiber.root
         if fiber.status == DEAD:
@@ -68,6 +76,8 @@ class State(Cell, Stable):
         new = self._next(value)
         if unchanged(self.value, new):
             return
+        if check is not None and new is not value:
+            check(new)
         self.value = new
         if self.persist and root.changes is not None:
             root.changes[self] = fiber

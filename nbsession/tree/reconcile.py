@@ -30,6 +30,7 @@ class Tree:
         self.effects = Effects()
         self.kinds: dict[str, dict[Fiber, None]] = {}
         self.changes: dict[Cell, Fiber] | None = None
+        self.check: Callable[[str, Any], object] | None = None
         self.restore: dict[str, Any] = {}
         self.types: set[Component] = set()
         self.redefined: dict[str, Component] = {}

@@ -47,7 +47,8 @@ class Root(Tree):
     ``owner`` (a thread's ident) changes from other threads are handed over by
     ``carry(fn)``, in order; without ``carry`` they wait for the next flush.
     ``restore`` maps addresses to kept values, which ``revive(raw, initial)`` makes
-    the state of hooks that mount there. ``on_dirty`` is called when the tree, at
+    the state of hooks that mount there. ``check(address, value)`` raises for a value
+    that cannot be kept, where it is set. ``on_dirty`` is called when the tree, at
     rest, becomes dirty.
     """
 
@@ -60,12 +61,14 @@ class Root(Tree):
         carry: Callable[[Callable[[], None]], object] | None = None,
         restore: Mapping[str, Any] | None = None,
         revive: Callable[[Any, Any], Any] | None = None,
+        check: Callable[[str, Any], object] | None = None,
         on_dirty: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(leaves, environment)
         self.owner: int | None = None
         self.notes: list[str] = []
         self.restore = dict(restore or {})
+        self.check = check
         self.fiber = Fiber.top(Element(TOP, (node,), {}, None), self)
         self._carry = carry
         self._revive = revive or _as_kept

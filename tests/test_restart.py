@@ -1,0 +1,159 @@
+"""What a session is after a restart: as it was, and what fits the code no more is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import BaseModel
+
+from nbsession import App, SessionError, System, Timeline, component, use_data, use_knob, use_state
+from nbsession.errors import ModelError
+from nbsession.stores import MemoryStore
+from nbsession.testing import ScriptedModel, call
+from tests.support.notepad import Notepad
+
+if TYPE_CHECKING:
+    from nbsession.tree import Component
+
+
+class Old(BaseModel):
+    size: int = 1
+
+
+class New(BaseModel):
+    size: str = "large"
+
+
+def agent(body: Callable[[], Any]) -> Component:
+    """Return a component named Agent, whatever its body is called: as a cell defines it anew."""
+    body.__qualname__ = body.__name__ = "Agent"
+    return component(body)
+
+
+async def after(store: MemoryStore, old: Callable[[], Any], new: Callable[[], Any]) -> Any:
+    """Talk once to an agent, then open its session with another body."""
+    first = App(agent(old), model=ScriptedModel("a"), store=store).session("s")
+    await first.send("hi")
+    await first.aclose()
+    return App(agent(new), model=ScriptedModel("b"), store=store).session("s")
+
+
+async def test_state_can_be_read_before_any_send_in_new_and_restored_sessions() -> None:
+    store = MemoryStore()
+    first = App(Notepad, model=ScriptedModel([call("add_note", note="n")], "a"), store=store).session("s")
+    assert first.state == {"Notepad#1": []}
+    await first.send("hi")
+    await first.aclose()
+    assert App(Notepad, model=ScriptedModel(), store=store).session("s").state == {"Notepad#1": ["n"]}
+
+
+async def test_reading_the_state_of_a_restored_session_needs_no_tree_that_renders() -> None:
+    def broken() -> Any:
+        raise RuntimeError("in the middle of an edit")
+
+    def sound() -> Any:
+        use_state("kept")
+        return Timeline()
+
+    again = await after(MemoryStore(), sound, broken)
+    assert again.state == {"Agent#0": "kept"}
+
+
+async def test_state_for_which_there_is_no_hook_any_more_is_said_and_stays_kept() -> None:
+    def two() -> Any:
+        use_state("one")
+        use_state("two")
+        return Timeline()
+
+    def one() -> Any:
+        use_state("other")
+        return Timeline()
+
+    store = MemoryStore()
+    again = await after(store, two, one)
+    await again.send("more")
+    said = ["kept state at Agent#1 fits no component now"]
+    assert again.notes == said
+    assert [again._core.take_notes(), again._core.take_notes()] == [said, []]
+    await again.aclose()
+    assert App(agent(two), store=store).session("s").state == {"Agent#0": "one", "Agent#1": "two"}
+
+
+async def test_state_that_its_model_does_not_take_any_more_starts_anew_and_is_said() -> None:
+    def old() -> Any:
+        use_state(Old())
+        return Timeline()
+
+    def new() -> Any:
+        value, _ = use_state(New())
+        return [System(f"{value.size}"), Timeline()]
+
+    again = await after(MemoryStore(), old, new)
+    assert str(again.compile().system) == "large"
+    (note,) = again.notes
+    assert note.startswith(
+        "kept state at Agent#0 does not fit its hook any more and starts anew: it was {'size': 1}"
+    )
+
+
+async def test_a_knob_whose_kept_value_is_out_of_bounds_now_is_said() -> None:
+    def old() -> Any:
+        use_knob("depth", 3, min=0, max=9)
+        return Timeline()
+
+    def new() -> Any:
+        use_knob("depth", 1, min=0, max=2)
+        return Timeline()
+
+    again = await after(MemoryStore(), old, new)
+    # A value that is the default is not kept, one that was set is.
+    again.compile()
+    assert again.knobs["depth"] == 1
+    store = MemoryStore()
+    first = App(agent(old), model=ScriptedModel("a"), store=store).session("s")
+    first.compile()
+    first.knobs["depth"] = 8
+    await first.aclose()
+    again = App(agent(new), store=store).session("s")
+    again.compile()
+    assert again.notes == ["knob 'depth' must be between 0 and 2, got 8; it is 1 now"]
+
+
+async def test_fetched_data_that_its_model_does_not_take_any_more_is_fetched_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched: list[int] = []
+
+    def body() -> Any:
+        def fetch() -> Any:
+            fetched.append(1)
+            return Old()
+
+        use_data("size", fetch)
+        return Timeline()
+
+    store = MemoryStore()
+    again = await after(store, body, body)
+    await again.send("again")
+    assert len(fetched) == 1
+    await again.aclose()
+    monkeypatch.setattr(f"{__name__}.Old", New)
+    last = App(agent(body), model=ScriptedModel("c"), store=store).session("s")
+    await last.send("once more")
+    assert len(fetched) == 2
+
+
+async def test_a_request_that_failed_fails_again_and_is_not_sent_again() -> None:
+    store = MemoryStore()
+    first = App(Notepad, model=ScriptedModel(ModelError("no such model")), store=store).session("s")
+    with pytest.raises(ModelError, match="no such model"):
+        await first.send("hi", request_id="r")
+    await first.aclose()
+    model = ScriptedModel()
+    again = App(Notepad, model=model, store=store).session("s")
+    with pytest.raises(SessionError, match="no such model"):
+        await again.send("hi", request_id="r")
+    assert str(again.ticks[0].error) == "no such model"
+    assert (model.contexts, len(again.timeline)) == ([], 1)
