@@ -319,7 +319,9 @@ async def _invoke(tool: Tool, arguments: dict[str, Any], user_loop: asyncio.Abst
     try:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(named(), user_loop))
     except asyncio.CancelledError as error:
-        return _cancelled_inside(error)
+        _cancelled_inside(error)
+        # Only the tool's own task was cancelled, on the user's loop: that is their interrupt.
+        return _Run(error=KeyboardInterrupt("stopped by the interrupt"))
 
 
 def _call(handler: Callable[..., Any], arguments: dict[str, Any]) -> _Run:
