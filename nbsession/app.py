@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from nbsession.budget import Budget
@@ -107,16 +108,25 @@ class App:
         return id in self._sessions or (self.store is not None and self.store.revision(id) > 0)
 
     def branches(self, session: Session) -> Iterator[Branch]:
-        """Give every session that is open here or kept, ``session`` among them, as its history needs it."""
-        for open_one in {**self._sessions, session.id: session}.values():
-            yield Branch(open_one.id, open_one.parent, open_one.forked, len(open_one.ticks))
-        for info in self.sessions():
-            if info.id in self._sessions or info.id == session.id:
+        """Give the sessions of a session's family that are open here or kept, as its history needs them."""
+        opened = {**self._sessions, session.id: session}
+        kept = {info.id: info for info in sorted(self.sessions(), key=attrgetter("created"))}
+        parents = {info.id: info.parent for info in kept.values()}
+        parents |= {branch.id: branch.parent for branch in opened.values()}
+        top = _topmost(session.id, parents)
+        # Strangers are not read: a store may keep thousands of them.
+        for family in [known for known in parents if _topmost(known, parents) == top]:
+            used = kept[family].updated if family in kept else None
+            if family in opened:
+                branch = opened[family]
+                if used is None and branch.ticks:
+                    used = branch.ticks[-1].ended or branch.ticks[-1].started
+                yield Branch(family, branch.parent, branch.forked, len(branch.ticks), used)
                 continue
-            past = read_past(self.store, info.id) if self.store is not None else None
+            past = read_past(self.store, family) if self.store is not None else None
             if past is not None:
                 forked = ForkPoint(*past.forked) if past.forked else None
-                yield Branch(info.id, past.parent, forked, len(past.ticks))
+                yield Branch(family, past.parent, forked, len(past.ticks), used)
 
     def sessions(self) -> list[SessionInfo]:
         """List the sessions that the store keeps, the last updated first."""
@@ -162,6 +172,14 @@ class App:
     def __repr__(self) -> str:
         name = self.root.name if isinstance(self.root, Component) else repr(self.root)
         return f"<App {name}, {len(self._sessions)} sessions>"
+
+
+def _topmost(session: str, parents: Mapping[str, str | None]) -> str:
+    """Go up from a session to the first of its family that is known."""
+    top = session
+    while (parent := parents[top]) is not None and parent in parents:
+        top = parent
+    return top
 
 
 def run(element_or_app: App | Component | Element, message: Any, *, model: Any = None) -> Execution:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nbsession.twigs import leads
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,12 +29,15 @@ class Branch(NamedTuple):
     """One session of a family. ``ticks`` counts those that it shares with its parent, too.
 
     ``parent`` and ``forked`` are ``None`` for a session that is nobody's fork.
+    ``used`` is when it was last used, in seconds since the epoch, ``None`` where
+    nobody knows.
     """
 
     id: str
     parent: str | None
     forked: ForkPoint | None
     ticks: int
+    used: float | None = None
 
 
 class History:
@@ -48,34 +53,39 @@ class History:
         self.current = current
         self.branches = _family({branch.id: branch for branch in branches}, current)
 
-    def __str__(self) -> str:
+    def lines(self) -> list[tuple[str, Branch]]:
+        """Return the tree's lines from the top: what is drawn before a session, and the session."""
         below: dict[str | None, list[Branch]] = {}
         for branch in self.branches[1:]:
             below.setdefault(branch.parent, []).append(branch)
-        lines: list[str] = []
-        stack = [(self.branches[0], "", "")]
+        order: list[tuple[int, Branch]] = []
+        stack = [(0, self.branches[0])]
         while stack:
-            branch, lead, indent = stack.pop()
-            lines.append(lead + self._line(branch))
-            forks = below.get(branch.id, [])
-            for fork in reversed(forks):
-                last = fork is forks[-1]
-                stack.append((fork, indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  ")))
-        return "\n".join(lines)
+            depth, branch = stack.pop()
+            order.append((depth, branch))
+            stack += [(depth + 1, fork) for fork in reversed(below.get(branch.id, []))]
+        return list(zip(leads([depth for depth, _ in order]), [branch for _, branch in order], strict=True))
+
+    def facts(self, branch: Branch) -> list[str]:
+        """Say of a session, in few words each, where it was forked and how far it went."""
+        words = [f"{branch.ticks} tick{'s' if branch.ticks != 1 else ''}"]
+        if branch.forked is not None:
+            words.insert(0, str(branch.forked))
+        if branch is self.branches[0] and branch.parent is not None:
+            words.append(f"its parent {branch.parent!r} is not kept")
+        return words
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{lead}{' · '.join([branch.id, *self.facts(branch)])}{' ←' if branch.id == self.current else ''}"
+            for lead, branch in self.lines()
+        )
 
     def __repr__(self) -> str:
         return f"<History of {self.current!r}: {len(self.branches)} sessions>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-    def _line(self, branch: Branch) -> str:
-        words = [branch.id, f"{branch.ticks} tick{'s' if branch.ticks != 1 else ''}"]
-        if branch.forked is not None:
-            words.insert(1, str(branch.forked))
-        if branch is self.branches[0] and branch.parent is not None:
-            words.append(f"its parent {branch.parent!r} is not kept")
-        return " · ".join(words) + (" ←" if branch.id == self.current else "")
 
 
 def _family(known: Mapping[str, Branch], current: str) -> Sequence[Branch]:

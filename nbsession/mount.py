@@ -11,6 +11,7 @@ from nbsession.errors import RenderError, SessionError
 from nbsession.fragment import LEAVES, ToolUse
 from nbsession.hooks import KnobCell
 from nbsession.lifecycle import CallbackCell, call_cell, call_hook
+from nbsession.outline import Outline, outline_of
 from nbsession.state import GONE, StateLog, encode, revive
 from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Fiber, Root
@@ -202,18 +203,9 @@ class Mount:
                 changes.append((STATE + address, kept))
         return changes, refused
 
-    def outline(self) -> str:
-        """Draw the tree: a line a component, indented by its depth; text and tools are left away."""
-        lines: list[str] = []
-        stack = [(self.root.fiber, 0)]
-        while stack:
-            fiber, depth = stack.pop()
-            name = fiber.path.rpartition("/")[2]
-            if name:
-                lines.append("  " * depth + name)
-            below = [child for child in fiber.children if isinstance(child, Fiber)]
-            stack.extend((child, depth + bool(name)) for child in reversed(below))
-        return "\n".join(lines)
+    def outline(self) -> Outline:
+        """Return the tree as its author wrote it."""
+        return outline_of(self.root.fiber)
 
     async def unmount(self, session: Any = None) -> None:
         """Take the tree down: clean-ups, then unmount callbacks."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext
     from nbsession.environment import SessionUsage
     from nbsession.events import Event
+    from nbsession.outline import Outline
     from nbsession.tick import Tick
 
 MOST_LEVELS = 10
@@ -203,13 +204,13 @@ class Session:
 
         return self._core.home.call(compiled)
 
-    def outline(self) -> str:
-        """Draw the mounted tree: a line a component, indented by its depth."""
+    def outline(self) -> Outline:
+        """Return the mounted components with their keys, state, knobs and tools, to be shown or printed."""
 
-        def drawn() -> str:
+        def read() -> Outline:
             return self._mounted().mount.outline()
 
-        return self._core.home.call(drawn)
+        return self._core.home.call(read)
 
     def preview(self, **knobs: Any) -> Preview:
         """Say what the context would be under these knob values, and how it differs from what was last sent.

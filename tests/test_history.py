@@ -7,6 +7,7 @@ from typing import Any
 from nbsession import App, Timeline, component
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel
+from nbsession.twigs import leads
 
 
 @component
@@ -70,3 +71,22 @@ async def test_sessions_aside_are_in_their_own_history_alone() -> None:
     aside = main.branch()
     assert [branch.id for branch in main.history().branches] == ["main"]
     assert [branch.id for branch in aside.history().branches] == ["main", aside.id]
+
+
+async def test_a_history_says_when_each_session_was_last_used() -> None:
+    store = MemoryStore()
+    main = app(store).session("main")
+    await main.send("one")
+    fork = main.fork(at=0, id="fork")
+    await fork.aclose()
+    kept = {info.id: info.updated for info in store.sessions()}
+    assert {branch.id: branch.used for branch in main.history().branches} == kept
+    unkept = app().session("unkept")
+    assert unkept.history().branches[0].used is None
+    await unkept.send("one")
+    assert unkept.history().branches[0].used == unkept.ticks[-1].ended
+
+
+def test_a_drawn_tree_joins_siblings_and_ends_after_the_last() -> None:
+    assert leads([]) == []
+    assert leads([0, 1, 2, 1, 2, 3]) == ["", "├─ ", "│  └─ ", "└─ ", "   └─ ", "      └─ "]

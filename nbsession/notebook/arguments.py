@@ -98,6 +98,7 @@ def _identifier(text: str) -> str:
 
 MODEL = Option("--model", "the model, e.g. simulated or anthropic:<id>", "MODEL")
 NAME = Option("--name", "the session's name in this kernel (default: its id)", "NAME")
+VARIABLE = Option("--as", "bind the session to a variable", "VAR", _identifier)
 
 CELL = Command(
     "%%session",
@@ -132,23 +133,41 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 "open a session of a component or app",
                 ("COMPONENT",),
                 1,
-                (Option("--id", "its identity; kept on disk, so the same id goes on", "ID"), MODEL, NAME),
+                (
+                    Option("--id", "its identity; kept on disk, so the same id goes on", "ID"),
+                    MODEL,
+                    NAME,
+                    VARIABLE,
+                ),
             ),
-            Command("use", "make a session the current one", ("NAME",), 1),
-            Command("list", "the sessions of this kernel"),
+            Command("use", "make a session the current one", ("NAME",), 1, (VARIABLE,)),
+            Command("list", "the sessions of this kernel, and those that are stored"),
             Command("knobs", "the knobs as controls, and what a change would do to the context"),
             Command(
                 "context",
-                "what the model would be sent now",
+                "what the model would be sent now, or was sent at a tick",
+                ("TICK",),
                 options=(Option("--diff", "compare with a tick", "TICK", _natural),),
             ),
             Command("ticks", "the session's model calls so far"),
-            Command("tree", "the mounted components"),
+            Command("history", "the tree of forks that the session belongs to"),
+            Command("tree", "the mounted components, with their state, knobs and tools"),
             Command("model", "show the model, or choose another", ("MODEL",)),
             Command(
-                "fork", "go on in a copy that stands at the head, or after a tick", ("TICK",), 0, (NAME,)
+                "fork",
+                "go on in a copy that stands at the head, or after a tick",
+                ("TICK",),
+                0,
+                (
+                    Option("--before", "stand as the tick was compiled, to run it again"),
+                    Option("--id", "the copy's identity (default: a new one)", "ID"),
+                    NAME,
+                    VARIABLE,
+                ),
             ),
-            Command("resume", "open a stored session again, of the current session's app", ("ID",), 1),
+            Command(
+                "resume", "open a stored session again, of the current session's app", ("ID",), 1, (VARIABLE,)
+            ),
             Command("reset", "go back to before the first message; nothing is deleted"),
             Command("stop", "stop what runs"),
             Command("help", "this list, or one command's options", ("COMMAND",)),

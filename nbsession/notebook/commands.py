@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
-from nbsession.notebook import arguments
+from nbsession.notebook import arguments, tables
+from nbsession.notebook.tables import Table, Tree
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -26,13 +26,14 @@ class ShowKnobs:
 
 @dataclass(frozen=True, slots=True)
 class ShowContext:
-    """A compiled context, to be shown beside an older one if there is one."""
+    """A compiled context, to be shown beside an older one if there is one; ``title`` says whose it is."""
 
     context: CompiledContext
     older: CompiledContext | None = None
+    title: str = "Compiled context"
 
 
-Shown = str | ShowKnobs | ShowContext
+Shown = str | ShowKnobs | ShowContext | Table | Tree
 
 
 class Commands:
@@ -47,6 +48,7 @@ class Commands:
             "knobs": self._knobs,
             "context": self._context,
             "ticks": self._ticks,
+            "history": self._history,
             "tree": self._tree,
             "model": self._model,
             "fork": self._fork,
@@ -74,18 +76,12 @@ class Commands:
         return f"{self._title(session)}: {_count(len(session.timeline), 'entry', 'entries')}; {_model_of(session)}"
 
     def _list(self, line: Line) -> Shown:
-        rows: list[tuple[str, ...]] = [
-            (
-                "*" if name == self.sessions.current_name else " ",
-                name,
-                self.sessions.target_of(name),
-                session.status,
-                _count(len(session.ticks), "tick"),
-                _model_of(session),
-            )
-            for name, session in self.sessions
-        ]
-        return _table(rows) if rows else "no sessions yet: %session new COMPONENT"
+        opened = [(name, self.sessions.target_of(name), session) for name, session in self.sessions]
+        ids = {session.id for _, _, session in opened}
+        stored = [info for info in self.sessions.stored() if info.id not in ids]
+        if not opened and not stored:
+            return "no sessions yet: %session new COMPONENT"
+        return tables.sessions(opened, self.sessions.current_name, stored)
 
     def _knobs(self, line: Line) -> Shown:
         session = self.sessions.current
@@ -97,14 +93,24 @@ class Commands:
 
     def _context(self, line: Line) -> Shown:
         session = self.sessions.current
-        older = _tick(session, line.options["diff"]).context if "diff" in line.options else None
-        return ShowContext(session.compile(), older)
+        older = _tick(session, line.options["diff"]) if "diff" in line.options else None
+        at = line.word(0)
+        if at is None:
+            context, title = session.compile(), "What would be sent now"
+        else:
+            tick = _tick(session, _number("context", at))
+            context, title = tick.context, f"What was sent at tick {tick.number}"
+        if older is not None:
+            title += f", compared with tick {older.number}"
+        return ShowContext(context, older.context if older is not None else None, title)
 
     def _ticks(self, line: Line) -> Shown:
-        ticks = self.sessions.current.ticks
-        if not ticks:
-            return "no ticks yet: nothing was sent"
-        return _table([("tick", "started", "context", "tools", "cost"), *map(_tick_row, ticks)])
+        session = self.sessions.current
+        return tables.ticks(session) if session.ticks else "no ticks yet: nothing was sent"
+
+    def _history(self, line: Line) -> Shown:
+        names = {session.id: name for name, session in self.sessions if name != session.id}
+        return tables.history(self.sessions.current.history(), names)
 
     def _model(self, line: Line) -> Shown:
         session = self.sessions.current
@@ -115,13 +121,18 @@ class Commands:
 
     def _fork(self, line: Line) -> Shown:
         session, at = self.sessions.current, line.word(0)
-        if at is not None and not at.isdecimal():
-            raise SessionError(f"%session fork takes a tick's number, got {at!r}; name the fork with --name")
-        fork = session.fork(int(at) if at is not None else None)
+        before = bool(line.get("before"))
+        if before and at is None:
+            raise SessionError("%session fork --before needs a tick: %session fork TICK --before")
+        tick = _tick(session, _number("fork", at)) if at is not None else None
+        fork = session.fork(tick.number if tick else None, before=before, id=line.get("id"))
         name = line.get("name") or fork.id
         self.sessions.add(fork, name, self.sessions.target_of(self.sessions.current_name or ""))
         self.sessions.use(name)
-        where = f"after tick {at}" if at is not None else "at the head"
+        if tick is None:
+            where = "at the head"
+        else:
+            where = f"as tick {at} was compiled, before its call" if before else f"after tick {at}"
         return f"{self._title(fork)} is a copy of {session.id!r} {where}"
 
     def _resume(self, line: Line) -> Shown:
@@ -149,7 +160,8 @@ class Commands:
         return arguments.describe(arguments.find_command(word))
 
     def _tree(self, line: Line) -> Shown:
-        return self.sessions.current.outline()
+        session = self.sessions.current
+        return tables.outline(session.outline(), f"Components of session {session.id}")
 
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]
@@ -174,19 +186,11 @@ def _tick(session: Session, number: int) -> Any:
     return ticks[number]
 
 
-def _tick_row(tick: Any) -> tuple[str, ...]:
-    started = dt.datetime.fromtimestamp(tick.started).astimezone().strftime("%H:%M:%S")
-    calls = ", ".join(call.name for call in tick.tool_calls) or "–"
-    cost = f"${tick.cost:.4f}" if tick.cost is not None else "–"
-    return str(tick.number), started, f"≈{tick.context.tokens:,}", calls, cost
+def _number(command: str, word: str) -> int:
+    if not word.isdecimal():
+        raise SessionError(f"%session {command} takes a tick's number, got {word!r}")
+    return int(word)
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

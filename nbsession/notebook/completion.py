@@ -82,7 +82,7 @@ def _values(sessions: Sessions, kind: str) -> list[str]:
     if kind == "COMMAND":
         return list(arguments.COMMANDS)
     if kind == "ID":
-        return sessions.stored()
+        return [info.id for info in sessions.stored()]
     if kind == "TICK":
         return _ticks(sessions)
     return []

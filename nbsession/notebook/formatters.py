@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, Part
     from nbsession.diff import ContextDiff
     from nbsession.execution import Execution
+    from nbsession.history import History
+    from nbsession.outline import Outline
     from nbsession.preview import Preview
     from nbsession.result import Result
     from nbsession.session import Session
@@ -99,6 +101,18 @@ def _part(part: Part) -> str:
     return _page("values", "part", Ui(), row(part))
 
 
+def _history(history: History) -> str:
+    from nbsession.notebook import tables
+
+    return tables.bundle(tables.history(history))["text/html"]
+
+
+def _outline(outline: Outline) -> str:
+    from nbsession.notebook import tables
+
+    return tables.bundle(tables.outline(outline, "Components"))["text/html"]
+
+
 def _transcript(ticks: list[Tick]) -> Any:
     from nbsession.notebook.transcript import Transcript
 
@@ -123,5 +137,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("tick", "Tick"): _tick,
     ("context", "CompiledContext"): _context,
     ("diff", "ContextDiff"): _diff,
+    ("history", "History"): _history,
+    ("outline", "Outline"): _outline,
     ("context", "Part"): _part,
 }

@@ -77,7 +77,10 @@ class Magics:
         """Run a ``%session`` command, or a ``%%session`` cell that blocks."""
         with one_line_errors():
             if body is None:
-                show(self.commands.perform(arguments.parse_command(line)))
+                asked = arguments.parse_command(line)
+                show(self.commands.perform(asked))
+                if "as" in asked.options:
+                    self._bind(asked, self.sessions.current)
                 return
             request, options = self._request(line, body)
             if not self._to_send(request, options):
@@ -114,7 +117,7 @@ class Magics:
             show(request.steer())
             return False
         if options.get("dry-run"):
-            show(commands.ShowContext(request.preview()))
+            show(commands.ShowContext(request.preview(), title="What this cell would send"))
             return False
         return True
 
@@ -151,8 +154,10 @@ def show(shown: commands.Shown) -> None:
 
     if isinstance(shown, commands.ShowKnobs):
         panels.knobs(shown.session)
+    elif isinstance(shown, commands.ShowContext):
+        panels.context(shown.context, older=shown.older, title=shown.title)
     else:
-        panels.context(shown.context, older=shown.older)
+        panels.rows(shown)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import KnobError, NbsessionError
-from nbsession.notebook import kernel, templates
+from nbsession.notebook import kernel, tables, templates
 from nbsession.notebook.cards import card, changes
 from nbsession.notebook.controls import control
 from nbsession.notebook.live import Ui
@@ -24,24 +24,37 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext
     from nbsession.knob_spec import KnobSpec
+    from nbsession.notebook.tables import Table, Tree
     from nbsession.session import Session
 
 SMOOTH_SECONDS = 0.05
 """A slider previews while it moves if that takes no longer than this; beyond, when it is let go."""
 
 
-def context(shown: CompiledContext, older: CompiledContext | None = None) -> None:
+COMPILED = "Compiled context"
+
+
+def rows(shown: Table | Tree) -> None:
+    """Display a table or a tree."""
+    from IPython.display import display
+
+    display(tables.bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+
+
+def context(shown: CompiledContext, older: CompiledContext | None = None, title: str = COMPILED) -> None:
     """Display a compiled context, with what changed since ``older``."""
     from IPython.display import display
 
-    bundle = context_bundle(shown, older)
+    bundle = context_bundle(shown, older, title)
     display(bundle, raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
 
 
-def context_bundle(shown: CompiledContext, older: CompiledContext | None = None) -> dict[str, str]:
+def context_bundle(
+    shown: CompiledContext, older: CompiledContext | None = None, title: str = COMPILED
+) -> dict[str, str]:
     """Return a compiled context as HTML and plain text, all of it written out."""
     laid_out = card(shown, older)
-    html = templates.macro("panels", "context")(Ui(), laid_out)
+    html = templates.macro("panels", "context")(Ui(), laid_out, title)
     return {"text/html": f"{templates.style()}{html}", "text/plain": visible(str(shown))}
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbsession.home import Home
     from nbsession.notebook.loop import Engine
     from nbsession.session import Session
-    from nbsession.stores.base import SessionStore
+    from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tree import Component
 
 
@@ -153,9 +153,13 @@ class Sessions:
             raise SessionNotFoundError(f"no stored session has the id {id!r}{did_you_mean(id, known)}")
         return self.new(target, id=id)
 
-    def stored(self) -> list[str]:
-        """The ids that this kernel's store keeps, as far as a session has opened it."""
-        return [info.id for info in self._store.sessions()] if self._store is not None else []
+    def stored(self) -> list[SessionInfo]:
+        """What the stores of this kernel keep, as far as sessions have opened them, the last used first."""
+        stores = {
+            id(store): store for store in (self._store, *(s.app.store for _, s in self)) if store is not None
+        }
+        found = {info.id: info for store in stores.values() for info in store.sessions()}
+        return sorted(found.values(), key=lambda info: info.updated, reverse=True)
 
     def bind(self, home: Home) -> None:
         """Give a home that has no loop yet the engine's."""

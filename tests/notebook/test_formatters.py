@@ -54,6 +54,8 @@ async def test_sessions_ticks_and_all_they_hold_show_themselves(shell: Interacti
         "<b>terse</b>": preview.diff,
         "No model call was made.": preview,
         "You are friendly.": context.parts[0],
+        "Forks around session shown": session.history(),
+        "<code>tone</code> = &#39;friendly&#39;": session.outline(),
     }
     for text, value in expected.items():
         shown = html(shell, value)

@@ -372,15 +372,70 @@ def test_ticks_tree_model_fork_and_reset(kernel: Kernel) -> None:
     open_session(kernel, "'ok', 'ok'", "--name root")
     assert "no ticks yet" in fine(kernel.run("%session ticks")).text
     fine(kernel.run("%%session\nHi"))
-    assert fine(kernel.run("%session ticks")).text.splitlines()[1].startswith("0 ")
-    assert fine(kernel.run("%session tree")).text.splitlines()[0].startswith("Echo")
+    assert "Hi" in fine(kernel.run("%session ticks")).shown[-1].splitlines()[2]
+    assert "Echo  knob tone = 'friendly'" in fine(kernel.run("%session tree")).shown[-1]
     assert "model scripted" in fine(kernel.run("%session model")).text
     assert "is a copy of" in fine(kernel.run("%session fork 0 --name side")).text
     assert "its 2 entries are kept" in fine(kernel.run("%session reset")).text
     assert "model simulated" in fine(kernel.run("%session model simulated")).text
-    listed = fine(kernel.run("%session list")).text
+    listed = fine(kernel.run("%session list")).shown[-1]
     assert "root" in listed
-    assert "* side" in listed.replace("*  side", "* side")
+    assert any(line.startswith("*") and "side" in line for line in listed.splitlines())
+
+
+def test_an_old_ticks_context_is_viewed_and_compared_with_another(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'two'")
+    fine(kernel.run("%%session\nfirst"))
+    fine(kernel.run("%%session\nsecond"))
+    seen = fine(kernel.run("%session context 0")).shown[-1]
+    assert "first" in seen
+    assert "second" not in seen
+    compared = fine(kernel.run("%session context 1 --diff 0"))
+    (bundle,) = [message["data"] for message in compared.of("display_data")]
+    assert "What was sent at tick 1, compared with tick 0" in bundle["text/html"]
+    assert one_line(kernel.run("%session context 7")).endswith("has no tick 7; it has ticks 0 to 1")
+    assert one_line(kernel.run("%session context first")) == (
+        "SessionError: %session context takes a tick's number, got 'first'"
+    )
+
+
+def test_a_fork_from_before_a_tick_is_bound_to_a_variable_and_run_again(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'another'", "--name root")
+    fine(kernel.run("%%session\nHi"))
+    said = fine(kernel.run("%session fork 0 --before --id again-1 --as again")).text
+    assert "as tick 0 was compiled, before its call" in said
+    ran = fine(
+        kernel.run(
+            f"root = get_ipython().nbsession.sessions.get('root')\n"
+            f"assert again is {CURRENT} and again.compile().hash == root.ticks[0].context.hash\n"
+            "print((await again.render()).text, again.id)"
+        )
+    )
+    assert ran.text == "another again-1\n"
+    assert "needs a tick" in one_line(kernel.run("%session fork --before"))
+    assert "there is a session 'again-1' already" in one_line(kernel.run("%session fork 0 --id again-1"))
+
+
+def test_the_history_draws_forks_by_the_names_that_the_kernel_knows(kernel: Kernel) -> None:
+    open_session(kernel, "'one'", "--id family-1")
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run("%session fork 0 --id family-2 --name side"))
+    lines = fine(kernel.run("%session history")).shown[-1].splitlines()
+    assert lines[1].startswith("family-1  1 tick · ")
+    assert lines[2].startswith("└─ family-2  named side · forked after tick 0 · 1 tick · ")
+    assert lines[2].endswith(" ←")
+
+
+def test_a_list_names_stored_sessions_that_are_not_open_and_where_they_are_kept(kernel: Kernel) -> None:
+    open_session(kernel, "'one'", "--id stored-1")
+    fine(kernel.run("%%session\nHi"))
+    fine(kernel.run(f"{CURRENT}.close()"))
+    open_session(kernel, "'one'", "--id opened-1")
+    listed = fine(kernel.run("%session list")).shown[-1]
+    assert "sessions.db" in listed.splitlines()[0]
+    (row,) = [line for line in listed.splitlines() if line.split()[:1] == ["stored-1"]]
+    assert "stored" in row.split()
+    assert "%session new COMPONENT --id stored-1" in listed
 
 
 @pytest.mark.parametrize(
