@@ -122,7 +122,7 @@ async def subscription(url: str) -> float:
     """Read all events of the stored session; return how many came in a second."""
     store = SqlStore(url)
     session = App(Talk, model=ScriptedModel(), store=store).session("long")
-    started, count, last = time.perf_counter(), 0, session._core.sequence
+    started, count, last = time.perf_counter(), 0, session._core.feed.sequence
     async for event in session.subscribe(after=0):
         count += 1
         if event.sequence == last:

@@ -4,45 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
-from nbsession.environment import Environment, SessionUsage
+from nbsession.environment import Environment
 from nbsession.errors import SessionError
-from nbsession.event_log import BlockText, EventLog
-from nbsession.event_rows import stored_events
-from nbsession.events import (
-    Done,
-    EntryCommitted,
-    Event,
-    ExecutionEnd,
-    KnobSet,
-    MessageStart,
-    TickEnd,
-    ToolEnd,
-    ToolProgress,
-)
+from nbsession.events import EntryCommitted, KnobSet, ToolEnd, ToolProgress
+from nbsession.feed import Feed
 from nbsession.knobs import Knobs, Setting
+from nbsession.line import Line
 from nbsession.mount import STATE, Mount
 from nbsession.outbox import Outbox
 from nbsession.policies import Policies
+from nbsession.request_ids import RequestIds
+from nbsession.spending import Spending
 from nbsession.state import GONE, StateLog, encode
-from nbsession.stores.base import Row
 from nbsession.tick import ToolRun, interrupted, unknown
-from nbsession.tokens import Usage
 from nbsession.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nbsession.budget import Budget
-    from nbsession.context import CompiledContext
+    from nbsession.event_log import EventLog
     from nbsession.execution import Execution
     from nbsession.fragment import ToolUse
     from nbsession.home import Home
-    from nbsession.journal import Journal, Past
+    from nbsession.journal import Journal
     from nbsession.message import Draft
     from nbsession.models.base import ModelAdapter
     from nbsession.policies import Policy
@@ -54,11 +43,7 @@ if TYPE_CHECKING:
 KNOB = "knob:"
 SENT = "sent:"
 WINDOW = "window"
-FEED = 10_000
-"""Events that a session keeps for subscribers, executions of the past included."""
 CLOSED = "the session was closed"
-EXECUTIONS = 256
-"""Finished executions that a session keeps in memory."""
 
 
 class SessionCore:
@@ -93,23 +78,16 @@ class SessionCore:
         self.tools = tuple(tools)
         self.model = model
         self.max_ticks = max_ticks
-        self.budget = budget
         self.depth = 0
         self.children: list[Session] = []
-        self.spawned_by: tuple[SessionCore, Execution | None] | None = None
-        self.current: Execution | None = None
-        self.line: deque[Execution] = deque()
-        self.executions: deque[Execution] = deque(maxlen=EXECUTIONS)
+        self.spawned_by: Execution | None = None
+        self.line = Line()
+        self.requests = RequestIds()
         self.steered: list[Draft] = []
         self.queued: list[Draft] = []
-        self.feed = EventLog(limit=FEED)
-        self.sequence = 0
-        self.usage = Usage()
-        self.cost: float | None = 0.0
-        for tick in ticks:
-            self._add_usage(tick)
-        self.window: int | None = state.current.get(WINDOW)
-        self._next_window = self.window
+        self.feed = Feed(self.outbox, record, ticks)
+        self.spending = Spending(ticks, budget, state.current.get(WINDOW))
+        self._next_window = self.spending.window
         self.sent: tuple[Sent, ...] = _sent_in(state.current)
         self._kept_sent = self.sent
         self.knobs = Knobs(on_set=self._knob_was_set, values=_values_in(state.current))
@@ -117,52 +95,26 @@ class SessionCore:
             knobs=self.knobs,
             record=record,
             session=session,
-            usage=self._session_usage,
+            usage=self.spending.so_far,
+            usage_watchers=self.spending.watchers,
             set_knob=self._set_knob_later,
         )
         self.policies = Policies(policies, remember=self.outbox.policy)
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
-        self.requests: dict[str, tuple[str, Execution]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
-        self._log: EventLog | None = None
         self._told: set[str] = set()
 
-    # Events
-
-    def emit(self, event: Event, log: EventLog | None = None) -> None:
-        """Number a durable event; keep it in the execution's log and the session's feed."""
-        if event.durable:
-            self.sequence += 1
-            self.outbox.note(event)
-        event.sequence = self.sequence
-        if isinstance(event, MessageStart):
-            self.feed.end_blocks()
-            if log is not None:
-                log.end_blocks()
-        share: BlockText | None = log.append(event) if log is not None else None
-        self.feed.append(event, share)
-
-    async def events(self, after: int | None) -> AsyncIterator[Event]:
-        """Give the events after a sequence number: those that only the store has, then the feed's, then new ones."""
-        last = after or 0
-        first = self.feed.first
-        if self.journal.store is not None and (first is None or first > last + 1):
-            kept = self.journal.store.rows(self.journal.session, kinds=["events"])
-            for event in stored_events((row.data for _, row in kept), self.ticks, self.record.by_id, last):
-                if first is not None and event.sequence >= first:
-                    break
-                last = event.sequence
-                yield event
-        async for event in self.feed.read(last or None):
-            yield event
+    # Knobs and notes
 
     def _knob_was_set(self, setting: Setting) -> None:
         self._keep_state([(KNOB + setting.name, setting.value)])
         self.environment.knob_watchers.mark()
-        self.emit(KnobSet(setting.name, setting.value, setting.by), self._log)
+        self.feed.emit(
+            KnobSet(setting.name, setting.value, setting.by), self.current.log if self.current else None
+        )
         self.keep_soon()
 
     def _set_knob_later(self, name: str, value: Any) -> None:
@@ -208,7 +160,7 @@ class SessionCore:
         self.record.append(entry)
         self.environment.timeline_watchers.mark()
         self.outbox.entry(entry)
-        self.emit(EntryCommitted(entry), log)
+        self.feed.emit(EntryCommitted(entry), log)
         return entry
 
     def move_head(self, head: str | None) -> None:
@@ -282,57 +234,8 @@ class SessionCore:
         ]
         for result in results:
             if known.get(result.call_id, result) is None:
-                self.emit(ToolEnd(result))
+                self.feed.emit(ToolEnd(result))
         self.append("tool", tuple(results))
-
-    def recover(self, past: Past) -> None:
-        """Take up what is known of the past, and what a process that ended in the middle left behind."""
-        self.policies.known.update(past.policies)
-        self.sequence = past.sequence
-        for key, data in past.executions.items():
-            if data["status"] == "running":
-                self._recover_execution(key, data, past)
-        latest = next(reversed(past.executions.values()), None)
-        if past.untold and latest is not None:
-            self.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
-            self.emit(Done())
-
-    def _recover_execution(self, key: str, data: Mapping[str, Any], past: Past) -> None:
-        """End an execution that was cut by the end of its process, as far as it came."""
-        cut = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process ended while it ran"}
-        past.executions[key] = {**data, **cut}
-        tick = self.ticks[-1] if self.ticks else None
-        if tick is not None and tick.execution == key and tick.ended is None:
-            tick.reason = cut["reason"]
-            self._recover_tick(tick, past)
-        self.outbox.add(Row("execution", key, past.executions[key]))
-        past.untold = True
-        # What ends with an execution, of one that could not end it itself.
-        self.sent = ()
-        self._keep_sent()
-        self.knobs.end_momentary()
-
-    def _recover_tick(self, tick: Tick, past: Past) -> None:
-        partial = past.partials.get(tick.number)
-        if partial and self.record.head == tick.head_before:
-            tick.response = partial
-            self.append("assistant", partial, status="interrupted")
-        self.heal(past.tool_calls)
-        tick.interrupted = True
-        tick.head_after = self.record.head
-        self.outbox.add(self.outbox.tick_ended(tick))
-        self.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
-
-    def same_request(self, request_id: str, digest: str) -> Execution | None:
-        """Return the execution of a request that was sent before; another content under its id is an error."""
-        if request_id not in self.requests:
-            return None
-        known, execution = self.requests[request_id]
-        if known != digest:
-            raise SessionError(
-                f"request {request_id!r} was sent before with another message; use another request_id for a new message"
-            )
-        return execution
 
     def take(
         self,
@@ -361,6 +264,11 @@ class SessionCore:
 
     # Executions, one at a time
 
+    @property
+    def current(self) -> Execution | None:
+        """The execution that runs now."""
+        return self.line.current
+
     def enqueue(self, execution: Execution) -> None:
         """Run an execution now, or after those before it."""
         try:
@@ -369,45 +277,14 @@ class SessionCore:
             execution.refuse(error)
             return
         self.mount.own()
-        if execution.done:
-            return
-        if self.current is not None and self.current.stranded:
-            self.current.bury()
-        if self.current is None:
-            self._begin(execution)
-        else:
-            self.line.append(execution)
-
-    def _begin(self, execution: Execution) -> None:
-        self.current = execution
-        self._log = execution.log
-        self.executions.append(execution)
-        execution.start()
-
-    def next(self, ended: Execution) -> None:
-        """Start the execution whose turn it is."""
-        if self.current is not ended:
-            return
-        self.current, self._log = None, None
-        if self.line:
-            self._begin(self.line.popleft())
+        if not execution.done:
+            self.line.enqueue(execution)
 
     def stop_children(self, execution: Execution) -> None:
         """Stop the sessions that an execution spawned and that still run."""
         for child in self.children:
-            by = child._core.spawned_by
-            if by is not None and by[1] is execution:
+            if child._core.spawned_by is execution:
                 child.stop()
-
-    def drop(self, execution: Execution) -> None:
-        """Take an execution that has not begun out of the line."""
-        if execution in self.line:
-            self.line.remove(execution)
-
-    def withdraw_line(self, reason: str) -> None:
-        """End the executions that wait, because nothing can begin any more."""
-        while self.line:
-            self.line.popleft().withdraw(reason)
 
     async def end_execution(self, result: Result) -> None:
         """Call the end hooks, each of them, reset momentary knobs and let go of trailing context."""
@@ -419,9 +296,17 @@ class SessionCore:
             self.mount.flush()
         finally:
             self.knobs.reset_momentary()
-            self.sent = ()
-            self._keep_sent()
+            self._let_go_of_sent()
             self.drain()
+
+    def end_cut_execution(self) -> None:
+        """Do what is left of it for an execution whose process ended: nothing is mounted, and no hook hears of it."""
+        self._let_go_of_sent()
+        self.knobs.end_momentary()
+
+    def _let_go_of_sent(self) -> None:
+        self.sent = ()
+        self._keep_sent()
 
     # Ticks
 
@@ -456,10 +341,10 @@ class SessionCore:
         tick.head_before, tick.state_before, self.last_sent = self._compiled_at
         self.ticks.append(tick)
         self._keep_sent(self.sent)
-        if self._next_window != self.window:
+        if self._next_window != self.spending.window:
             # From here on: what was compiled for this tick did not know it.
-            self.window = self._next_window
-            self._keep_state([(WINDOW, self.window)])
+            self.spending.window = self._next_window
+            self._keep_state([(WINDOW, self._next_window)])
 
     def finish_tick(self, tick: Tick) -> None:
         """Close a tick: its end, the state and timeline after it."""
@@ -469,40 +354,9 @@ class SessionCore:
             tick.ended = time.time()
             tick.head_after, tick.state_after = self.record.head, self.state.version
 
-    def charge(self, tick: Tick) -> None:
-        """Work out what a tick's answer cost, and count it, for this session and those that it was spawned by."""
-        from nbsession.prices import cost
-
-        # A replay costs nobody anything, whatever it cost when it was live.
-        tick.cost = 0.0 if tick.source == "recorded" else cost(tick.model, tick.usage)
-
-        for core in self.lineage():
-            core._add_usage(tick)
-            core.environment.usage_watchers.mark()
-
-    def _add_usage(self, tick: Tick) -> None:
-        self.usage = self.usage + tick.usage
-        self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
-
-    def lineage(self) -> Iterator[SessionCore]:
-        """Give this session, the one that spawned it, and so on upwards."""
-        core: SessionCore | None = self
-        while core is not None:
-            yield core
-            core = core.spawned_by[0] if core.spawned_by is not None else None
-
     def baseline(self) -> dict[str, Any]:
         """Return the knob values as last sent; before anything was sent, those the session began with."""
         return {**{name: spec.default for name, spec in self.knobs.specs().items()}, **self.last_sent}
-
-    def _session_usage(self) -> SessionUsage:
-        last = self.ticks[-1].context if self.ticks else None
-        return SessionUsage(
-            self.usage,
-            cost=self.cost,
-            window=self.window,
-            context_tokens=last.tokens if last is not None else 0,
-        )
 
     def choose_model(self, asked: Any, in_tree: Any) -> ModelAdapter:
         """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""
@@ -518,17 +372,6 @@ class SessionCore:
             model = self.model if self.model is not None else default_model()
         self._next_window = model.capabilities.window
         return model
-
-    def check_budget(
-        self, execution: Execution, budget: Budget | None, context: CompiledContext, model: str
-    ) -> None:
-        """Raise ``BudgetError`` if the next model call would pass the execution's or the session's budget."""
-        if budget is not None:
-            so_far = execution.partial
-            budget.check("execution's", model, so_far.usage, so_far.cost, context.tokens)
-        for core in self.lineage():
-            if core.budget is not None:
-                core.budget.check("session's", model, core.usage, core.cost, context.tokens)
 
     def tool_context(self, execution: Execution, call: ToolCall) -> ToolContext:
         """Make what a tool with a ``ToolContext`` parameter is given."""
@@ -580,7 +423,7 @@ class SessionCore:
 
     async def close(self) -> None:
         """Stop what runs, close what was spawned, unmount the tree, store what waits and let go."""
-        self.withdraw_line(CLOSED)
+        self.line.withdraw(CLOSED)
         running = self.current
         if running is not None and running.stranded:
             running.bury()

@@ -60,6 +60,7 @@ class Environment:
         record: Record,
         session: Session | None = None,
         usage: Callable[[], SessionUsage] | None = None,
+        usage_watchers: Watchers | None = None,
         set_knob: Callable[[str, Any], None] | None = None,
     ) -> None:
         self.knobs = knobs
@@ -69,7 +70,7 @@ class Environment:
         self.set_knob = set_knob or knobs.set
         self.timeline_watchers = Watchers()
         self.knob_watchers = Watchers()
-        self.usage_watchers = Watchers()
+        self.usage_watchers = usage_watchers or Watchers()
         self.shown: tuple[Entry, ...] | None = None
         self.unmounted: list[Callable[..., Any]] = []
         self.asked: list[str] = []

@@ -15,7 +15,7 @@ from nbsession.errors import SessionError
 from nbsession.events import ContentBlockStop, Event, InputJsonDelta, TextDelta
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 class BlockText:
@@ -135,7 +135,7 @@ class EventLog:
         """Whether nothing more will come."""
         return self._closed
 
-    async def read(self, after: int | None = None) -> AsyncIterator[Event]:
+    async def read(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the events, from the first kept or after a sequence number, then those to come.
 
         May be used from any event loop. Raises ``SessionError`` where events after that

@@ -192,7 +192,7 @@ class Execution:
             ExecutionEnd(str(StopReason.aborted), reason),
             Done(),
         ):
-            event.sequence = self._core.sequence
+            event.sequence = self._core.feed.sequence
             self.log.append(event)
         self._settle(None)
 
@@ -203,7 +203,7 @@ class Execution:
 
     def emit(self, event: Event) -> None:
         """Give an event a sequence number and keep it, here and in the session's feed."""
-        self._core.emit(event, self.log)
+        self._core.feed.emit(event, self.log)
 
     def checkpoint(self) -> None:
         """Stop here if it was aborted, even where a tool or a hook swallowed the cancellation."""
@@ -219,7 +219,7 @@ class Execution:
             return
         self._abort_reason = reason
         if self._driver is None:
-            self._core.drop(self)
+            self._core.line.drop(self)
             self.withdraw(reason)
         elif self._task is not None:
             self._task.cancel()
@@ -237,7 +237,7 @@ class Execution:
     def _driven(self, driver: asyncio.Task[None]) -> None:
         """Finish what a loop that winds up cancelled before its first step."""
         if not self._outcome.done():
-            self._core.withdraw_line(LOOP_CLOSED)
+            self._core.line.withdraw(LOOP_CLOSED)
             self._finish(None if driver.cancelled() else driver.exception())
         if not driver.cancelled():
             driver.exception()
@@ -251,7 +251,7 @@ class Execution:
                 await asyncio.wait({self._task})
             except asyncio.CancelledError:
                 self._stopped_by(LOOP_CLOSED)
-                self._core.withdraw_line(LOOP_CLOSED)
+                self._core.line.withdraw(LOOP_CLOSED)
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=PATIENCE)
             error = self._failure(self._task)
@@ -331,7 +331,7 @@ class Execution:
     def _finish(self, error: BaseException | None) -> None:
         """Let the next one begin, and those who wait for this one go on."""
         self._tell_end(error)
-        self._core.next(self)
+        self._core.line.next(self)
         self._settle(None if isinstance(error, BudgetError) else error)
 
     def _settle(self, error: BaseException | None) -> None:

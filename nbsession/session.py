@@ -10,28 +10,31 @@ from nbsession.content import ToolCall, new_id
 from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options
+from nbsession.fork import Fork, fork_of
 from nbsession.fragment import ToolUse
 from nbsession.history import ForkPoint, History
-from nbsession.journal import Journal, Past, read_past
+from nbsession.journal import Journal, Past
 from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
 from nbsession.preview import Preview, preview_of
-from nbsession.result import Result, StopReason, result_of
+from nbsession.recovery import recover
 from nbsession.session_knobs import SessionKnobs
 from nbsession.state import StateLog, encode
 from nbsession.sweep import Executor, Sweep, sweep_of
-from nbsession.tick_rows import as_sent, restore_ticks
+from nbsession.tick_rows import restore_ticks
 from nbsession.timeline import Record
 from nbsession.tools import run_tool
+from nbsession.verify import altered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from nbsession.app import App
     from nbsession.context import CompiledContext
     from nbsession.environment import SessionUsage
     from nbsession.events import Event
     from nbsession.outline import Outline
+    from nbsession.result import Result
     from nbsession.tick import Tick
 
 MOST_LEVELS = 10
@@ -54,9 +57,8 @@ class Session:
         props: Mapping[str, Any] | None = None,
         model: Any = None,
         past: Past | None = None,
-        copy: tuple[Record, StateLog, list[Tick]] | None = None,
+        fork: Fork | None = None,
         parent: str | None = None,
-        forked: ForkPoint | None = None,
         node: Any = None,
         stored: bool = True,
     ) -> None:
@@ -64,14 +66,15 @@ class Session:
         self.app = app
         self.metadata: dict[str, Any] = {**(past.metadata if past else {}), **(metadata or {})}
         self.parent = past.parent if past else parent
-        self.forked = (ForkPoint(*past.forked) if past.forked else None) if past else forked
+        self.forked = fork.point if fork is not None else None
         self._status = "idle"
         self._closer: asyncio.Task[None] | None = None
         self._props = dict(props or {})
         self._node = node
         store = app.store if stored else None
-        record, state, ticks = copy or (Record(), StateLog(), [])
+        record, state, ticks = fork[:3] if fork is not None else (Record(), StateLog(), [])
         if past is not None:
+            self.forked = ForkPoint(*past.forked) if past.forked else None
             record.restore(past.entries, past.head)
             state.record(past.changes)
             assert app.store is not None
@@ -91,11 +94,10 @@ class Session:
             policies=app.policies,
         )
         if past is not None:
-            self._core.recover(past)
-            self._remember_requests(past)
+            recover(self._core, past)
         elif store is not None:
             self._core.outbox.birth(self.metadata, self.parent, self.forked)
-            if copy is not None:
+            if fork is not None:
                 self._core.outbox.copy(state.version, state.changes)
 
     # Looking
@@ -120,7 +122,7 @@ class Session:
     @property
     def executions(self) -> list[Execution]:
         """The executions of this process, the oldest first."""
-        return list(self._core.executions)
+        return list(self._core.line.begun)
 
     @property
     def current(self) -> Execution | None:
@@ -135,7 +137,7 @@ class Session:
     @property
     def usage(self) -> SessionUsage:
         """Tokens and cost so far."""
-        return self._core._session_usage()
+        return self._core.spending.so_far()
 
     @property
     def knobs(self) -> SessionKnobs:
@@ -222,9 +224,14 @@ class Session:
         """
         return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
 
-    def subscribe(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Give the session's events, from a sequence number on and then as they come, to any number of readers."""
-        return self._core.events(after)
+    def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
+        """Give the session's events, from a sequence number on and then as they come, to any number of readers.
+
+        There is no gap and no duplicate between the stored and the live. A reader that
+        rests holds nobody up and costs no memory: it goes on from the store, or, in a
+        session without one, gets a ``SessionError`` once what it missed is gone.
+        """
+        return self._core.feed.subscribe(after)
 
     # Doing
 
@@ -245,8 +252,9 @@ class Session:
         ``message`` is a string, an entry, a list of content (text, images, frames,
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
-        execution; ``output`` is a pydantic model to answer with. With a ``request_id`` the same message is sent once, also after a
-        restart; another message under its id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
+        execution; ``output`` is a pydantic model to answer with. With a ``request_id``
+        the same message is sent once, also after a restart; another message under its
+        id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
         for its events.
         """
         if output is not None and not callable(getattr(output, "model_validate_json", None)):
@@ -266,21 +274,13 @@ class Session:
             return self._enqueue(drafts, options)
         return self._core.home.call(lambda: self._once(request_id, drafts, options))
 
-    def _remember_requests(self, past: Past) -> None:
-        for key, data in past.executions.items():
-            if data.get("request"):
-                request, digest = data["request"]
-                ticks = [tick for tick in self._core.ticks if tick.execution == key]
-                result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
-                self._core.requests[request] = (digest, Execution.ended(self, self._core, key, result))
-
     def _once(self, request_id: str, drafts: list[Draft], options: Options) -> Execution:
         """Send under a request id; a second time gives the execution of the first."""
         digest = digest_of(drafts)
-        known = self._core.same_request(request_id, digest)
+        known = self._core.requests.find(request_id, digest)
         if known is None:
             known = self._enqueue(drafts, options)
-            self._core.requests[request_id] = (digest, known)
+            self._core.requests.remember(request_id, digest, known)
         return known
 
     def render(self, **props: Any) -> Execution:
@@ -318,7 +318,7 @@ class Session:
         def interrupting() -> None:
             running = core.current
             if execution is not None and running is not None:
-                core.line.appendleft(execution)
+                core.line.push_in(execution)
             elif execution is not None:
                 core.enqueue(execution)
             if running is not None:
@@ -385,7 +385,8 @@ class Session:
             self.app, new_id("se"), parent=self.id, node=root, model=core.model, stored=False, tools=()
         )
         child._core.depth = core.depth + 1
-        child._core.spawned_by = (core, core.current)
+        child._core.spawned_by = core.current
+        child._core.spending.parent = core.spending
         core.children.append(child)
         return child
 
@@ -458,28 +459,7 @@ class Session:
 
     def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Session:
         core = self._core
-        if at is None:
-            core.drain()
-            head, version = core.record.head, core.state.version
-            ticks = list(core.ticks)
-            if core.running_tick is not None:
-                ticks[-1] = core.running_tick.cut(head, version)
-            point = ForkPoint(ticks[-1].number if ticks else None)
-        else:
-            if not -len(core.ticks) <= at < len(core.ticks):
-                raise SessionError(f"there is no tick {at}; session {self.id!r} has {len(core.ticks)} ticks")
-            tick = core.ticks[at]
-            if tick is core.running_tick and not before:
-                raise SessionError(
-                    f"tick {tick.number} of session {self.id!r} has not ended; wait for it, or fork(at={tick.number}, "
-                    "before=True) to stand as it was compiled"
-                )
-            head = tick.head_before if before else tick.head_after
-            version = tick.state_before if before else tick.state_after
-            ticks = core.ticks[: tick.number + (0 if before else 1)]
-            point = ForkPoint(tick.number, before)
-        record = Record()
-        record.restore(core.record.all(), head)
+        fork = fork_of(core, at, before)
         forked = Session(
             self.app,
             id or new_id("se"),
@@ -487,9 +467,8 @@ class Session:
             props=self._props,
             model=core.model,
             tools=core.tools,
-            copy=(record, core.state.prefix(version), list(ticks)),
+            fork=fork,
             parent=self.id,
-            forked=point,
             node=self._node,
             stored=stored,
         )
@@ -505,17 +484,7 @@ class Session:
         Those whose context is not there to be read are among them. Without a store it is an empty list.
         """
         store = self._core.journal.store
-        past = read_past(store, self.id) if store is not None else None
-        if store is None or past is None:
-            return []
-        record = Record()
-        record.restore(past.entries, past.head)
-        sent = {tick.number: tick.context.hash for tick in self.ticks}
-        return [
-            tick.number
-            for tick in restore_ticks(past.ticks, record, store)
-            if not as_sent(tick, sent.get(tick.number))
-        ]
+        return altered(store, self.id, self.ticks) if store is not None else []
 
     async def aclose(self) -> None:
         """Stop what runs, unmount the tree and let go of the store; ``app.session(id)`` opens it anew.

@@ -141,7 +141,7 @@ class Work:
         await core.mount.fire("after_compile", compiled.context, execution.session)
         execution.checkpoint()
         model = core.choose_model(options.model, compiled.model)
-        core.check_budget(execution, options.budget, compiled.context, model.name)
+        core.spending.check(self.result(), options.budget, compiled.context, model.name)
         return compiled, model
 
     async def _begin(self, tick: Tick, compiled: Compiled, model: ModelAdapter) -> Response:
@@ -184,7 +184,7 @@ class Work:
         response, self._response = self._response, None
         if response is None:
             return
-        self._core.charge(tick)
+        self._core.spending.charge(tick)
         tick.response = response.content()
         tick.interrupted = not response.complete
         tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]

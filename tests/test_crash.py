@@ -49,7 +49,7 @@ async def events_of(session: Session, after: int | None = None) -> list[Event]:
     events = []
     async for event in session.subscribe(after):
         events.append(event)
-        if event.type == "done" and event.sequence == session._core.sequence:
+        if event.type == "done" and event.sequence == session._core.feed.sequence:
             break
     return events
 
@@ -111,9 +111,9 @@ async def test_killed_at_random_moments_a_session_is_whole_and_goes_on(tmp_path:
         )
         events = await events_of(session)
         assert_told(events, session)
-        middle = chance.randint(0, session._core.sequence - 1)
+        middle = chance.randint(0, session._core.feed.sequence - 1)
         later = [event.sequence for event in await events_of(session, middle) if event.durable]
-        assert later == list(range(middle + 1, session._core.sequence + 1))
+        assert later == list(range(middle + 1, session._core.feed.sequence + 1))
         if chance.random() < 0.5:
             assert (await session.send(f"go on {number}")).text
             assert_told(await events_of(session), session)

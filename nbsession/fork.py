@@ -1,0 +1,58 @@
+"""Forks: where a session is left, and what a new one begins with there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nbsession.errors import SessionError
+from nbsession.history import ForkPoint
+from nbsession.timeline import Record
+
+if TYPE_CHECKING:
+    from nbsession.core import SessionCore
+    from nbsession.state import StateLog
+    from nbsession.tick import Tick
+
+
+class Fork(NamedTuple):
+    """What a fork begins with: the timeline, the state and the ticks up to a point of its parent."""
+
+    record: Record
+    state: StateLog
+    ticks: list[Tick]
+    point: ForkPoint
+
+
+def fork_of(core: SessionCore, at: int | None, before: bool) -> Fork:
+    """Fork from now, or after tick ``at`` or, with ``before``, as it was compiled.
+
+    Raises ``SessionError`` for a tick that is not there, and after one that has not ended.
+    """
+    if at is None:
+        return _from_now(core)
+    if not -len(core.ticks) <= at < len(core.ticks):
+        raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {len(core.ticks)} ticks")
+    tick = core.ticks[at]
+    if before:
+        return _fork(core, tick.head_before, tick.state_before, tick.number, ForkPoint(tick.number, before))
+    if tick is core.running_tick:
+        raise SessionError(
+            f"tick {tick.number} of session {core.session.id!r} has not ended; wait for it, or "
+            f"fork(at={tick.number}, before=True) to stand as it was compiled"
+        )
+    return _fork(core, tick.head_after, tick.state_after, tick.number + 1, ForkPoint(tick.number))
+
+
+def _from_now(core: SessionCore) -> Fork:
+    core.drain()
+    count = len(core.ticks)
+    fork = _fork(core, core.record.head, core.state.version, count, ForkPoint(count - 1 if count else None))
+    if core.running_tick is not None:
+        fork.ticks[-1] = core.running_tick.cut(core.record.head, core.state.version)
+    return fork
+
+
+def _fork(core: SessionCore, head: str | None, version: int, ticks: int, point: ForkPoint) -> Fork:
+    record = Record()
+    record.restore(core.record.all(), head)
+    return Fork(record, core.state.prefix(version), core.ticks[:ticks], point)

@@ -1,0 +1,71 @@
+"""What a process that ended in the middle left behind, brought to a valid end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.events import Done, ExecutionEnd, TickEnd
+from nbsession.execution import Execution
+from nbsession.result import StopReason, result_of
+from nbsession.stores.base import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.core import SessionCore
+    from nbsession.journal import Past
+    from nbsession.tick import Tick
+
+CUT = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process ended while it ran"}
+"""What becomes of an execution whose process ended."""
+
+
+def recover(core: SessionCore, past: Past) -> None:
+    """Take up what is known of the past; what was cut ends as far as it came.
+
+    Then the answer is kept, every call is answered and readers of events are told.
+    Nothing is run again: a tool that had started without a result that was kept is
+    *unknown*, and a request that was sent is not sent again under its id.
+    """
+    core.policies.known.update(past.policies)
+    core.feed.sequence = past.sequence
+    for key, data in past.executions.items():
+        if data["status"] == "running":
+            _end_execution(core, key, data, past)
+    latest = next(reversed(past.executions.values()), None)
+    if past.untold and latest is not None:
+        core.feed.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
+        core.feed.emit(Done())
+    for key, data in past.executions.items():
+        if data.get("request"):
+            request_id, digest = data["request"]
+            core.requests.remember(request_id, digest, _ended(core, key, data))
+
+
+def _ended(core: SessionCore, key: str, data: Mapping[str, Any]) -> Execution:
+    ticks = [tick for tick in core.ticks if tick.execution == key]
+    result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
+    return Execution.ended(core.session, core, key, result)
+
+
+def _end_execution(core: SessionCore, key: str, data: Mapping[str, Any], past: Past) -> None:
+    past.executions[key] = {**data, **CUT}
+    tick = core.ticks[-1] if core.ticks else None
+    if tick is not None and tick.execution == key and tick.ended is None:
+        _end_tick(core, tick, past)
+    core.outbox.add(Row("execution", key, past.executions[key]))
+    past.untold = True
+    core.end_cut_execution()
+
+
+def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
+    tick.reason = CUT["reason"]
+    partial = past.partials.get(tick.number)
+    if partial and core.record.head == tick.head_before:
+        tick.response = partial
+        core.append("assistant", partial, status="interrupted")
+    core.heal(past.tool_calls)
+    tick.interrupted = True
+    tick.head_after = core.record.head
+    core.outbox.add(core.outbox.tick_ended(tick))
+    core.feed.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))

@@ -1,0 +1,34 @@
+"""Requests that carry an id: the same one is sent once, also across restarts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbsession.errors import SessionError
+
+if TYPE_CHECKING:
+    from nbsession.execution import Execution
+
+
+class RequestIds:
+    """The executions of one session by the id of the request that began them."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, Execution]] = {}
+
+    def remember(self, request_id: str, digest: str, execution: Execution) -> None:
+        """Note whose request an execution is; ``digest`` stands for the message."""
+        self._known[request_id] = (digest, execution)
+
+    def find(self, request_id: str, digest: str) -> Execution | None:
+        """Return the execution of a request that was sent before; ``SessionError`` where its message was another."""
+        known = self._known.get(request_id)
+        if known is None:
+            return None
+        if known[0] != digest:
+            raise SessionError(
+                f"request {request_id!r} was sent before with another message; use another request_id for a new message"
+            )
+        return known[1]
