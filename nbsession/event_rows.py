@@ -8,6 +8,7 @@ Deltas are not kept: a reader gets one joined delta a block.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from nbsession import events
@@ -115,10 +116,7 @@ class EventReader:
             block = self._opened[index] = self._blocks.pop(0)
             return [_block_start(index, block)]
         block = self._opened.pop(index, Text(""))
-        joined: list[Event] = (
-            [events.TextDelta(index, block.text)] if isinstance(block, (Text, Thinking, ServerTool)) else []
-        )
-        return [*joined, events.ContentBlockStop(index, block)]
+        return [*_joined(index, block), events.ContentBlockStop(index, block)]
 
 
 def stored_events(
@@ -148,6 +146,14 @@ def _block_start(index: int, block: Block) -> Event:
     if isinstance(block, ServerTool):
         return events.ContentBlockStart(index, "server_tool", block.call_id, block.name)
     return events.ContentBlockStart(index, "thinking" if isinstance(block, Thinking) else "text")
+
+
+def _joined(index: int, block: Block) -> Iterator[Event]:
+    """Give a whole block as one delta; a tool call's input as JSON that says the same as the model's own."""
+    if isinstance(block, ToolCall):
+        yield events.InputJsonDelta(index, json.dumps(block.input, ensure_ascii=False))
+    elif isinstance(block, (Text, Thinking, ServerTool)):
+        yield events.TextDelta(index, block.text)
 
 
 def _of_tick(kind: str, about: str, tick: Tick) -> Event:

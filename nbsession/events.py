@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from nbsession.content import Block, Entry, ToolCall, ToolResult
     from nbsession.context import CompiledContext
@@ -258,13 +258,18 @@ ModelEvent = (
 
 
 class EventStream(Protocol):
-    """Where events go besides their readers: a store, a server, a file."""
+    """How events go elsewhere (to a browser, a file, another process): whoever sends them on reads one of these.
 
-    def publish(self, session: str, event: Event) -> None:
-        """Take one event; never block and never raise."""
+    A ``Session`` is one.
+    """
 
-    def subscribe(self, session: str, after: int | None = None) -> AsyncIterator[Event]:
-        """Give the events after a sequence number, stored ones first, then live ones."""
+    def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
+        """Give the events after a sequence number, stored ones first, then those to come.
+
+        Without gap or duplicate: who was cut off goes on after the last number it had.
+        Close it (``aclose``, or ``contextlib.aclosing``) to leave before the end.
+        """
+        ...
 
 
 __all__ = [
