@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from nbsession.context import CompiledContext, FlowItem, Part, Withheld
 from nbsession.errors import CompileError
+from nbsession.fitting import fitted
 from nbsession.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of
 from nbsession.thinking import replayable
 from nbsession.timeline import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
+    from nbsession.models.base import ModelAdapter
     from nbsession.tools import Tool
     from nbsession.tree import Fiber
 
@@ -38,13 +40,13 @@ class Compiled(NamedTuple):
     """A compiled context and what the loop needs beside it.
 
     ``toolbox`` maps every name and alias to its tool, user-only tools included;
-    ``model`` is the tree's choice or ``None``; ``sent`` are the trailing parts that
+    ``model`` is the one it was compiled for, ``None`` for no one; ``sent`` are the trailing parts that
     the next compile of this execution has to leave where they stand.
     """
 
     context: CompiledContext
     toolbox: Mapping[str, Tool]
-    model: Any
+    model: ModelAdapter | None
     sent: tuple[Sent, ...]
 
 
@@ -56,15 +58,20 @@ def compile(  # noqa: A001  # the field's word for it
     needs_timeline: bool = False,
     pending: tuple[str, ...] = (),
     settings: Mapping[str, Any] | None = None,
+    choose: Callable[[Any], ModelAdapter] | None = None,
+    fresh: Container[str] = (),
 ) -> Compiled:
     """Compile a rendered tree.
 
     ``tools`` are those given outside the tree, nearest first; a tool of the tree
     hides one of its name. ``sent`` are trailing parts of earlier ticks of the
     execution: they stay where they stood, and only what differs is sent again
-    at the end. ``settings`` are added to the tree's model settings. Raises ``CompileError`` for a tool name or section id used twice,
-    an entry shown twice, and, with ``needs_timeline``, a tree without a
-    ``Timeline``.
+    at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
+    the model, given the tree's choice or ``None``: what it does not take is left out
+    or put into words, but for what is in the entries ``fresh``; without it, the
+    context is for no model in particular. Raises ``CompileError`` for a tool name or
+    section id used twice, an entry shown twice, and, with ``needs_timeline``, a tree
+    without a ``Timeline``.
     """
     fragment = fragment_of(root)
     if needs_timeline and not fragment.timelines:
@@ -86,20 +93,24 @@ def compile(  # noqa: A001  # the field's word for it
         if use not in shown
     )
     parts = [use.part for use in shown]
-    flow, unsigned = replayable(system, parts, flow)
     choice = _model(fragment.models)
+    model = None if choose is None else choose(choice.model)
+    said: tuple[Withheld, ...] = ()
+    if model is not None:
+        flow, said = fitted(flow, model, fresh)
+    flow, unsigned = replayable(system, parts, flow, None if model is None else model.name)
+    notes = (*hidden, *said, *unsigned)
     context = CompiledContext(
         system,
         flow,
         parts,
         specs=[use.tool.spec for use in shown],
         settings={**choice.settings, **settings} if settings else choice.settings,
-        withheld=(*fragment.withheld, *hidden, *unsigned) if hidden or unsigned else fragment.withheld,
-        tokens=_tokens(fragment, parts, sent, flow)
-        - (0 if sent else sum([item.tokens for item in unsigned])),
+        withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
+        tokens=_tokens(fragment, parts, flow, changed=bool(sent or said or unsigned)),
         pending=pending,
     )
-    return Compiled(context, _toolbox(uses), choice.model, sent_now)
+    return Compiled(context, _toolbox(uses), model, sent_now)
 
 
 def _arrange(
@@ -154,9 +165,10 @@ def _anchor(part: Part) -> str:
     return (part.key or part.path) if part.kind == "message" else ""
 
 
-def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[Sent], flow: Sequence[FlowItem]) -> int:
+def _tokens(fragment: Fragment, tools: Sequence[Part], flow: Sequence[FlowItem], *, changed: bool) -> int:
+    """Sum the estimates up; where the flow is not as the tree has it, ``changed``, from the flow."""
     total = sum([part.tokens for part in tools])
-    if not sent:
+    if not changed:
         return total + fragment.tokens
     before = sum([item.tokens for item in fragment.body[: max(fragment.first, 0)]])
     return total + before + sum([item.tokens for item in flow])

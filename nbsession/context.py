@@ -30,7 +30,7 @@ from nbsession.content import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nbsession.diff import ContextDiff
     from nbsession.timeline import Chunk
@@ -38,8 +38,23 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["system", "section", "text", "block", "message", "tool"]
 
 
-PREFIX = "prefix"
-"""The key of a signed answer's metadata under which the hash of its context's prefix stands."""
+ORIGIN = "thinking"
+"""The key of a signed answer's metadata under which its ``Origin`` stands."""
+
+
+class Origin(NamedTuple):
+    """Where signed thinking was made: behind which prefix (its hash), and by which model."""
+
+    prefix: str
+    model: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> Origin | None:
+        """Read the origin of an entry's thinking; ``None`` where nothing was signed."""
+        kept = entry.metadata.get(ORIGIN)
+        if entry.role != "assistant" or not isinstance(kept, dict) or kept.keys() != set(cls._fields):
+            return None  # the sender's own metadata may use the word, too
+        return cls(**kept)
 
 
 class Part:
@@ -49,19 +64,20 @@ class Part:
     or ``"tool"``; ``path`` is the component path it came from and ``key`` tells
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
-    outside messages; ``body`` is the text without a section's heading; ``prefixes``
-    says under which prefix a signed answer was made, by its key. ``tokens`` is an
+    outside messages; ``body`` is the text without a section's heading; ``origins``
+    says where a signed answer was made, by its key. ``tokens`` is an
     estimate. ``str()`` is the text as it is sent.
     """
 
     __slots__ = (
         "_digest",
+        "_variants",
         "blocks",
         "body",
         "key",
         "kind",
+        "origins",
         "path",
-        "prefixes",
         "role",
         "text",
         "title",
@@ -90,8 +106,9 @@ class Part:
         self.role = role
         self.blocks = blocks
         self.tokens = token.estimate(text) if tokens is None else tokens
-        self.prefixes: Mapping[str, str] = {}
+        self.origins: Mapping[str, Origin] = {}
         self._digest: str | None = None
+        self._variants: dict[Any, Part] | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -110,6 +127,21 @@ class Part:
         if self._digest is None:
             self._digest = _digest_of(self.canonical())
         return self._digest
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """The kinds of content in it that not every model takes; see ``kinds_of``."""
+        return kinds_of(self.blocks) if self.kind == "message" else NOTHING_SPECIAL
+
+    def variant(self, name: Any, title: str, blocks: Callable[[], Iterable[Block]]) -> Part:
+        """Return the same message with other blocks, made once for each name."""
+        known = self._variants
+        if known is None:
+            known = self._variants = {}
+        if name not in known:
+            known[name] = part = message_part(self.path, tuple(blocks()), key=self.key, role=self.role)
+            part.title, part.origins = title, self.origins
+        return known[name]
 
     def canonical(self) -> dict[str, Any]:
         """What is sent, as plain JSON data without ids."""
@@ -356,11 +388,47 @@ def entry_part(entry: Entry, path: str) -> Part:
     blocks = sendable(entry.content)
     if entry.status == "interrupted":
         blocks = _without_open_calls(blocks)
-    text = str(blocks[0]) if len(blocks) == 1 else "\n\n".join([str(block) for block in blocks])
-    part = Part("message", path, text, key=entry.id, role=entry.role, blocks=blocks, tokens=tokens_of(blocks))
-    if PREFIX in entry.metadata:
-        part.prefixes = {entry.id: entry.metadata[PREFIX]}
+    part = message_part(path, blocks, key=entry.id, role=entry.role)
+    if origin := Origin.of(entry):
+        part.origins = {entry.id: origin}
     return part
+
+
+def message_part(path: str, blocks: tuple[Block, ...], *, key: str, role: str) -> Part:
+    """Make the part of a message that holds these blocks."""
+    text = str(blocks[0]) if len(blocks) == 1 else "\n\n".join([str(block) for block in blocks])
+    return Part("message", path, text, key=key, role=role, blocks=blocks, tokens=tokens_of(blocks))
+
+
+NOTHING_SPECIAL: frozenset[str] = frozenset()
+"""What a message of texts holds that not every model takes."""
+
+
+def kinds_of(blocks: Iterable[Block]) -> frozenset[str]:
+    """Say what blocks hold that not every model takes.
+
+    That is ``"images"``, ``"documents"``, ``"calls"`` (of tools, and their results),
+    ``"steps"`` (of a provider's own tool) and ``"citations"``.
+    """
+    kinds: set[str] = set()
+    for block in blocks:
+        if isinstance(block, Text):
+            if block.citations:
+                kinds.add("citations")
+        elif isinstance(block, ToolResult):
+            kinds.add("calls")
+            kinds |= kinds_of(block.content)
+        elif (kind := _KINDS.get(type(block))) is not None:
+            kinds.add(kind)
+    return frozenset(kinds) if kinds else NOTHING_SPECIAL
+
+
+_KINDS: Mapping[type, str] = {
+    Image: "images",
+    Document: "documents",
+    ToolCall: "calls",
+    ServerTool: "steps",
+}
 
 
 def sendable(blocks: tuple[Block, ...]) -> tuple[Block, ...]:

@@ -24,7 +24,7 @@ from nbsession.tick import ToolRun, interrupted, unknown
 from nbsession.tools import ToolContext
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from nbsession.budget import Budget
     from nbsession.event_log import EventLog
@@ -316,11 +316,19 @@ class SessionCore:
         *,
         needs_timeline: bool = False,
         settings: Mapping[str, Any] | None = None,
+        choose: Callable[[Any], ModelAdapter] | None = None,
+        fresh: Container[str] = (),
     ) -> Compiled:
         """Compile the settled tree for a tick; its trailing context and the moment are remembered."""
         compiled = self.mount.compile(
-            tools=(*tools, *self.tools), sent=self.sent, needs_timeline=needs_timeline, settings=settings
+            tools=(*tools, *self.tools),
+            sent=self.sent,
+            needs_timeline=needs_timeline,
+            settings=settings,
+            choose=choose,
+            fresh=fresh,
         )
+        self._next_window = None if compiled.model is None else compiled.model.capabilities.window
         self._keep_sent(self.sent)
         self.drain()
         # Now: a hook after the compile may set state and knobs, which this tick is not sent.
@@ -358,20 +366,20 @@ class SessionCore:
         """Return the knob values as last sent; before anything was sent, those the session began with."""
         return {**{name: spec.default for name, spec in self.knobs.specs().items()}, **self.last_sent}
 
-    def choose_model(self, asked: Any, in_tree: Any) -> ModelAdapter:
+    def model_for(self, asked: ModelAdapter | None) -> Callable[[Any], ModelAdapter]:
         """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""
         from nbsession.models import default_model, resolve
 
-        # Those of send, session and app were resolved when they were given.
-        model: ModelAdapter
-        if asked is not None:
-            model = asked
-        elif in_tree is not None:
-            model = resolve(in_tree)
-        else:
-            model = self.model if self.model is not None else default_model()
-        self._next_window = model.capabilities.window
-        return model
+        def choose(in_tree: Any) -> ModelAdapter:
+            # Those of send, session and app were resolved when they were given.
+            if asked is not None:
+                return asked
+            if in_tree is not None:
+                return resolve(in_tree)
+            model: ModelAdapter | None = self.model
+            return default_model() if model is None else model
+
+        return choose
 
     def tool_context(self, execution: Execution, call: ToolCall) -> ToolContext:
         """Make what a tool with a ``ToolContext`` parameter is given."""

@@ -175,6 +175,7 @@ class Execution:
         """Commit the message and begin to run; the session calls it when its turn has come."""
         self.status = "running"
         self.emit(ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))))
+        self._work.stand()
         self._core.take(self.drafts, log=self.log, metadata=self.options.metadata)
         self._context.run(lambda: _inside.set((*_inside.get(), self)))
         self._begin(self._drive())

@@ -17,11 +17,12 @@ from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Fiber, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from nbsession.compiler import Compiled, Sent
     from nbsession.environment import Environment
     from nbsession.fetched import DataCell
+    from nbsession.models.base import ModelAdapter
 
 STATE = "state:"
 ROUNDS = 25
@@ -142,8 +143,10 @@ class Mount:
         sent: Sequence[Sent] = (),
         needs_timeline: bool = False,
         settings: Mapping[str, Any] | None = None,
+        choose: Callable[[Any], ModelAdapter] | None = None,
+        fresh: Container[str] = (),
     ) -> Compiled:
-        """Compile the tree as it stands."""
+        """Compile the tree as it stands; see ``compiler.compile``."""
         return compiler.compile(
             self.root.fiber,
             tools=tools,
@@ -151,6 +154,8 @@ class Mount:
             needs_timeline=needs_timeline,
             pending=self.pending,
             settings=settings,
+            choose=choose,
+            fresh=fresh,
         )
 
     @property
@@ -159,7 +164,12 @@ class Mount:
         return self.waiting + tuple(str(cell.key) for cell in self.root.cells("use_data") if cell.pending)
 
     def preview(
-        self, values: Mapping[str, Any], *, tools: Iterable[ToolUse] = (), sent: Sequence[Sent] = ()
+        self,
+        values: Mapping[str, Any],
+        *,
+        tools: Iterable[ToolUse] = (),
+        sent: Sequence[Sent] = (),
+        choose: Callable[[Any], ModelAdapter] | None = None,
     ) -> Compiled:
         """Compile the tree as it would be under other knob values, and leave it as it is."""
         knobs = self.environment.knobs.overlay(values)
@@ -188,7 +198,7 @@ class Mount:
 
         fiber = self.root.preview(environment, list(stale), more=more)
         pending = dict.fromkeys((*self.pending, *environment.asked))
-        return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending))
+        return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose)
 
     def drain(self) -> tuple[list[tuple[str, Any]], SessionError | None]:
         """Return what changed in the tree's kept state since the last call, and why some of it is refused."""

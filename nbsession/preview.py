@@ -40,8 +40,13 @@ def preview_of(core: SessionCore, asked: Mapping[str, Any]) -> Preview:
     present = core.knobs.values()
     wanted = {**present, **asked}
     before = {**present, **{name: value for name, value in core.baseline().items() if name in present}}
-    new = core.mount.preview(wanted, tools=core.tools, sent=core.sent).context
-    old = core.mount.preview(before, tools=core.tools, sent=core.sent).context
+
+    def compiled(values: Mapping[str, Any]) -> CompiledContext:
+        return core.mount.preview(
+            values, tools=core.tools, sent=core.sent, choose=core.model_for(None)
+        ).context
+
+    new, old = compiled(wanted), compiled(before)
     values = core.knobs.overlay(wanted).values()
     changed = {
         name: (before[name], value) for name, value in values.items() if before.get(name, value) != value

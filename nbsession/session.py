@@ -190,18 +190,28 @@ class Session:
         """What the tree and the knobs had to say: state that did not fit, values that were replaced."""
         return self._core.notes
 
-    def compile(self, message: Any = None) -> CompiledContext:
-        """Compile what would be sent now, or with a message. No model is called, and nothing changes."""
+    def compile(self, message: Any = None, *, model: Any = None) -> CompiledContext:
+        """Compile what would be sent now, or with a message, to the session's model or another one.
+
+        No model is called, and nothing changes. What the model does not take is listed in
+        ``withheld``; a picture or document in the message itself stays.
+        """
         drafts = None if message is None else drafts_of(message)
+        asked = self._checked(model)
 
         def compiled() -> CompiledContext:
             core = self._mounted()
+            head = core.record.head
             if drafts is not None:
                 core = self._forked(None, False, None, stored=False)._core
                 core.take(drafts)
                 core.render()
             return core.mount.compile(
-                tools=core.tools, sent=core.sent, needs_timeline=bool(len(core.record))
+                tools=core.tools,
+                sent=core.sent,
+                needs_timeline=bool(len(core.record)),
+                choose=core.model_for(asked),
+                fresh=core.record.since(head),
             ).context
 
         return self._core.home.call(compiled)

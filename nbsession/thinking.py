@@ -1,17 +1,20 @@
-"""Signed thinking: sent again only behind the very context it was made under.
+"""Signed thinking: sent again only to the model that made it, behind the very context it was made under.
 
 On the newest models a thinking block is bound to the exact system prompt, tools
-and messages before it, and a request that replays it behind others is refused.
-So each answer remembers the prefix it was made under; where that differs now
-(a knob moved, a section was rewritten), its thinking is left out, and said so.
+and messages before it, and a request that replays it behind others is refused;
+and models read their own thinking, and that of few others. So each answer
+remembers its origin: the model, and the prefix it was made under. Where one of
+them differs now (a knob moved, a section was rewritten, the tree chose another
+model), its thinking is left out, and said so.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nbsession.content import Thinking
-from nbsession.context import FlowItem, Part, Withheld, prefix_hash, tokens_of
+from nbsession.context import FlowItem, Origin, Part, Withheld, prefix_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,27 +31,28 @@ def signed(content: Iterable[Block]) -> bool:
 
 
 def replayable(
-    system: Sequence[Part], tools: Sequence[Part], flow: Sequence[FlowItem]
+    system: Sequence[Part], tools: Sequence[Part], flow: Sequence[FlowItem], model: str | None
 ) -> tuple[Sequence[FlowItem], tuple[Withheld, ...]]:
-    """Leave out the thinking that may not be sent behind this context; say which.
+    """Leave out the thinking that ``model`` may not be sent behind this context; say which.
 
-    Costs nothing where the flow holds no signed thinking.
+    ``model`` is the name of the adapter; for ``None``, whoever made it is right. Costs
+    nothing where the flow holds no signed thinking.
     """
-    if not any(item.prefixes for item in flow):
+    if not any(item.origins for item in flow):
         return flow, ()
     running = prefix_hash(system, tools)
     kept: list[FlowItem] = []
     withheld: list[Withheld] = []
     for item in flow:
-        if not item.prefixes:
+        if not item.origins:
             kept.append(item)
             running.update(_digests(item))
             continue
         for part in (item,) if isinstance(item, Part) else item.parts:
-            made_under = part.prefixes.get(part.key)
-            if made_under is not None and made_under != running.hexdigest():
-                bare = _without_thinking(part)
-                reason = "thinking made under another context"
+            origin = part.origins.get(part.key)
+            reason = "" if origin is None else _objection(origin, model, running.hexdigest())
+            if reason:
+                bare = part.variant("bare", BARE, partial(_without_thinking, part.blocks))
                 withheld.append(Withheld(f"{part.path}/{part.key}", reason, "", part.tokens - bare.tokens))
                 part = bare
             kept.append(part)
@@ -60,16 +64,12 @@ def _digests(item: FlowItem) -> bytes:
     return item.digest.encode() if isinstance(item, Part) else item.digests()
 
 
-def _without_thinking(part: Part) -> Part:
-    blocks = tuple(block for block in part.blocks if not isinstance(block, Thinking))
-    text = "\n\n".join([str(block) for block in blocks])
-    return Part(
-        "message",
-        part.path,
-        text,
-        title=BARE,
-        key=part.key,
-        role=part.role,
-        blocks=blocks,
-        tokens=tokens_of(blocks),
-    )
+def _objection(origin: Origin, model: str | None, prefix: str) -> str:
+    """Say why thinking may not be sent; ``""`` where it may."""
+    if model not in (None, origin.model):
+        return f"thinking made by another model ({origin.model})"
+    return "thinking made under another context" if origin.prefix != prefix else ""
+
+
+def _without_thinking(blocks: Iterable[Block]) -> Iterable[Block]:
+    return (block for block in blocks if not isinstance(block, Thinking))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult
+from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult, new_id
 from nbsession.context import NOTHING_SENT, CompiledContext
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.events import (
@@ -29,6 +30,9 @@ from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_
 
 if TYPE_CHECKING:
     from nbsession.models.base import ModelAdapter
+
+PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What every provider takes as the id of a tool call, once its adapter has cut it to length."""
 
 
 @dataclass(slots=True)
@@ -111,6 +115,38 @@ class Tick:
         return f"<Tick {self.number}: {self.stop_reason or 'running'}, {len(self.tool_calls)} tool calls>"
 
 
+class CallIds:
+    """The ids of one answer's tool calls: plain, and of no other call that the session knows.
+
+    Results, confirmations and what a store knows of a call go by its id. A model's own
+    stays where it can be that; some servers number the calls of each answer anew, give
+    none, or one that another provider refuses when the conversation goes on there.
+    """
+
+    __slots__ = ("_at", "_given", "_taken")
+
+    def __init__(self, taken: Callable[[str], bool] = lambda _: False) -> None:
+        self._taken = taken
+        self._given: set[str] = set()
+        self._at: dict[int, str] = {}
+
+    def settle(self, event: Event) -> None:
+        """Give the tool call that an event begins or ends its id."""
+        if isinstance(event, ContentBlockStart) and event.block == "tool_call":
+            event.id = self._at[event.index] = self._own(event.id)
+        elif isinstance(event, ContentBlockStop) and isinstance(event.content, ToolCall):
+            call = event.content
+            settled = self._at.get(event.index) or self._own(call.id)
+            if settled != call.id:
+                event.content = ToolCall(settled, call.name, call.input)
+
+    def _own(self, given: str) -> str:
+        plain = PLAIN_ID.fullmatch(given) and given not in self._given and not self._taken(given)
+        settled = given if plain else new_id("call")
+        self._given.add(settled)
+        return settled
+
+
 class Response:
     """A response while it comes in: finished blocks, and the text of those that are not."""
 
@@ -163,17 +199,20 @@ async def call_model(
     tick: Tick,
     response: Response,
     emit: Callable[[Event], None],
+    taken: Callable[[str], bool] = lambda _: False,
 ) -> None:
-    """Stream one answer into ``response`` and ``tick``.
+    """Stream one answer into ``response`` and ``tick``; ``taken`` says which ids other tool calls have.
 
     Raises ``ModelError`` where the model fails or ends too early; what came until
     then is in ``response``.
     """
+    ids = CallIds(taken)
     stream = model.stream(context)
     async with aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext():
         async for event in stream:
             if tick.first_token is None and isinstance(event, (TextDelta, InputJsonDelta)):
                 tick.first_token = time.time()
+            ids.settle(event)
             response.take(event)
             if isinstance(event, MessageStart):
                 tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
 from nbsession.content import Entry, Text
-from nbsession.context import PREFIX, Part, entry_part, sendable, tokens_of
+from nbsession.context import ORIGIN, Origin, Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.errors import SessionError
 from nbsession.tokens import MESSAGE_OVERHEAD, estimate
 
@@ -25,23 +25,24 @@ CHUNK = 256
 class Chunk:
     """A run of neighbouring entries of one path, and what they compile to.
 
-    ``tokens`` is the estimated sum of the entries as they are sent; ``prefixes`` says
-    under which prefix each signed answer was made.
+    ``tokens`` is the estimated sum of the entries as they are sent; ``origins`` says
+    where each signed answer was made.
     """
 
-    __slots__ = ("_digests", "_parts", "entries", "path", "prefixes", "tokens")
+    __slots__ = ("_digests", "_holds", "_parts", "entries", "origins", "path", "tokens")
 
     def __init__(
         self,
         entries: tuple[Entry, ...],
         path: str = "timeline",
         tokens: int | None = None,
-        prefixes: Mapping[str, str] | None = None,
+        origins: Mapping[str, Origin] | None = None,
     ) -> None:
         self.entries = entries
         self.path = path
         self.tokens = sum([entry_tokens(entry) for entry in entries]) if tokens is None else tokens
-        self.prefixes = _prefixes(entries) if prefixes is None else prefixes
+        self.origins = _origins(entries) if origins is None else origins
+        self._holds: frozenset[str] | None = None
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
 
@@ -58,12 +59,21 @@ class Chunk:
             self._digests = "".join([part.digest for part in self.parts]).encode()
         return self._digests
 
+    @property
+    def holds(self) -> frozenset[str]:
+        """The kinds of content in it that not every model takes; see ``context.kinds_of``."""
+        if self._holds is None:
+            self._holds = kinds_of(block for entry in self.entries for block in entry.content)
+        return self._holds
+
     def append(self, entry: Entry) -> Chunk:
         """Return a chunk with one more entry, keeping all that is known of the others."""
         part = entry_part(entry, self.path) if self._parts is not None else None
         tokens = entry_tokens(entry) if part is None else part.tokens
-        prefixes = {**self.prefixes, **_prefixes((entry,))} if PREFIX in entry.metadata else self.prefixes
-        chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens, prefixes)
+        origins = {**self.origins, **_origins((entry,))} if ORIGIN in entry.metadata else self.origins
+        chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens, origins)
+        if self._holds is not None:
+            chunk._holds = self._holds | kinds_of(entry.content)
         if part is not None and self._parts is not None:
             chunk._parts = (*self._parts, part)
             if self._digests is not None:
@@ -71,8 +81,9 @@ class Chunk:
         return chunk
 
 
-def _prefixes(entries: tuple[Entry, ...]) -> dict[str, str]:
-    return {entry.id: entry.metadata[PREFIX] for entry in entries if PREFIX in entry.metadata}
+def _origins(entries: tuple[Entry, ...]) -> dict[str, Origin]:
+    signed = [entry for entry in entries if ORIGIN in entry.metadata]
+    return {entry.id: origin for entry in signed if (origin := Origin.of(entry))}
 
 
 def entry_tokens(entry: Entry) -> int:
@@ -91,10 +102,11 @@ class Record(Sequence[Entry]):
     As a sequence it is that path; ``all()`` gives every entry ever appended.
     """
 
-    __slots__ = ("_all", "_length", "chunks", "head", "version")
+    __slots__ = ("_all", "_calls", "_length", "chunks", "head", "version")
 
     def __init__(self) -> None:
         self._all: dict[str, Entry] = {}
+        self._calls: set[str] | None = None
         self._length = 0
         self.chunks: tuple[Chunk, ...] = ()
         self.head: str | None = None
@@ -105,6 +117,8 @@ class Record(Sequence[Entry]):
         if entry.parent != self.head:
             raise SessionError(f"entry {entry.id!r} follows {entry.parent!r}, but the head is {self.head!r}")
         self._all[entry.id] = entry
+        if self._calls is not None:
+            self._calls.update(call.id for call in entry.tool_calls)
         self.head = entry.id
         self._length += 1
         self.version += 1
@@ -117,7 +131,7 @@ class Record(Sequence[Entry]):
         """Take over entries of any branch, parents first, and stand at ``head``."""
         for entry in entries:
             self._all[entry.id] = entry
-        self.head = None
+        self._calls = self.head = None
         self.move(head)
 
     def move(self, head: str | None) -> None:
@@ -141,6 +155,23 @@ class Record(Sequence[Entry]):
             known = old[len(chunks)] if len(chunks) < len(old) else None
             chunks.append(known if known is not None and known.entries == run else Chunk(run))
         self.chunks = tuple(chunks)
+
+    def has_call(self, call_id: str) -> bool:
+        """Say whether a tool call of any branch has this id."""
+        if self._calls is None:
+            self._calls = {call.id for entry in self._all.values() for call in entry.tool_calls}
+        return call_id in self._calls
+
+    def since(self, entry_id: str | None) -> frozenset[str]:
+        """Return the ids of the user's entries behind an entry of the path (``None``: of all of it)."""
+        ids: list[str] = []
+        at = self.head
+        while at is not None and at != entry_id:
+            entry = self._all[at]
+            if entry.role == "user":
+                ids.append(at)
+            at = entry.parent
+        return frozenset(ids)
 
     def all(self) -> tuple[Entry, ...]:
         """Return every entry of every branch, in the order they were appended."""

@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
-from nbsession.context import PREFIX
+from nbsession.context import ORIGIN, Origin
 from nbsession.errors import ModelError, SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.lifecycle import call_hook
+from nbsession.models.base import refuse_unfit
 from nbsession.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.thinking import signed
 from nbsession.tick import (
@@ -56,10 +57,16 @@ class Work:
         self._core = core
         self._execution = execution
         self._output: Any = None
+        self._sent_up_to: str | None = None
+        self._model = ""
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
         self._questions: dict[str, asyncio.Future[Approval]] = {}
+
+    def stand(self) -> None:
+        """Remember where the timeline stands, before the message comes in: what follows is new to the model."""
+        self._sent_up_to = self._core.record.head
 
     async def run(self) -> None:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
@@ -137,10 +144,14 @@ class Work:
             options.tools,
             needs_timeline=bool(execution.drafts),
             settings=None if options.output is None else {OUTPUT: options.output.model_json_schema()},
+            choose=core.model_for(options.model),
+            fresh=core.record.since(self._sent_up_to),
         )
+        model = compiled.model
+        assert model is not None  # chosen by what ``choose`` returned
         await core.mount.fire("after_compile", compiled.context, execution.session)
         execution.checkpoint()
-        model = core.choose_model(options.model, compiled.model)
+        refuse_unfit(compiled.context, model)
         core.spending.check(self.result(), options.budget, compiled.context, model.name)
         return compiled, model
 
@@ -149,6 +160,7 @@ class Work:
         core = self._core
         tick.context, tick.model, tick.source = compiled.context, model.name, model.source
         core.begin_tick(tick)
+        self._sent_up_to, self._model = tick.head_before, model.name
         self.ticks.append(tick)
         self._response = response = Response()
         await core.outbox.keep(core.outbox.tick_began(tick))
@@ -160,7 +172,7 @@ class Work:
         core = self._core
         flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
         try:
-            await call_model(model, tick.context, tick, response, self._execution.emit)
+            await call_model(model, tick.context, tick, response, self._execution.emit, core.record.has_call)
         finally:
             if flusher is not None:
                 flusher.cancel()
@@ -195,8 +207,12 @@ class Work:
                 tick.response,
                 log=self._execution.log,
                 status="interrupted" if tick.interrupted else "complete",
-                metadata={PREFIX: tick.context.prefix} if signed(tick.response) else {},
+                metadata=self._origin(tick) if signed(tick.response) else None,
             )
+
+    def _origin(self, tick: Tick) -> Mapping[str, Any]:
+        """Say where signed thinking was made: what it is sent behind, and to whom, has to be the same."""
+        return {ORIGIN: Origin(tick.context.prefix, self._model)._asdict()}
 
     def _answer_calls(self) -> None:
         """Answer every tool call in the timeline, in call order, once; those that were cut as interrupted."""

@@ -117,7 +117,7 @@ class AnthropicModel:
     @property
     def capabilities(self) -> Capabilities:
         """All kinds of content; the window where it is known."""
-        return Capabilities(window=window_of(self.name))
+        return Capabilities(server_tools=self._prefix == "anthropic", window=window_of(self.name))
 
     def __repr__(self) -> str:
         return f"<AnthropicModel {self.name}>"
@@ -189,7 +189,7 @@ class AnthropicModel:
             raise self._failure(error, key, url) from error
 
     def _request(self, context: CompiledContext, *, caching: bool) -> dict[str, Any]:
-        own = self._prefix == "anthropic"
+        own = self.capabilities.server_tools
         model = self._id if own else self.name
         request = request_of(context, model, max_tokens=self._max_tokens, caching=caching, server_tools=own)
         return {**request, "model": self._id}

@@ -63,14 +63,12 @@ def request_of(
 
     ``caching`` sets up to four cache marks on what is likely to come again: the
     end of the system prompt, of the turn sent before, of the conversation
-    without its trailing context, and of the whole. Where the server has no tools of
-    its own (``server_tools=False``), what another one's gave is sent as text. Raises ``ModelError`` of kind
-    ``"request"`` for a setting this API does not know, a context without
-    messages, and media it does not take.
+    without its trailing context, and of the whole. ``server_tools=False`` says that the
+    server has no tools of its own. Raises ``ModelError`` of kind ``"request"`` for
+    a setting this API does not know, a context without messages, and media it
+    does not take.
     """
-    messages = [
-        _message(message if server_tools else _in_plain_text(message)) for message in context.messages
-    ]
+    messages = [_message(message) for message in context.messages]
     if not messages:
         raise ModelError(
             f"the context for {model} has no messages; send one, or put User(...) into the tree",
@@ -154,15 +152,6 @@ def _tool_choice(value: Any) -> Any:
 def _message(message: Message) -> dict[str, Any]:
     blocks = [_block(block) for block in message.content]
     return {"role": message.role, "content": [block for block in blocks if block is not None]}
-
-
-def _in_plain_text(message: Message) -> Message:
-    blocks = [
-        Text(block.text) if isinstance(block, (ServerTool, Text)) else block
-        for block in message.content
-        if not isinstance(block, ServerTool) or block.text.strip()
-    ]
-    return Message(message.role, tuple(blocks))
 
 
 def _block(block: Block) -> dict[str, Any] | None:

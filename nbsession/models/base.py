@@ -22,11 +22,18 @@ Source: TypeAlias = Literal["live", "recorded", "simulated"]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model takes. ``window`` is in tokens, ``None`` where it is not known."""
+    """What a model takes.
+
+    A context is compiled for it: old pictures and documents, tool calls and steps of
+    a provider's own tools that it does not take are put into words, and said so.
+    ``server_tools`` says that its provider runs tools itself, and takes their steps and
+    citations back as they came. ``window`` is in tokens, ``None`` where it is not known.
+    """
 
     tools: bool = True
     images: bool = True
     documents: bool = True
+    server_tools: bool = False
     window: int | None = None
 
 
@@ -62,6 +69,8 @@ def refuse_unfit(context: CompiledContext, model: ModelAdapter) -> None:
     if context.tools and not can.tools:
         names = ", ".join([tool.name for tool in context.tools])
         _refuse(model, "tools", names)
+    if can.images and can.documents:
+        return
     for block in _blocks(context):
         if isinstance(block, Image) and not can.images:
             _refuse(model, "images", str(block))

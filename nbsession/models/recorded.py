@@ -86,7 +86,7 @@ class RecordedModel:
     def capabilities(self) -> Capabilities:
         """Those of the model that it records; a replay takes everything."""
         behind = self._behind()
-        return Capabilities() if behind is None else behind.capabilities
+        return Capabilities(server_tools=True) if behind is None else behind.capabilities
 
     def __repr__(self) -> str:
         return f"<RecordedModel {self.path}{f', records {self.record}' if self.record else ''}>"

@@ -128,7 +128,7 @@ class ScriptedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(server_tools=True)
 
     def __repr__(self) -> str:
         return f"<ScriptedModel {len(self.contexts)} of {len(self.responses)} responses given>"

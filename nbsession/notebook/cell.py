@@ -85,7 +85,7 @@ class Request:
         copy = self.session.branch()
         if self.cell is not None:
             _rewind(copy, self.cell)
-        return copy.compile(self.message)
+        return copy.compile(self.message, model=self.model)
 
 
 def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = None) -> Request:
