@@ -70,7 +70,8 @@ def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:
             yield _plain("…", "")
         for kind, i, i_end, j, j_end in group:
             if kind == "equal":
-                yield from (_plain(" ", line) for line in before[i:i_end])
+                # A blank line tells nothing of where a difference stands.
+                yield from (_plain(" ", line) for line in before[i:i_end] if line.strip())
             elif kind == "replace" and i_end - i == j_end - j:
                 pairs = [_words(*pair) for pair in zip(before[i:i_end], after[j:j_end], strict=True)]
                 yield from (Line("−", old) for old, _ in pairs)

@@ -6,6 +6,7 @@ into a template; only ``Markup`` that this package made goes in as it is.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from functools import cache
@@ -69,6 +70,14 @@ def dollars(value: float | None) -> str:
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.2g}" if value >= 0.0001 else "<$0.0001"
 
 
+def moment(at: str) -> str:
+    """Write a time of ISO 8601 to the minute: ``"2026-11-21 09:45 UTC"``; what is none stays as it is."""
+    try:
+        return dt.datetime.fromisoformat(at).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return at
+
+
 @cache
 def _environment() -> Environment:
     import jinja2
@@ -86,5 +95,5 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars)
+    environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment

@@ -3,6 +3,7 @@ from __future__ import annotations
 from nbsession.content import Entry, Image, Text, ToolSpec
 from nbsession.context import CompiledContext, Part, Withheld, entry_part, tool_part
 from nbsession.notebook.cards import Row, card, changes
+from nbsession.notebook.difference import compare
 from nbsession.notebook.ledger import Ledger
 
 LONG = "This prompt is long enough that nobody wants to read it twice in one notebook. " * 5
@@ -165,3 +166,8 @@ def test_a_card_names_the_part_that_ends_the_cached_front() -> None:
     older, newer = (compiled(system("Be kind."), section(told)) for told in ("milk", "bread"))
     assert card(newer, older).broken_by == "Notes · App/Section"
     assert card(newer, newer).broken_by == ""
+
+
+def test_a_blank_line_is_no_context_of_a_difference() -> None:
+    lines = compare("## Knobs\n\n- tone: friendly\n\nend", "## Knobs\n\n- tone: terse\n\nend")
+    assert [line.sign for line in lines] == ["−", "+"]
