@@ -10,12 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nbsession.content import Block, Text, Thinking, ToolCall
-from nbsession.errors import ModelError
+from nbsession.content import Block, Text, Thinking
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
-    InputJsonDelta,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -23,39 +21,31 @@ from nbsession.events import (
     TextDelta,
 )
 from nbsession.models.anthropic_server_tools import is_server_step, step_of
+from nbsession.models.arrival import OpenBlock
 from nbsession.tokens import Usage
 
 _CUT = ("max_tokens", "context_window", "refusal")
 _USAGE_FIELDS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
-class _OpenBlock:
-    """A block that is coming in. ``raw`` is the provider's own form as it began."""
+class _OpenBlock(OpenBlock):
+    """``raw`` is the provider's own form of the block as it began."""
 
-    __slots__ = ("citations", "index", "length", "pieces", "raw", "signature")
+    __slots__ = ("citations", "raw", "signature")
 
     def __init__(self, index: int, raw: dict[str, Any]) -> None:
-        self.index = index
+        super().__init__(index)
         self.raw = raw
-        self.pieces: list[str] = []
-        self.length = 0
         self.signature: list[str] = []
         self.citations: list[dict[str, Any]] = list(raw.get("citations") or ())
 
-    def add(self, piece: str) -> int:
-        """Add a piece and return the offset, in characters, at which it stands."""
-        offset = self.length
-        self.pieces.append(piece)
-        self.length += len(piece)
-        return offset
-
 
 class Answer:
-    """One answer as it comes in: feed it the SDK's raw events, it gives model events.
+    """One answer as it comes in; see ``Arrival``.
 
     ``model`` is the adapter's name, for messages and where the provider does not
-    say which model answers. ``complete`` turns true with the provider's
-    ``message_stop``. Event and block types that are not known are passed over.
+    say which model answers. Event and block types that are not known are passed
+    over, and what a careless server leaves open is closed at the end.
     """
 
     def __init__(self, model: str, prefix: str = "anthropic") -> None:
@@ -63,9 +53,12 @@ class Answer:
         self.started = False
         self._model = model
         self._prefix = prefix
+        self._blocks = 0
         self._open: dict[int, _OpenBlock] = {}
         self._held: _OpenBlock | None = None
         self._usage: dict[str, int] = {}
+        self._reason = ""
+        self._detail = ""
 
     def take(self, event: Any) -> Iterable[ModelEvent]:
         """Take the next raw event and return what it amounts to.
@@ -77,7 +70,7 @@ class Answer:
         if kind == "content_block_delta":
             return self._delta(event.index, event.delta)
         if kind == "content_block_start":
-            return [*self._release(), *self._start_block(event.index, event.content_block)]
+            return self._start_block(event.index, event.content_block)
         if kind == "content_block_stop":
             return self._stop_block(event.index)
         if kind == "message_start":
@@ -85,76 +78,79 @@ class Answer:
         if kind == "message_delta":
             return self._message_delta(event)
         if kind == "message_stop":
-            self.complete = True
-            return [*self._release(), MessageStop()]
+            return self._stop()
         return ()
 
+    def end(self) -> Iterable[ModelEvent]:
+        """Give what stands at the end of a complete answer."""
+        return (MessageDelta(self._reason, usage_of(self._usage), self._detail), MessageStop())
+
     def _start(self, message: Any) -> Iterable[ModelEvent]:
+        if self.started:
+            return
         self.started = True
         self._count(getattr(message, "usage", None))
         identifier = getattr(message, "model", "")
         yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
 
-    def _start_block(self, index: int, content_block: Any) -> Iterable[ModelEvent]:
+    def _start_block(self, place: int, content_block: Any) -> Iterable[ModelEvent]:
+        yield from self._start(None)
+        yield from self._release()
+        yield from self._stop_block(place)
         kind = content_block.type
         if kind not in ("text", "thinking", "redacted_thinking", "tool_use") and not is_server_step(kind):
             return
         raw = content_block.to_dict(warnings=False)
-        block = self._open[index] = _OpenBlock(index, raw)
+        block = self._open[place] = _OpenBlock(self._blocks, raw)
+        self._blocks += 1
         if is_server_step(kind):
             step = step_of(raw)
-            yield ContentBlockStart(index, "server_tool", id=step.call_id, name=step.name)
-            return
-        if kind == "tool_use":
-            yield ContentBlockStart(index, "tool_call", id=raw["id"], name=raw["name"])
+            yield ContentBlockStart(block.index, "server_tool", id=step.call_id, name=step.name)
+        elif kind == "tool_use":
+            yield ContentBlockStart(block.index, "tool_call", id=raw["id"], name=raw["name"])
             if raw.get("input"):  # some servers send the whole input at once
-                yield self._input(block, json.dumps(raw["input"], ensure_ascii=False))
-            return
-        yield ContentBlockStart(index, "text" if kind == "text" else "thinking")
-        if text := raw.get(kind, ""):  # "text" and "thinking" name their field too
-            yield TextDelta(index, text, block.add(text))
+                yield from block.input_deltas(json.dumps(raw["input"], ensure_ascii=False))
+        else:
+            yield ContentBlockStart(block.index, "text" if kind == "text" else "thinking")
+            yield from block.text_deltas(raw.get(kind) or "")  # "text" and "thinking" name their field too
 
-    def _delta(self, index: int, delta: Any) -> Iterable[ModelEvent]:
-        block = self._open.get(index)
+    def _delta(self, place: int, delta: Any) -> Iterable[ModelEvent]:
+        block = self._open.get(place)
         if block is None:
             return ()
         kind = delta.type
         if kind == "text_delta":
-            return (TextDelta(index, delta.text, block.add(delta.text)),)
+            return block.text_deltas(delta.text)
         if kind == "input_json_delta" and block.raw["type"] == "server_tool_use":
-            block.add(delta.partial_json)
-            return ()
-        if kind == "citations_delta":
+            block.keep(delta.partial_json)
+        elif kind == "input_json_delta":
+            return block.input_deltas(delta.partial_json)
+        elif kind == "thinking_delta":
+            return block.text_deltas(delta.thinking)
+        elif kind == "citations_delta":
             block.citations.append(delta.citation.to_dict(warnings=False))
-            return ()
-        if kind == "input_json_delta":
-            return (self._input(block, delta.partial_json),) if delta.partial_json else ()
-        if kind == "thinking_delta":
-            return (TextDelta(index, delta.thinking, block.add(delta.thinking)),) if delta.thinking else ()
-        if kind == "signature_delta":
+        elif kind == "signature_delta":
             block.signature.append(delta.signature)
         return ()
 
-    def _input(self, block: _OpenBlock, text: str) -> InputJsonDelta:
-        return InputJsonDelta(block.index, text, block.add(text))
-
-    def _stop_block(self, index: int) -> Iterable[ModelEvent]:
-        block = self._open.pop(index, None)
+    def _stop_block(self, place: int) -> Iterable[ModelEvent]:
+        block = self._open.pop(place, None)
         if block is None:
-            return ()
+            return
         if block.raw["type"] == "tool_use":
             # Whether its input is whole is said only by the stop reason, which comes next.
             self._held = block
-            return ()
-        if is_server_step(block.raw["type"]):
-            return self._server_step(block)
-        return (ContentBlockStop(index, _finished(block)),)
+        elif is_server_step(block.raw["type"]):
+            yield from self._server_step(block)
+        else:
+            yield from block.rest()
+            yield ContentBlockStop(block.index, _finished(block))
 
     def _server_step(self, block: _OpenBlock) -> Iterable[ModelEvent]:
         """Give a step of the provider's own tool at once: its input is streamed, but nobody waits for it."""
         raw = block.raw
-        if raw["type"] == "server_tool_use" and block.pieces:
-            raw = {**raw, "input": self._parse(block)}
+        if raw["type"] == "server_tool_use" and block.text:
+            raw = {**raw, "input": dict(block.call(raw["id"], raw["name"], self._model).input)}
         step = step_of(raw)
         if step.text:
             yield TextDelta(block.index, step.text, 0)
@@ -164,35 +160,28 @@ class Answer:
         """Give the end of the tool call that was held back, now that it is known to be whole."""
         block, self._held = self._held, None
         if block is not None:
-            call = ToolCall(block.raw["id"], block.raw["name"], self._parse(block))
-            yield ContentBlockStop(block.index, call)
-
-    def _parse(self, block: _OpenBlock) -> dict[str, Any]:
-        text = "".join(block.pieces)
-        try:
-            data = json.loads(text) if text.strip() else {}
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            raise ModelError(
-                f"{self._model} called {block.raw['name']} with an input that is no JSON object: {_short(text)}; "
-                f"the tool was not run, send again",
-                retryable=True,
-                kind="stream",
-            )
-        return data
+            yield ContentBlockStop(block.index, block.call(block.raw["id"], block.raw["name"], self._model))
 
     def _message_delta(self, event: Any) -> Iterable[ModelEvent]:
+        yield from self._start(None)
         self._count(getattr(event, "usage", None))
         reason = event.delta.stop_reason
         if not reason:
             return
-        if reason == "model_context_window_exceeded":
-            reason = "context_window"
-        if reason in _CUT:
+        self._reason = "context_window" if reason == "model_context_window_exceeded" else str(reason)
+        self._detail = _detail(event.delta)
+        if self._reason in _CUT:
             self._held = None
         yield from self._release()
-        yield MessageDelta(reason, usage_of(self._usage), _detail(event.delta))
+
+    def _stop(self) -> Iterable[ModelEvent]:
+        """Close what is open; an answer that has not said why it ends is not complete."""
+        for place in list(self._open):
+            yield from self._stop_block(place)
+            if self._reason in _CUT:
+                self._held = None
+            yield from self._release()
+        self.complete = bool(self._reason)
 
     def _count(self, usage: Any) -> None:
         """Take the figures that are given; they are sums so far, so the later one holds."""
@@ -223,7 +212,7 @@ def usage_of(figures: Mapping[str, int]) -> Usage:
 
 
 def _finished(block: _OpenBlock) -> Block:
-    text = "".join(block.pieces)
+    text = block.text
     if block.raw["type"] == "text":
         return Text(text, tuple(block.citations))
     if block.raw["type"] == "redacted_thinking":
@@ -244,7 +233,3 @@ def _detail(delta: Any) -> str:
         if value:
             return str(value)
     return ""
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else text[:77] + "…")

@@ -6,56 +6,52 @@ used, in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from nbsession.errors import MissingKeyError, ModelError
+from nbsession.errors import ModelError
 from nbsession.models.base import Capabilities, Source, refuse_unfit
+from nbsession.models.endpoint import Service, is_at
 from nbsession.models.openai_request import request_of
 from nbsession.models.openai_stream import Answer
-from nbsession.models.wire import (
-    LOCAL_KEY,
-    Refusal,
-    check_key,
-    failed,
-    is_at,
-    kind_of,
-    learn,
-    on_this_machine,
-    refused,
-)
+from nbsession.models.wire import DEFAULT_TIMEOUT, Wire
 from nbsession.prices import window_of
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
 
-DEFAULT_URL = "https://api.openai.com/v1"
-DEFAULT_TIMEOUT = 180.0
-"""Seconds without a byte after which a request has failed."""
-
 INSTALL = "pip install 'nbsession[openai]'"
 
-_CONNECT_TIMEOUT = 10.0
-_KEY_HOSTS = ("openai.com",)
 _NEWER_LIMIT_HOSTS = ("openai.com", "azure.com")
-_CODES = {
-    "invalid_api_key": "authentication",
-    "insufficient_quota": "request",
-    "rate_limit_exceeded": "rate_limit",
-    "server_error": "server",
-    "context_length_exceeded": "request",
-    "server_is_overloaded": "overloaded",
-}
+
+
+def _load() -> ModuleType:
+    import openai
+    import openai.resources.chat  # the client loads this one late
+
+    return openai
+
+
+SERVICE = Service(
+    load=_load,
+    client="AsyncOpenAI",
+    url="https://api.openai.com/v1",
+    hosts=("openai.com",),
+    variables="OPENAI",
+    kinds={
+        "invalid_api_key": "authentication",
+        "insufficient_quota": "billing",
+        "rate_limit_exceeded": "rate_limit",
+        "server_error": "server",
+        "context_length_exceeded": "request",
+        "server_is_overloaded": "overloaded",
+    },
+)
+"""OpenAI's own service."""
 
 
 class OpenAIModel:
@@ -96,15 +92,15 @@ class OpenAIModel:
         if importlib.util.find_spec("openai") is None:
             raise ModelError(f"{prefix}:{self._id} needs the package openai: {INSTALL}", kind="request")
         self._prefix = prefix
-        self._base_url = base_url
-        self._api_key = api_key
         self._max_tokens = max_tokens
-        self._timeout = timeout
-        self._max_retries = max_retries
         self._capabilities = capabilities
-        # Connections belong to the loop that opened them.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[str, str, AsyncOpenAI]] = (
-            WeakKeyDictionary()
+        self._wire = Wire(
+            SERVICE,
+            self.name,
+            base_url=base_url,
+            api_key=api_key,
+            timeout=timeout,
+            max_retries=max_retries,
         )
 
     @property
@@ -127,13 +123,11 @@ class OpenAIModel:
 
     def warm(self) -> None:
         """Load the SDK, which takes about a second; may be called in a thread, and more than once."""
-        import openai.resources.chat  # noqa: F401  # the client loads this one late
+        _load()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop; the next request opens new ones."""
-        held = self._clients.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held[2].close()
+        await self._wire.aclose()
 
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
@@ -143,108 +137,20 @@ class OpenAIModel:
         answer begins and does not end: it is not to be run.
         """
         refuse_unfit(context, self)
-        key, url = self._access()
+        endpoint = self._wire.endpoint()
         # Reasoning models take the one name only, many other servers the other.
-        limit = "max_completion_tokens" if is_at(url, _NEWER_LIMIT_HOSTS) else "max_tokens"
-        request = request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit)
-        if "openai.resources.chat" not in sys.modules:
-            await asyncio.to_thread(self.warm)
-        import httpx2
-        from openai import OpenAIError
-
-        answer = Answer(self.name, context, self._prefix)
-        try:
-            stream = await self._client(key, url).chat.completions.create(
-                **request, stream=True, stream_options={"include_usage": True}
-            )
-            async with stream, aclosing(aiter(stream)) as chunks:
-                async for chunk in chunks:
-                    for event in answer.take(chunk):
-                        yield event
-        except (OpenAIError, httpx2.HTTPError, ValueError, AttributeError, TypeError) as error:
-            # The SDK takes chunks of any form: what is not of theirs shows when it is read.
-            raise self._failure(error, answer, key, url) from error
-        if not answer.complete:
-            raise failed(
-                f"{self.name} ended its answer before it was complete; what came is kept, send again",
-                "stream",
-            )
-        for event in answer.end():
-            await learn(self.name, context, event)
-            yield event
-
-    def _access(self) -> tuple[str, str]:
-        """Return the key and the base URL of the next request."""
-        url = self._base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
-        key = (self._api_key or "").strip()
-        if not key and on_this_machine(url):
-            key = LOCAL_KEY
-        if not key and (self._base_url is None or is_at(url, _KEY_HOSTS)):
-            key = os.environ.get("OPENAI_API_KEY", "").strip()
-            if not key:
-                raise MissingKeyError(
-                    'no API key: set OPENAI_API_KEY, pass api_key=, or use model="simulated" to go on without one'
-                )
-        if not key:
-            raise MissingKeyError(
-                f"no API key for {urlsplit(url).netloc}: pass api_key= (OPENAI_API_KEY is not sent there)"
-            )
-        check_key(key, self.name)
-        return key, url
-
-    def _client(self, key: str, url: str) -> AsyncOpenAI:
-        loop = asyncio.get_running_loop()
-        held = self._clients.get(loop)
-        if held is not None and held[:2] == (key, url):
-            return held[2]
-        import httpx2
-        from openai import AsyncOpenAI
-
-        client = AsyncOpenAI(
-            api_key=key,
-            base_url=url,
-            timeout=httpx2.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_TIMEOUT)),
-            max_retries=self._max_retries,
-        )
-        if not is_at(url, _KEY_HOSTS):
+        limit = "max_completion_tokens" if is_at(endpoint.url, _NEWER_LIMIT_HOSTS) else "max_tokens"
+        request = {
+            **request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        client = await self._wire.client(endpoint)
+        if not endpoint.trusted:
             # Read from the environment by the SDK, and nobody else's business.
             client.organization = client.project = None
-        self._clients[loop] = (key, url, client)
-        return client
-
-    def _failure(self, error: Exception, answer: Answer, key: str, url: str) -> ModelError:
-        """Put a failure of SDK or connection into one sentence of ours."""
-        import httpx2
-        import openai
-
-        if isinstance(error, (openai.APITimeoutError, httpx2.TimeoutException)):
-            return failed(
-                f"{self.name} sent nothing for {self._timeout:g} s; send again, or give it longer with timeout=",
-                "timeout",
-            )
-        if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
-            if answer.started:
-                text = f"the connection to {self.name} broke off in mid-answer; what came is kept, send again"
-                return failed(text, "connection")
-            return failed(
-                f"{self.name} could not be reached at {urlsplit(url).netloc}; "
-                "check that it runs and the network, then send again",
-                "connection",
-            )
-        if isinstance(error, openai.APIError):
-            return self._refusal(error, key)
-        return failed(f"{self.name} sent what cannot be read ({type(error).__name__}); send again", "stream")
-
-    def _refusal(self, error: Any, key: str) -> ModelError:
-        """Read an error that the server itself reports, before or in mid-stream."""
-        status = getattr(error, "status_code", 0)
-        code = error.code or error.type or ""
-        said = error.body.get("message") if isinstance(error.body, dict) else error.body
-        message = said if isinstance(said, str) else error.message
-        if code == "insufficient_quota":
-            message = f"{message.rstrip('.')} (an account without credit is refused until it has some)"
-        kind = _CODES.get(code) or (kind_of(status) if status else "server")
-        headers = error.response.headers if status else {}
-        return refused(
-            Refusal(self.name, status, kind, message, headers.get("retry-after", ""), "OPENAI_API_KEY"), key
-        )
+        answer = Answer(self.name, context, self._prefix)
+        create = client.chat.completions.create
+        async with aclosing(self._wire.events(context, endpoint, answer, create, request)) as events:
+            async for event in events:
+                yield event

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbsession import tokens
-from nbsession.content import Block, Text, Thinking, ToolCall, new_id
-from nbsession.errors import ModelError
+from nbsession.content import Text, Thinking, new_id
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
-    InputJsonDelta,
     MessageDelta,
     MessageStart,
     MessageStop,
     ModelEvent,
-    TextDelta,
 )
+from nbsession.models.arrival import OpenBlock
 from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
@@ -36,31 +33,22 @@ _CUT = ("max_tokens", "refusal")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class _OpenBlock:
-    """A block that is coming in: ``text``, ``thinking`` or ``tool_call``; ``given`` is the id as it came."""
+class _OpenBlock(OpenBlock):
+    """``kind`` is ``text``, ``thinking`` or ``tool_call``; ``given`` is the id as it came."""
 
-    __slots__ = ("given", "id", "index", "kind", "length", "name", "pieces")
+    __slots__ = ("given", "id", "kind", "name")
 
     def __init__(self, index: int, kind: str, given: str = "", name: str = "") -> None:
-        self.index = index
+        super().__init__(index)
         self.kind = kind
         self.given = given
         # Other providers, and the pairing of calls with results, want plain ids that differ.
         self.id = given if _GOOD_ID.fullmatch(given) else new_id("call")
         self.name = name
-        self.pieces: list[str] = []
-        self.length = 0
-
-    def add(self, piece: str) -> int:
-        """Add a piece and return the offset, in characters, at which it stands."""
-        offset = self.length
-        self.pieces.append(piece)
-        self.length += len(piece)
-        return offset
 
 
 class Answer:
-    """One answer as it comes in: feed it the SDK's chunks, then ``end`` it.
+    """One answer as it comes in; see ``Arrival``.
 
     ``model`` is the adapter's name, ``context`` what is answered: a server that
     reports no usage has it estimated from these. ``complete`` turns true when the
@@ -124,7 +112,7 @@ class Answer:
             yield from self._close_writing()
             block = self._writing = self._open(kind)
             yield ContentBlockStart(block.index, "text" if kind == "text" else "thinking")
-        yield TextDelta(block.index, text, block.add(text))
+        yield from block.text_deltas(text)
 
     def _call(self, call: Any) -> Iterator[ModelEvent]:
         function = call.function
@@ -137,7 +125,7 @@ class Answer:
             self._waiting.append(block)
             yield ContentBlockStart(block.index, "tool_call", id=block.id, name=block.name)
         if piece := function and function.arguments:
-            yield InputJsonDelta(block.index, piece, block.add(piece))
+            yield from block.input_deltas(piece)
 
     def _open(self, kind: str, given: str = "", name: str = "") -> _OpenBlock:
         block = _OpenBlock(self._count, kind, given, name)
@@ -147,7 +135,8 @@ class Answer:
     def _close_writing(self) -> Iterator[ModelEvent]:
         block, self._writing = self._writing, None
         if block is not None:
-            text = "".join(block.pieces)
+            yield from block.rest()
+            text = block.text
             self._written += tokens.estimate(text)
             # No server signs its thinking here, so it is shown and not sent again.
             yield ContentBlockStop(block.index, Text(text) if block.kind == "text" else Thinking(text))
@@ -165,25 +154,9 @@ class Answer:
             # Servers say "stop" behind a call that was asked for by name, too.
             self._reason = "tool_use" if calls else "end_turn"
         for block in calls:
-            self._written += tokens.estimate("".join(block.pieces))
-            yield ContentBlockStop(block.index, self._finished(block))
+            self._written += tokens.estimate(block.text)
+            yield ContentBlockStop(block.index, block.call(block.id, block.name, self._model))
         self.complete = True
-
-    def _finished(self, block: _OpenBlock) -> Block:
-        text = "".join(block.pieces)
-        try:
-            data = json.loads(text) if text.strip() else {}
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            short = repr(text if len(text) <= 80 else text[:77] + "…")
-            raise ModelError(
-                f"{self._model} called {block.name} with an input that is no JSON object: {short}; "
-                "the tool was not run, send again",
-                retryable=True,
-                kind="stream",
-            )
-        return ToolCall(block.id, block.name, data)
 
 
 def usage_of(usage: Any) -> Usage:

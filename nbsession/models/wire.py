@@ -1,55 +1,270 @@
-"""What the adapters that speak HTTP have in common: keys, hosts, and how a failure is told."""
+"""The way between an adapter and its server: clients, the stream of an answer, and what fails on it."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import re
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from nbsession.calibration import observe
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
+from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine
+from nbsession.models.failure import Refusal, failed, kind_of, read_body, refused, without_key
+from nbsession.models.plain_json import writable
 
 if TYPE_CHECKING:
     from nbsession.content import Block
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
+    from nbsession.models.arrival import Arrival
 
-LOCAL_KEY = "none-needed"
-"""What is sent as the key to a server that needs none: the SDKs refuse to send nothing."""
+DEFAULT_TIMEOUT = 180.0
+"""Seconds without a byte after which a request has failed; services send pings far more often."""
 
-_RETRYABLE = ("rate_limit", "overloaded", "timeout", "server", "connection", "stream")
-_STATUS_KINDS = {
-    401: "authentication",
-    403: "authentication",
-    408: "timeout",
-    429: "rate_limit",
-    504: "timeout",
-    529: "overloaded",
-}
-_TOO_LARGE = ("too long", "too large", "context length", "context size", "context window")
+_CONNECT_TIMEOUT = 10.0
+_LINGER = 1.0
+"""Seconds in which what follows a complete answer has to come."""
+
+_Held: TypeAlias = tuple[Any, AsyncGenerator[None, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error that a server reported itself. ``status`` is 0 in mid-stream; ``kind`` as in ``ModelError``.
+class Wire:
+    """What an adapter speaks to its server through; ``model`` is the adapter's name.
 
-    ``message`` are the server's words, ``wait`` its ``retry-after``, ``variable``
-    the environment variable that holds the key.
+    The other arguments are the adapter's own. May be used from several event loops
+    and by several tasks at once. Raises ``ModelError`` for a ``base_url`` that is no URL.
     """
 
-    model: str
-    status: int
-    kind: str
-    message: str
-    wait: str = ""
-    variable: str = ""
+    def __init__(
+        self,
+        service: Service,
+        model: str,
+        *,
+        base_url: str | None,
+        api_key: str | None,
+        timeout: float,
+        max_retries: int,
+    ) -> None:
+        self._service = service
+        self._model = model
+        self._base_url = (base_url or "").strip() or None
+        self._api_key = Key(api_key or "")
+        self._timeout = timeout
+        self._max_retries = max_retries
+        # Connections belong to the loop that opened them.
+        self._clients: dict[asyncio.AbstractEventLoop, dict[Endpoint, _Held]] = {}
+        if self._base_url is not None:
+            check_url(self._base_url, "base_url=", model)
+
+    def endpoint(self) -> Endpoint:
+        """Return where the next request goes; see ``endpoint_of``."""
+        return endpoint_of(self._service, self._model, self._base_url, self._api_key)
+
+    async def client(self, endpoint: Endpoint) -> Any:
+        """Return the SDK's client for the running loop; it is closed with the loop."""
+        loop = asyncio.get_running_loop()
+        if (held := self._clients.get(loop, {}).get(endpoint)) is not None:
+            return held[0]
+        sdk = await asyncio.to_thread(self._service.load)
+        for old in [old for old in self._clients if old.is_closed()]:
+            del self._clients[old]
+        clients = self._clients.setdefault(loop, {})
+        if endpoint not in clients:  # another task may have been quicker
+            client = self._new_client(sdk, endpoint)
+            clients[endpoint] = (client, _until_closed(clients, endpoint, client))
+            await anext(clients[endpoint][1])
+        return clients[endpoint][0]
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; the next request opens new ones."""
+        for _, until_closed in list(self._clients.pop(asyncio.get_running_loop(), {}).values()):
+            await until_closed.aclose()
+
+    async def events(
+        self,
+        context: CompiledContext,
+        endpoint: Endpoint,
+        arrival: Arrival,
+        create: Callable[..., Awaitable[Any]],
+        request: Mapping[str, Any],
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Send ``request`` by ``create`` of the SDK, and give what the answer amounts to.
+
+        Every failure is a ``ModelError`` without a cause: those of SDK and HTTP
+        library quote servers, which quote keys. What fails once the answer is
+        complete is no failure.
+        """
+        failure: ModelError | None = None
+        stream: Any = None
+        try:
+            stream = await _opened(create, request)
+            async with stream, aclosing(aiter(stream)) as raws:
+                async for raw in raws:
+                    for event in arrival.take(raw):
+                        yield event
+                    if arrival.complete:
+                        await _read_out(raws, arrival)
+        except ModelError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  # servers bring the SDK to raise all kinds
+            failure = self._failure(error, endpoint, opened=stream is not None, started=arrival.started)
+        if not arrival.complete:
+            raise failure or self._incomplete(stream, arrival)
+        for event in arrival.end():
+            await learn(self._model, context, event)
+            yield event
+
+    async def asked(
+        self,
+        endpoint: Endpoint,
+        create: Callable[..., Awaitable[Any]],
+        request: Mapping[str, Any],
+        *,
+        missing: str,
+    ) -> Any:
+        """Send a request that is answered at once; fails as ``events`` does, with ``missing`` where there is no such page."""
+        try:
+            return await _opened(create, request)
+        except Exception as error:  # noqa: BLE001  # as above
+            failure = self._failure(error, endpoint, opened=False, started=False)
+            if getattr(error, "status_code", 0) == 404:
+                failure = failed(missing, "request")
+        raise failure
+
+    def _new_client(self, sdk: ModuleType, endpoint: Endpoint) -> Any:
+        import httpx2
+
+        headers: dict[str, Any] = {}
+        if not endpoint.trusted:
+            # The SDK adds these to every request: they are the service's, and nobody else's business.
+            lines = os.environ.get(f"{self._service.variables}_CUSTOM_HEADERS", "").splitlines()
+            headers = {line.partition(":")[0].strip(): sdk.Omit() for line in lines if ":" in line}
+        timeout = httpx2.Timeout(self._timeout, connect=min(self._timeout, _CONNECT_TIMEOUT))
+        options: dict[str, Any] = {}
+        if on_this_machine(endpoint.url):
+            # No proxy leads to this machine.
+            options = {
+                "transport": httpx2.AsyncHTTPTransport(limits=sdk.DEFAULT_CONNECTION_LIMITS),
+                "trust_env": False,
+            }
+        # Who is redirected to would be sent the whole context.
+        http = sdk.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False, **options)
+        return getattr(sdk, self._service.client)(
+            api_key=str(endpoint.key),
+            base_url=endpoint.url,
+            timeout=timeout,
+            max_retries=self._max_retries,
+            default_headers=headers,
+            http_client=http,
+        )
+
+    def _incomplete(self, stream: Any, arrival: Arrival) -> ModelError:
+        kind = stream.response.headers.get("content-type", "").partition(";")[0] or "nothing"
+        if not arrival.started and kind != "text/event-stream":
+            return failed(
+                f"{self._model} answered with {without_key(kind, 'none')} where a stream of events was expected; "
+                "check base_url=",
+                "request",
+            )
+        return failed(
+            f"{self._model} ended its answer before it was complete; what came is kept, send again", "stream"
+        )
+
+    def _failure(self, error: Exception, endpoint: Endpoint, *, opened: bool, started: bool) -> ModelError:
+        """Put a failure of SDK or connection into one sentence of ours."""
+        import httpx2
+
+        sdk = self._service.load()
+        if isinstance(error, sdk.APIConnectionError):
+            # What broke stands behind it; a timeout has nothing behind it that says more.
+            cause = error.__cause__ or error.__context__
+            error = cause if isinstance(cause, Exception) else error
+        elif isinstance(error, sdk.APIError):
+            return self._refusal(error, endpoint)
+        name, host = self._model, endpoint.host
+        if isinstance(error, (sdk.APITimeoutError, httpx2.TimeoutException)):
+            if isinstance(error, httpx2.ConnectTimeout):
+                return failed(
+                    f"{name} could not be reached at {host} in time; check the network", "connection"
+                )
+            return failed(
+                f"{name} sent nothing for {self._timeout:g} s; send again, or give it longer with timeout=",
+                "timeout",
+            )
+        if isinstance(error, (sdk.APIConnectionError, httpx2.HTTPError, OSError)):
+            if started:
+                text = f"the connection to {name} broke off in mid-answer; what came is kept, send again"
+            elif isinstance(
+                error, (httpx2.ReadError, httpx2.WriteError, httpx2.ProtocolError, httpx2.DecodingError)
+            ):
+                text = f"the connection to {name} at {host} broke off before its answer began; check what listens there, then send again"
+            else:
+                # What stands for several tries says nothing; a certificate or a name does.
+                why = without_key(str(error), endpoint.key)
+                why = "" if not why or why.startswith("All connection") else f" ({why})"
+                text = f"{name} could not be reached at {host}{why}; check that it runs and the network, then send again"
+            return failed(text, "connection")
+        if not opened:
+            why = without_key(f"{type(error).__name__}: {error}", endpoint.key)
+            return failed(
+                f"the request to {name} could not be written ({why}); look at the settings and the tools",
+                "request",
+            )
+        return failed(f"{name} sent what cannot be read ({type(error).__name__}); send again", "stream")
+
+    def _refusal(self, error: Any, endpoint: Endpoint) -> ModelError:
+        """Read an error that the server itself reports, before or in mid-stream."""
+        status = getattr(error, "status_code", 0)
+        status = status if status >= 300 else 0
+        headers = error.response.headers if status else {}
+        if 300 <= status < 400:
+            place = urlsplit(headers.get("location", "")).hostname or "elsewhere"
+            return failed(
+                f"{self._model} was sent on from {endpoint.host} to {place} ({status}), which is not followed; "
+                "if that is right, give its URL as base_url=",
+                "request",
+            )
+        words, codes = read_body(error.body)
+        known = [self._service.kinds[code] for code in codes if code in self._service.kinds]
+        kind = known[0] if known else kind_of(status) if status else "server"
+        wait = headers.get("retry-after", "")
+        return refused(
+            Refusal(self._model, status, kind, words, wait, self._service.key_variable), endpoint.key
+        )
+
+
+async def _until_closed(
+    clients: dict[Endpoint, _Held], endpoint: Endpoint, client: Any
+) -> AsyncGenerator[None, None]:
+    """Hold a client until this is closed, as a loop does with its generators before it closes."""
+    try:
+        yield
+    finally:
+        clients.pop(endpoint, None)
+        await client.close()
+
+
+async def _opened(create: Callable[..., Awaitable[Any]], request: Mapping[str, Any]) -> Any:
+    """Send a request; one that JSON in UTF-8 cannot hold was not sent, and goes as far as it can be written."""
+    try:
+        return await create(**request)
+    except ValueError:
+        return await create(**writable(request))
+
+
+async def _read_out(raws: AsyncIterator[Any], arrival: Arrival) -> None:
+    """Read to the end after the last event: only then can the connection be used again."""
+    with suppress(Exception):
+        async with asyncio.timeout(_LINGER):
+            async for raw in raws:
+                for _ in arrival.take(raw):
+                    pass
 
 
 async def learn(model: str, context: CompiledContext, event: ModelEvent) -> None:
@@ -67,63 +282,3 @@ def _is_text(block: Block) -> bool:
     if isinstance(block, ToolResult):
         return all(isinstance(item, Text) for item in block.content)
     return isinstance(block, (Text, ToolCall))
-
-
-def failed(text: str, kind: str) -> ModelError:
-    """Make the error; whether it may be retried follows from its kind."""
-    return ModelError(text, retryable=kind in _RETRYABLE, kind=kind)
-
-
-def kind_of(status: int) -> str:
-    """Return what an HTTP status amounts to."""
-    return _STATUS_KINDS.get(status) or ("server" if status >= 500 else "request")
-
-
-def refused(refusal: Refusal, key: str) -> ModelError:
-    """Put what a server reported into one sentence that says what to do; ``key`` is never in it."""
-    name, kind = refusal.model, refusal.kind
-    words = re.sub(r"\s+", " ", refusal.message).strip().rstrip(".").replace(key, "[key]")[:300]
-    said = (f" ({refusal.status})" if refusal.status else "") + (f": {words}" if words else "")
-    if kind == "authentication":
-        text = f"{name} refused the API key{said}; check {refusal.variable} or api_key="
-    elif kind == "rate_limit":
-        pause = f"{refusal.wait} s" if refusal.wait.isdigit() else "a minute"
-        text = f"{name} is over its rate limit{said}; wait {pause}, then send again"
-    elif kind == "overloaded":
-        text = f"{name} is overloaded{said}; wait a moment, then send again, or choose another model"
-    elif kind == "timeout":
-        text = f"{name} took too long{said}; send again"
-    elif refusal.status == 404:
-        text = f"{name} is not known where it was asked for{said}; check the model's id and base_url="
-    elif kind == "server":
-        text = f"{name} failed on its side{said}; send again"
-    elif any(sign in words for sign in _TOO_LARGE):
-        text = f"the context is too large for {name}{said}; show less, such as Timeline(limit=20)"
-    else:
-        text = f"{name} refused the request{said}; look at the compiled context and the settings"
-    return failed(text, kind)
-
-
-def check_key(key: str, model: str) -> None:
-    """Raise ``ModelError`` for a key that no header may hold: HTTP libraries would quote, and so show it."""
-    if not (key.isascii() and key.isprintable()):
-        raise ModelError(
-            f"the API key for {model} holds a character that no HTTP header may hold; copy it again",
-            kind="authentication",
-        )
-
-
-def is_at(url: str, hosts: Iterable[str]) -> bool:
-    """Say whether a URL's host is one of ``hosts``, or below one."""
-    host = urlsplit(url).hostname or ""
-    return any(host == known or host.endswith(f".{known}") for known in hosts)
-
-
-def on_this_machine(url: str) -> bool:
-    """Say whether a URL's host is the loopback."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False

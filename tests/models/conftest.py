@@ -8,6 +8,7 @@ import pytest
 
 from nbsession.models.anthropic import AnthropicModel
 from nbsession.models.openai import OpenAIModel
+from tests.support import live as providers
 from tests.support.fake_chat import FakeChat
 from tests.support.fake_messages import FakeMessages
 
@@ -43,3 +44,13 @@ async def chat(chat_server: FakeChat) -> AsyncIterator[OpenAIModel]:
     )
     yield model
     await model.aclose()
+
+
+@pytest.fixture(params=["anthropic", "openai"])
+def provider(
+    request: pytest.FixtureRequest, messages_server: FakeMessages, chat_server: FakeChat
+) -> providers.Provider:
+    """Each API in turn."""
+    if request.param == "openai":
+        return providers.openai(chat_server)
+    return providers.anthropic(messages_server)

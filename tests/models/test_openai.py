@@ -1,24 +1,19 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import socket
-import subprocess
 import sys
-import traceback
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession.content import Image, Message, Text, Thinking, ToolCall
+from nbsession.content import Message, Text, Thinking, ToolCall
 from nbsession.context import CompiledContext, context_of
-from nbsession.errors import MissingKeyError, ModelError
+from nbsession.errors import ModelError
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
-    InputJsonDelta,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -36,7 +31,6 @@ from tests.support.fake_chat import (
     pieces,
     status,
     text,
-    tool_call,
 )
 from tests.support.fake_messages import Reply, broken
 
@@ -109,16 +103,6 @@ async def test_the_request_is_the_context(chat_server: FakeChat, chat: OpenAIMod
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-
-
-async def test_a_tool_call_ends_with_its_whole_input(chat_server: FakeChat, chat: OpenAIModel) -> None:
-    chat_server.will(tool_call("add_note", {"note": "grüß ☃", "n": [1, 2]}, id="call_9"))
-    events = await ask(chat)
-    assert events[1] == ContentBlockStart(0, "tool_call", id="call_9", name="add_note")
-    assert finished(events) == [ToolCall("call_9", "add_note", {"note": "grüß ☃", "n": [1, 2]})]
-    deltas = [event for event in events if isinstance(event, InputJsonDelta)]
-    assert json.loads("".join(delta.partial_json for delta in deltas)) == {"note": "grüß ☃", "n": [1, 2]}
-    assert ending(events).stop_reason == "tool_use"
 
 
 async def test_calls_are_made_beside_words_and_each_other(chat_server: FakeChat, chat: OpenAIModel) -> None:
@@ -230,7 +214,12 @@ async def test_an_answer_may_end_without_the_last_mark(chat_server: FakeChat, ch
             True,
             "wait 7 s, then send again",
         ),
-        (status(429, "insufficient_quota", "No credit."), "request", False, r"No credit \(an account"),
+        (
+            status(429, "insufficient_quota", "No credit."),
+            "request",
+            False,
+            r"want of credit \(429\): No credit; add some",
+        ),
         (status(500), "server", True, "failed on its side"),
         (status(503), "server", True, "failed on its side"),
         (status(404, "model_not_found", "no such model"), "request", False, "check the model's id"),
@@ -265,33 +254,6 @@ async def test_every_failure_is_a_model_error_of_one_sentence(
     assert (error.kind, error.retryable) == (kind, retryable)
     assert "openai:gpt-test-1" in str(error)
     assert re.search(said, str(error))
-
-
-async def test_what_came_before_a_failure_has_been_given(chat_server: FakeChat, chat: OpenAIModel) -> None:
-    chat_server.will(broken(HELLO, 2, "cut"))
-    events: list[ModelEvent] = []
-    with pytest.raises(ModelError):
-        await ask(chat, events)
-    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Hello yo"]
-
-
-async def test_silence_ends_in_a_timeout(chat_server: FakeChat) -> None:
-    model = OpenAIModel("gpt-test-1", base_url=chat_server.url, timeout=0.2, max_retries=0)
-    chat_server.will(broken(HELLO, 2, "stall"))
-    error = await failure(model)
-    await model.aclose()
-    assert (error.kind, error.retryable) == ("timeout", True)
-    assert "sent nothing for 0.2 s" in str(error)
-
-
-async def test_a_server_that_is_not_there_is_named() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # bound and not listening: refused
-        model = OpenAIModel("tiny", base_url=f"http://127.0.0.1:{held.getsockname()[1]}", max_retries=0)
-        error = await failure(model)
-        await model.aclose()
-        assert (error.kind, error.retryable) == ("connection", True)
-        assert f"127.0.0.1:{held.getsockname()[1]}; check that it runs" in str(error)
 
 
 async def test_data_that_is_no_json_is_a_broken_stream(chat_server: FakeChat, chat: OpenAIModel) -> None:
@@ -329,81 +291,6 @@ async def test_chunks_without_the_usual_fields_are_passed_over(
     )
 
 
-async def test_a_busy_server_is_tried_again_before_the_answer_begins(chat_server: FakeChat) -> None:
-    model = OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=1)
-    chat_server.will(status(503, retry_after_ms="1"), HELLO)
-    assert finished(await ask(model)) == [Text("Hello you there.")]
-    await model.aclose()
-    assert len(chat_server.requests) == 2
-
-
-async def test_cancelling_the_reader_closes_the_connection(chat_server: FakeChat, chat: OpenAIModel) -> None:
-    chat_server.will(broken(HELLO, 2, "stall"))
-    begun = asyncio.Event()
-
-    async def read() -> None:
-        async for event in chat.stream(context()):
-            if isinstance(event, TextDelta):
-                begun.set()
-
-    task = asyncio.create_task(read())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(chat_server.disconnected.wait, 5)
-
-
-async def test_leaving_the_stream_closes_the_connection(chat_server: FakeChat, chat: OpenAIModel) -> None:
-    chat_server.will(broken(HELLO, 2, "stall"))
-    async with aclosing(chat.stream(context())) as stream:
-        async for event in stream:
-            if isinstance(event, TextDelta):
-                break
-    assert await asyncio.to_thread(chat_server.disconnected.wait, 5)
-
-
-async def test_answers_one_after_another_share_a_connection(chat_server: FakeChat, chat: OpenAIModel) -> None:
-    for _ in range(3):
-        await ask(chat)
-    assert (len(chat_server.requests), chat_server.connections) == (3, 1)
-
-
-def test_a_model_may_be_used_from_one_event_loop_after_another(chat_server: FakeChat) -> None:
-    model = OpenAIModel("gpt-test-1", base_url=chat_server.url)
-
-    async def once() -> list[Any]:
-        events = await ask(model)
-        await model.aclose()
-        return finished(events)
-
-    assert asyncio.run(once()) == asyncio.run(once()) == [Text("Hello from the fake server.")]
-
-
-async def test_without_a_key_nothing_is_sent_and_the_remedies_are_named() -> None:
-    with pytest.raises(MissingKeyError, match='set OPENAI_API_KEY, pass api_key=, or use model="simulated"'):
-        await ask(OpenAIModel("gpt-test-1"))
-
-
-async def test_the_key_in_the_environment_goes_where_the_environment_says(
-    chat_server: FakeChat, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = OpenAIModel("gpt-test-1", api_key=KEY)
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{chat_server.url}/v1")
-    await ask(model)
-    await model.aclose()
-    assert chat_server.requests[0].headers["authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize("url", ["https://models.example/v1", "https://notopenai.com/v1"])
-async def test_the_key_in_the_environment_is_not_sent_to_another_server(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with pytest.raises(MissingKeyError, match=r"no API key for \w+\.\w+: pass api_key="):
-        await ask(OpenAIModel("tiny", base_url=url))
-
-
 async def test_a_server_on_this_machine_needs_no_key_and_gets_none(
     chat_server: FakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,18 +301,6 @@ async def test_a_server_on_this_machine_needs_no_key_and_gets_none(
     await model.aclose()
     assert KEY not in json.dumps(dict(chat_server.requests[0].headers))
     assert model.name == "vllm:tiny"
-
-
-@pytest.mark.parametrize("key", [KEY, f"{KEY}\x7f", f"{KEY}é", f"{KEY}\nx"])
-async def test_the_key_is_never_shown(chat_server: FakeChat, key: str) -> None:
-    model = OpenAIModel("gpt-test-1", base_url=chat_server.url, api_key=key, max_retries=0)
-    chat_server.will(status(401, "invalid_api_key", f"invalid key {key}"))
-    error = await failure(model)
-    await model.aclose()
-    assert error.kind == "authentication"
-    assert KEY not in repr(model) + str(error) + repr(error)
-    if key != KEY:  # refused by us: then not even a cause holds it
-        assert KEY not in "".join(traceback.format_exception(error))
 
 
 def test_a_model_has_a_name_a_source_and_capabilities() -> None:
@@ -440,32 +315,7 @@ def test_a_model_has_a_name_a_source_and_capabilities() -> None:
     assert OpenAIModel("gpt-new", capabilities=small).capabilities == small
 
 
-async def test_what_a_model_does_not_take_is_said_before_anything_is_sent(chat_server: FakeChat) -> None:
-    model = OpenAIModel("tiny", base_url=chat_server.url, capabilities=Capabilities(images=False))
-    picture = Message("user", (Image("image/png", b"x", alt="a cat"),))
-    with pytest.raises(
-        ModelError, match=r"openai:tiny takes no images, and the context has \[image: a cat\]"
-    ):
-        async for _ in model.stream(context_of([], [picture])):
-            pass
-    assert chat_server.requests == []
-
-
-def test_a_model_needs_an_id() -> None:
-    with pytest.raises(ModelError, match="takes a model's id"):
-        OpenAIModel(" ")
-
-
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)  # as Python marks what cannot be imported
     with pytest.raises(ModelError, match=r"needs the package openai: pip install 'nbsession\[openai\]'"):
         resolve("openai:not-asked-before")
-
-
-def test_making_a_model_loads_no_sdk() -> None:
-    code = (
-        "import sys; from nbsession.models.openai import OpenAIModel; m = OpenAIModel('gpt-x');"
-        "assert 'openai' not in sys.modules and 'httpx2' not in sys.modules;"
-        "m.warm(); assert 'openai' in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Self
 
 MODEL = "claude-test-1"
@@ -43,7 +43,8 @@ class Reply:
 
     ``end`` says how the stream ends after its events: ``"whole"`` as it should,
     ``"cut"`` without the last chunk, ``"reset"`` with a TCP reset, ``"stall"`` not
-    at all. ``pause`` are seconds between two events.
+    at all. ``pause`` are seconds between two events. ``cut`` makes chunks of the bytes
+    of all events; without it each event is one.
     """
 
     events: tuple[SSE, ...] = ()
@@ -52,6 +53,7 @@ class Reply:
     body: Mapping[str, Any] | None = None
     end: Literal["whole", "cut", "reset", "stall"] = "whole"
     pause: float = 0.0
+    cut: Callable[[bytes], Iterable[bytes]] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,11 @@ def message(*blocks: Sequence[SSE], stop_reason: str = "end_turn", **delta: Any)
 
 
 def text_block(text: str, size: int = 8) -> list[SSE]:
-    deltas = [{"type": "text_delta", "text": text[at : at + size]} for at in range(0, len(text), size)]
-    return _block({"type": "text", "text": ""}, deltas)
+    return text_block_of([text[at : at + size] for at in range(0, len(text), size)])
+
+
+def text_block_of(pieces: Iterable[str]) -> list[SSE]:
+    return _block({"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces])
 
 
 def thinking_block(text: str, signature: str = "c2lnbmVk", size: int = 8) -> list[SSE]:
@@ -145,7 +150,8 @@ def _block(start: SSE, deltas: Sequence[SSE]) -> list[SSE]:
 
 
 class FakeMessages:
-    """The server. ``requests`` are those that came in; ``disconnected`` is set when a client hangs up early.
+    """The server. ``requests`` are those that came in; ``asked`` is set when there is one, ``disconnected``
+    when a client hangs up early.
 
     Servers of other protocols greet, and frame their events, in another way. ``pages``
     are JSON documents by path, or functions that make one of a request's body.
@@ -156,6 +162,7 @@ class FakeMessages:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.connections = 0
+        self.asked = threading.Event()
         self.disconnected = threading.Event()
         self.stopping = threading.Event()
         self.replies: deque[Reply] = deque()
@@ -169,6 +176,8 @@ class FakeMessages:
 
     def frame(self, event: SSE) -> bytes:
         """Write an event as it goes over the wire."""
+        if "raw" in event:
+            return bytes(event["raw"], "utf-8")
         return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
     def __enter__(self) -> Self:
@@ -183,6 +192,7 @@ class FakeMessages:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], owner: FakeMessages) -> None:
@@ -218,6 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
         owner.requests.append(Request(self.path, headers, body))
+        owner.asked.set()
         if self.path in owner.pages:
             self._send_body(Reply(body=owner.pages[self.path](body)))
             return
@@ -238,14 +249,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_stream(self, reply: Reply) -> None:
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
+        for name, value in {"content-type": "text/event-stream", **reply.headers}.items():
+            self.send_header(name, value)
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
+        frames: Iterable[bytes] = map(self.server.owner.frame, reply.events)
+        if reply.cut is not None:
+            frames = reply.cut(b"".join(frames))
         try:
-            for event in reply.events:
+            for data in frames:
                 if reply.pause:
                     time.sleep(reply.pause)
-                data = self.server.owner.frame(event)
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         except OSError:
             self.server.owner.disconnected.set()

@@ -1,0 +1,77 @@
+"""What is the same of all live models in tests: a server that speaks their API, and replies in its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbsession.models import AnthropicModel, OpenAIModel
+from tests.support import fake_chat, fake_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.fake_messages import FakeMessages, Reply
+
+KEY = "sk-secret-1234"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An API and a server that speaks it. ``page`` is where it is asked, ``variables`` begin its environment."""
+
+    server: FakeMessages
+    adapter: type[AnthropicModel | OpenAIModel]
+    prefix: str
+    page: str
+    variables: str
+    text: Callable[[str], Reply]
+    pieces: Callable[..., Reply]
+    """Text in the given deltas."""
+    calling: Callable[[str, str, str], Reply]
+    """A call: tool, input as JSON text, id."""
+    status: Callable[..., Reply]
+
+    @property
+    def url(self) -> str:
+        """What its ``base_url`` is."""
+        return self.server.url + self.page.removesuffix(
+            {"anthropic": "/v1/messages"}.get(self.prefix, "/chat/completions")
+        )
+
+    def model(self, name: str = "test-1", **options: Any) -> AnthropicModel | OpenAIModel:
+        """Make an adapter that reaches the server, with a key, and that does not try again."""
+        given: dict[str, Any] = {"base_url": self.url, "api_key": KEY, "max_retries": 0, "timeout": 5}
+        return self.adapter(name, **{**given, **options})
+
+
+def anthropic(server: FakeMessages) -> Provider:
+    return Provider(
+        server,
+        AnthropicModel,
+        "anthropic",
+        "/v1/messages",
+        "ANTHROPIC",
+        fake_messages.text,
+        lambda *pieces: fake_messages.message(fake_messages.text_block_of(pieces)),
+        lambda name, text, call_id: fake_messages.message(
+            fake_messages.tool_block(name, text, call_id), stop_reason="tool_use"
+        ),
+        lambda code, words="no luck", **headers: fake_messages.status(code, "other", words, **headers),
+    )
+
+
+def openai(server: FakeMessages) -> Provider:
+    return Provider(
+        server,
+        OpenAIModel,
+        "openai",
+        "/v1/chat/completions",
+        "OPENAI",
+        fake_chat.text,
+        lambda *pieces: fake_chat.answer(*[{"content": piece} for piece in pieces]),
+        lambda name, text, call_id: fake_chat.answer(
+            *fake_chat.calling(name, text, call_id), finish="tool_calls"
+        ),
+        lambda code, words="no luck", **headers: fake_chat.status(code, None, words, **headers),
+    )
