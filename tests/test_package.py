@@ -94,6 +94,6 @@ def test_every_code_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(block) for block in blocks])
     monkeypatch.setenv("NBSESSION_STORE", f"sqlite:///{tmp_path / 'sessions.db'}")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(tmp_path))
     unknown = [out.text for cell in notebook.cells for out in cell.outputs if out.get("name") == "stderr"]
     assert unknown == []

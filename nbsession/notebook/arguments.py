@@ -32,13 +32,17 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One form of the magic: its words in order, the first ``required`` of them needed, and its options."""
+    """One form of the magic: its words in order, the first ``required`` of them needed, and its options.
+
+    ``group`` says in the help what it is for.
+    """
 
     name: str
     help: str
     words: tuple[str, ...] = ()
     required: int = 0
     options: tuple[Option, ...] = ()
+    group: str = ""
 
     @property
     def usage(self) -> str:
@@ -124,6 +128,10 @@ CELL = Command(
     ),
 )
 
+_SESSIONS = "Sessions"
+_NOW = "What the model sees, and what runs"
+_BACK = "Going back. To view is to look at what was; to re-run is to call the model again"
+
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         command.name: command
@@ -139,38 +147,46 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                     NAME,
                     VARIABLE,
                 ),
+                _SESSIONS,
             ),
-            Command("use", "make a session the current one", ("NAME",), 1, (VARIABLE,)),
-            Command("list", "the sessions of this kernel, and those that are stored"),
-            Command("knobs", "the knobs as controls, and what a change would do to the context"),
+            Command("use", "make a session the current one", ("NAME",), 1, (VARIABLE,), _SESSIONS),
+            Command(
+                "resume",
+                "open a stored session again, of the current session's app",
+                ("ID",),
+                1,
+                (VARIABLE,),
+                _SESSIONS,
+            ),
+            Command("list", "the sessions of this kernel, and those that are stored", group=_SESSIONS),
+            Command("model", "show the model, or choose another", ("MODEL",), group=_SESSIONS),
+            Command("knobs", "the knobs as controls, and what a change would do to the context", group=_NOW),
             Command(
                 "context",
-                "what the model would be sent now, or was sent at a tick",
+                "what the model would be sent now; with a TICK, what it was sent then",
                 ("TICK",),
                 options=(Option("--diff", "compare with a tick", "TICK", _natural),),
+                group=_NOW,
             ),
-            Command("ticks", "the session's model calls so far"),
-            Command("history", "the tree of forks that the session belongs to"),
-            Command("tree", "the mounted components, with their state, knobs and tools"),
-            Command("model", "show the model, or choose another", ("MODEL",)),
+            Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
+            Command("stop", "stop what runs", group=_NOW),
+            Command("ticks", "the session's model calls so far, to be viewed or forked from", group=_BACK),
+            Command("history", "the tree of forks that the session belongs to", group=_BACK),
             Command(
                 "fork",
                 "go on in a copy that stands at the head, or after a tick",
                 ("TICK",),
                 0,
                 (
-                    Option("--before", "stand as the tick was compiled, to run it again"),
+                    Option("--before", "stand as the tick was compiled, to re-run it"),
                     Option("--id", "the copy's identity (default: a new one)", "ID"),
                     NAME,
                     VARIABLE,
                 ),
+                _BACK,
             ),
-            Command(
-                "resume", "open a stored session again, of the current session's app", ("ID",), 1, (VARIABLE,)
-            ),
-            Command("reset", "go back to before the first message; nothing is deleted"),
-            Command("stop", "stop what runs"),
-            Command("help", "this list, or one command's options", ("COMMAND",)),
+            Command("reset", "go back to before the first message; nothing is deleted", group=_BACK),
+            Command("help", "this list, or one command's options", ("COMMAND",), group="Help"),
         )
     }
 )
@@ -207,11 +223,16 @@ def describe(command: Command | None = None) -> str:
         prefix = "" if command is CELL else "%session "
         rows = [(option.usage, option.help) for option in command.options]
         return "\n".join([f"{prefix}{command.usage}", f"  {command.help}", *_table(rows)])
-    forms = [(f"%session {known.form}", known.help) for known in COMMANDS.values()]
-    options = [(option.usage, option.help) for option in CELL.options]
-    return "\n".join(
-        ["%%session [NAME] [options], and a message below", *_table(options), "", *_table(forms)]
-    )
+    lines = ["%%session [NAME] [options], and a message below"]
+    lines += _table([(option.usage, option.help) for option in CELL.options])
+    forms = _table([(f"%session {known.form}", known.help) for known in COMMANDS.values()])
+    group = ""
+    for known, form in zip(COMMANDS.values(), forms, strict=True):
+        if known.group != group:
+            group = known.group
+            lines += ["", group]
+        lines.append(form)
+    return "\n".join(lines)
 
 
 def _read(command: Command, tokens: list[str]) -> Line:
