@@ -40,7 +40,16 @@ WHOLE: dict[str, type[Event]] = {
 
 def row_of(run: Sequence[Event]) -> dict[str, Any]:
     """Return durable events, numbered one after another, as the data of one row."""
-    return {"first": run[0].sequence, "events": [_word(event) for event in run]}
+    words = [_word(event) for event in run]
+    for word, event, following in zip(words, run, run[1:], strict=False):
+        if isinstance(event, events.ExecutionStart) and _begins_with(following, event.text):
+            del word["text"]
+    return {"first": run[0].sequence, "events": words}
+
+
+def _begins_with(following: Event, text: str) -> bool:
+    """Say whether the text that an execution begins with is that of the entry that is committed next."""
+    return isinstance(following, events.EntryCommitted) and following.entry.text == text
 
 
 def _word(event: Event) -> Any:
@@ -84,7 +93,12 @@ class EventReader:
 
     def read(self, data: Mapping[str, Any]) -> Iterator[Event]:
         """Give the events of one row; a block that ended has its joined delta before its end."""
-        for sequence, word in enumerate(data["events"], data["first"]):
+        words = data["events"]
+        for sequence, (word, following) in enumerate(
+            zip(words, [*words[1:], None], strict=True), data["first"]
+        ):
+            if isinstance(word, dict) and word["type"] == "execution_start" and "text" not in word:
+                word = {**word, "text": self._entries[following.partition(" ")[2]].text}
             for event in self._events(word):
                 event.sequence = sequence if event.durable else sequence - 1
                 yield event

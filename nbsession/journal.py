@@ -45,7 +45,7 @@ class Rows:
     def seal(self) -> None:
         """Make the events that wait a row."""
         if self.events:
-            self.add(Row("events", str(self.events[0].sequence), row_of(self.events)))
+            self.add(Row("events", "", row_of(self.events)))
             self.events = []
 
     def __bool__(self) -> bool:
@@ -177,7 +177,7 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
     entries: dict[str, Entry] = {}
     for row in rows:
         if row.kind == "entry":
-            entries[row.key] = Entry.from_dict(row.data)
+            entries[row.key] = _entry(row)
             past.entries.append(entries[row.key])
             past.head = row.key
         elif row.kind == "head":
@@ -204,6 +204,21 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
             past.parent = row.data.get("parent", past.parent)
             past.forked = row.data.get("forked", past.forked)
     return past
+
+
+def entry_row(entry: Entry) -> Row:
+    """Return the row that an entry is kept as: without its id, which is the key, and what is as usual."""
+    usual = {"id": entry.id, "status": "complete", "metadata": {}}
+    data = entry.to_dict()
+    return Row(
+        "entry",
+        entry.id,
+        {name: data[name] for name in data if name not in usual or usual[name] != data[name]},
+    )
+
+
+def _entry(row: Row) -> Entry:
+    return Entry.from_dict({"id": row.key, "status": "complete", "metadata": {}, **row.data})
 
 
 def _after_an_end(word: Any) -> bool:

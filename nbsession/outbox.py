@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession import tick_rows
 from nbsession.errors import NbsessionError
-from nbsession.journal import Rows
+from nbsession.journal import Rows, entry_row
 from nbsession.policies import row_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
@@ -64,7 +64,7 @@ class Outbox:
     def entry(self, entry: Entry) -> None:
         """Let an entry of the timeline wait; it becomes the head."""
         if self.keeps:
-            self._rows.add(Row("entry", entry.id, entry.to_dict()))
+            self._rows.add(entry_row(entry))
 
     def head(self, head: str | None) -> None:
         """Let wait that the head was moved."""

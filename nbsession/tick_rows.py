@@ -2,7 +2,8 @@
 
 A row holds what differs from the tick before (as it begins) or from the usual (as
 it ends). Contexts are kept as references: an entry is kept once, as its own row,
-any other part once, in the texts, by its digest.
+any other part once, in the texts, by its digest; but a short one as it is, for its
+reference would not be shorter.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ SHARED = ("execution", "model", "source", "system", "tools", "specs", "settings"
 
 ENTRY = "entry:"
 """What a reference to an entry begins with; its id follows, and where it is not the timeline's own, "@" and the path."""
+
+
+DIGEST = 32
+"""Hexadecimal digits of a text's SHA-256 by which it is kept: half of them, as no two texts meet by chance."""
+
+SHORT = 400
+"""Characters of a part's JSON up to which it stands in the row."""
 
 
 def beginning(
@@ -157,8 +165,11 @@ def _same(new: Part, old: Part) -> bool:
     return (new.blocks is old.blocks or new.blocks == old.blocks) and new.to_dict() == old.to_dict()
 
 
-def _reference(part: Part, entries: Mapping[str, Entry], texts: dict[str, str]) -> str:
-    """Say where a part is found again; one that shows an entry as it is stands in that entry's row."""
+def _reference(part: Part, entries: Mapping[str, Entry], texts: dict[str, str]) -> str | dict[str, Any]:
+    """Say where a part is found again, or what it is, if it is short.
+
+    One that shows an entry as it is stands in that entry's row.
+    """
     entry = entries.get(part.key) if part.kind == "message" and not part.title else None
     if entry is not None and _shows(part, entry):
         return f"{ENTRY}{entry.id}" + ("" if part.path == "timeline" else f"@{part.path}")
@@ -168,7 +179,8 @@ def _reference(part: Part, entries: Mapping[str, Entry], texts: dict[str, str]) 
         data["body"] = [start, start + len(part.body)]
     if part.blocks and part.text == _joined(part.blocks):
         del data["text"]
-    return _put(json.dumps(data, ensure_ascii=False, sort_keys=True), texts)
+    text = json.dumps(data, ensure_ascii=False, sort_keys=True)
+    return data if len(text) <= SHORT else _put(text, texts)
 
 
 def _shows(part: Part, entry: Entry) -> bool:
@@ -180,8 +192,8 @@ def _joined(blocks: Sequence[Block]) -> str:
     return "\n\n".join([str(block) for block in blocks])
 
 
-def _part(text: str) -> Part:
-    data = json.loads(text)
+def _part(data: dict[str, Any]) -> Part:
+    data = dict(data)
     if "text" not in data:
         data["text"] = _joined([block_from_dict(item) for item in data["blocks"]])
     if isinstance(data.get("body"), list):
@@ -191,9 +203,13 @@ def _part(text: str) -> Part:
 
 
 def _put(text: str, texts: dict[str, str]) -> str:
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = _digest(text)[:DIGEST]
     texts[digest] = text
     return digest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def growth(kept: Sequence[Block], content: Sequence[Block]) -> dict[str, Any]:
@@ -248,9 +264,9 @@ def restore_ticks(rows: Mapping[int, dict[str, Any]], record: Record, store: Ses
     return ticks
 
 
-def _flow_of(rows: Mapping[int, Mapping[str, Any]], number: int) -> list[str]:
+def _flow_of(rows: Mapping[int, Mapping[str, Any]], number: int) -> list[str | dict[str, Any]]:
     """Collect a tick's references, going back as far as the ticks before hold them."""
-    found: dict[int, str] = {}
+    found: dict[int, str | dict[str, Any]] = {}
     # Runs of this tick's flow that stand in the tick at hand: from where there to where here, and how many.
     wanted = [(0, 0, sys.maxsize)]
     while wanted:
@@ -295,16 +311,26 @@ class StoredContext(CompiledContext):
         data, record = self._rows[self._number], self._record
         flow = _flow_of(self._rows, self._number)
         wanted = [*data["system"], *data["tools"], data["specs"], *flow]
-        texts = self._store.texts({ref for ref in wanted if not ref.startswith(ENTRY)})
+        texts = self._store.texts(
+            {ref for ref in wanted if isinstance(ref, str) and not ref.startswith(ENTRY)}
+        )
+        for digest, text in texts.items():
+            if not _digest(text).startswith(digest):
+                raise StoreError(
+                    f"text {digest} of tick {self._number} is not what was kept under that digest; "
+                    "restore the store from a copy"
+                )
 
-        def part(reference: str) -> Part:
+        def part(reference: str | dict[str, Any]) -> Part:
+            if not isinstance(reference, str):
+                return _part(reference)
             if reference.startswith(ENTRY):
                 name, _, path = reference.removeprefix(ENTRY).partition("@")
                 entry = record.get(name)
                 if entry is None:
                     raise StoreError(f"the entry {reference} of a stored context is missing")
                 return entry_part(entry, path or "timeline")
-            return _part(texts[reference])
+            return _part(json.loads(texts[reference]))
 
         self._system = [part(reference) for reference in data["system"]]
         self._tools = [part(reference) for reference in data["tools"]]

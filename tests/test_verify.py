@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from nbsession import App, Session
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
+from tests.support.stored import edit_rows, edit_texts
 
 
 def opened(path: Path, *responses: Any) -> Session:
@@ -22,23 +22,27 @@ def opened(path: Path, *responses: Any) -> Session:
 
 async def talked(path: Path) -> Session:
     """Return a session of three ticks; the second and the third show a note, the third another message."""
-    session = opened(path, [call("add_note", note="buy milk")], "done", "fine")
+    session = opened(path, [call("add_note", note=NOTE)], "done", "fine")
     await session.send("the first message")
     await session.send("the second message")
     return session
 
 
-def change(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        assert connection.execute(statement).rowcount > 0, "nothing was changed"
+NOTE = "buy milk" + " and bread" * 50
+"""Too long for a tick's row: it is kept as a text."""
 
 
-CHANGES = {
-    "a shared part": ("UPDATE texts SET text = replace(text, '- buy milk', '- buy wine')", [1, 2]),
-    "a message": ("UPDATE rows SET data = replace(data, 'the second', 'another') WHERE kind = 'entry'", [2]),
-    "a tool's schema": ("UPDATE texts SET text = replace(text, 'Keep a note', 'Burn a note')", [0, 1, 2]),
-    "a part that is no JSON now": ("UPDATE texts SET text = '\"{\"' WHERE text LIKE '%- buy milk%'", [1, 2]),
-    "a part that is gone": ("DELETE FROM texts WHERE text LIKE '%- buy milk%'", [1, 2]),
+def rows_of(kind: str, old: str, new: str) -> Callable[[str], str]:
+    return lambda line: line.replace(old, new) if line.startswith(f'["{kind}",') else line
+
+
+CHANGES: dict[str, tuple[Callable[..., None], Callable[[str], str | None], list[int]]] = {
+    "a shared part": (edit_texts, lambda text: text.replace("- buy milk", "- buy wine"), [1, 2]),
+    "a short part": (edit_rows, rows_of("tick", "a friendly", "an angry"), [0, 1, 2]),
+    "a message": (edit_rows, rows_of("entry", "the second", "another"), [2]),
+    "a tool's schema": (edit_texts, lambda text: text.replace("Keep a note", "Burn a note"), [0, 1, 2]),
+    "a part that is no JSON now": (edit_texts, lambda text: '"{"' if "- buy milk" in text else text, [1, 2]),
+    "a part that is gone": (edit_texts, lambda text: None if "- buy milk" in text else text, [1, 2]),
 }
 
 
@@ -54,8 +58,8 @@ async def test_the_ticks_whose_stored_context_was_changed_are_named(
         await session.aclose()
         session = opened(path)
         assert session.verify() == []
-    statement, wrong = CHANGES[what]
-    change(path, statement)
+    edit, change, wrong = CHANGES[what]
+    edit(path, change)
     assert session.verify() == wrong
     await session.aclose()
 
@@ -64,7 +68,7 @@ async def test_a_stored_hash_that_was_changed_is_not_believed(tmp_path: Path) ->
     path = tmp_path / "s.db"
     session = await talked(path)
     sent = session.ticks[1].context.hash
-    change(path, f"UPDATE rows SET data = replace(data, '{sent}', '{'0' * len(sent)}') WHERE kind = 'tick'")
+    edit_rows(path, rows_of("tick", sent, "0" * len(sent)))
     assert session.verify() == [1]
     await session.aclose()
     assert opened(path).verify() == [1]

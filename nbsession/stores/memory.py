@@ -20,7 +20,7 @@ class _Kept:
     created: float
     updated: float = 0.0
     description: record.Description = field(default_factory=record.Description)
-    rows: list[tuple[str, str, str]] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -75,13 +75,11 @@ class MemoryStore:
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         with self._lock:
             kept = self._sessions.get(session)
-            rows = list(kept.rows) if kept else None
-        if rows is None:
+            lines = list(kept.rows) if kept else None
+        if lines is None:
             return None
-        brief = frozenset(last_of)
-        last = {row[0]: number for number, row in enumerate(rows) if row[0] in brief}
-        rows = [row for number, row in enumerate(rows) if last.get(row[0], number) == number]
-        return record.decode_rows(session, rows)
+        places = record.last_of(lines, last_of)
+        return record.decode_rows(session, [lines[place] for place in places], places)
 
     def revision(self, session: str) -> int:
         with self._lock:
@@ -91,7 +89,7 @@ class MemoryStore:
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, Row]]:
-        wanted = None if kinds is None else frozenset(kinds)
+        wanted = None if kinds is None else tuple(map(record.beginning, kinds))
         after, left = max(after, 0), sys.maxsize if limit is None else limit
         while left > 0:
             with self._lock:
@@ -99,11 +97,15 @@ class MemoryStore:
                 page = kept.rows[after : after + _PAGE] if kept else []
             if not page:
                 return
-            found = [(n, row) for n, row in enumerate(page, after + 1) if wanted is None or row[0] in wanted]
-            found = found[:left]
-            decoded = record.decode_rows(session, [row for _, row in found])
-            yield from zip([revision for revision, _ in found], decoded, strict=True)
-            left -= len(found)
+            found = [
+                (n, line)
+                for n, line in enumerate(page, after + 1)
+                if wanted is None or line.startswith(wanted)
+            ]
+            numbers = [number for number, _ in found[:left]]
+            decoded = record.decode_rows(session, [line for _, line in found[:left]], numbers)
+            yield from zip(numbers, decoded, strict=True)
+            left -= len(numbers)
             after += len(page)
 
     def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Insert,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -20,16 +21,15 @@ from sqlalchemy.dialects import sqlite
 
 from nbsession.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 """The version these tables have, a revision in ``migrations``; a store of a newer one is refused."""
-
-READABLE = 1
-"""The oldest version whose sessions, rows and texts are read like this one's."""
 
 _CREATING = int.from_bytes(b"nbstore")
 """PostgreSQL's lock on making the tables: any number that other programs are unlikely to take."""
 
 tables = MetaData()
+
+# Small tables without row ids: SQLite then keeps no second tree for their keys.
 
 sessions = Table(
     "sessions",
@@ -38,25 +38,36 @@ sessions = Table(
     # How many rows the session has: the number that a writer must know in order to append.
     Column("revision", Integer, nullable=False),
     Column("created", Float, nullable=False),
-    Column("updated", Float, nullable=False, index=True),
+    Column("updated", Float, nullable=False),
     Column("metadata", Text, nullable=False),
     # Not a foreign key: a fork may be kept where its parent is not.
     Column("parent", Text),
+    sqlite_with_rowid=False,
 )
 
+# A session's latest rows, each a line of JSON: kind, key, data.
 rows = Table(
     "rows",
     tables,
     Column("session", Text, ForeignKey("sessions.id"), primary_key=True),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
-    Column("kind", Text, nullable=False),
-    Column("key", Text, nullable=False),
-    Column("data", Text, nullable=False),
-    Column("at", Float, nullable=False),
+    Column("line", Text, nullable=False),
 )
 
-# JSON text here too: it holds NUL and lone surrogates, which a database's text does not.
-texts = Table("texts", tables, Column("digest", Text, primary_key=True), Column("text", Text, nullable=False))
+# Its rows before those, many in one: their lines, compressed by zlib.
+packs = Table(
+    "packs",
+    tables,
+    Column("session", Text, ForeignKey("sessions.id"), primary_key=True),
+    Column("last", Integer, primary_key=True, autoincrement=False),
+    Column("first", Integer, nullable=False),
+    Column("lines", LargeBinary, nullable=False),
+)
+
+# JSON here too, compressed: it holds NUL and lone surrogates, which a database's text does not.
+texts = Table(
+    "texts", tables, Column("digest", Text, primary_key=True), Column("text", LargeBinary, nullable=False)
+)
 
 # Not a foreign key either: a lease is acquired before the session's first row.
 leases = Table(
@@ -69,9 +80,16 @@ leases = Table(
     Column("since", Float, nullable=False),
     Column("expires", Float, nullable=False),
     Column("process", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
-meta = Table("meta", tables, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+meta = Table(
+    "meta",
+    tables,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 
 _FIRST = {"sessions", "rows", "texts", "meta"}

@@ -8,14 +8,13 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from operator import itemgetter
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, func, select
+from sqlalchemy import URL, Connection, Engine, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import record, schema, sql_lease, sqlite
+from nbsession.stores import record, schema, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
 
@@ -34,7 +33,7 @@ class SqlStore:
     may use one database; in one process, SQLite's writers take turns.
     ``location`` is the file's path, or the URL without its password.
 
-    A SQLite file that may only be read, also one of an older schema, is opened by
+    A SQLite file of this schema that may only be read is opened by
     ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``.
     """
 
@@ -50,7 +49,13 @@ class SqlStore:
             self._engine = _server(parsed, self.location)
         self._writer = self._engine.execution_options(**{sqlite.WRITES: True})
         self._is_file = parsed.get_backend_name() == "sqlite"
-        self._oldest = schema.READABLE if parsed.query.get("mode") == "ro" else schema.VERSION
+        # What one transaction reads is of one moment, as SQLite has it anyway: rows move into packs.
+        self._reader = (
+            self._engine
+            if self._is_file
+            else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        self._unpacked: dict[str, int] = {}
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
         self._clock = record.Clock()
@@ -88,48 +93,26 @@ class SqlStore:
                 return revision
             now = self._clock.now()
             _advance(connection, session, revision, len(encoded), description, now)
-            connection.execute(
-                schema.rows.insert(),
-                [
-                    {
-                        "session": session,
-                        "sequence": sequence,
-                        "kind": kind,
-                        "key": key,
-                        "data": data,
-                        "at": now,
-                    }
-                    for sequence, (kind, key, data) in enumerate(encoded, revision)
-                ],
-            )
+            unpacked = sql_rows.add(connection, session, revision, encoded, self._unpacked.get(session))
+        self._unpacked[session] = unpacked
         return revision + len(encoded)
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         record.plain(session, "a session id")
-        brief, rows = list(last_of), schema.rows.c
-        columns = (rows.sequence, rows.kind, rows.key, rows.data)
         with self._reading() as connection:
             revision = _revision(connection, session)
-            if revision == 0:
-                return None
-            # The bound leaves out what others append between the statements.
-            mine = (rows.session == session) & (rows.sequence < revision)
-            count = connection.execute(select(func.count()).where(mine)).scalar_one()
-            whole = mine & rows.kind.not_in(brief) if brief else mine
-            found = [*connection.execute(select(*columns).where(whole).order_by(rows.sequence)).all()]
-            for kind in brief:
-                query = select(*columns).where(mine & (rows.kind == kind)).order_by(rows.sequence.desc())
-                found += connection.execute(query.limit(1)).all()
-        if count != revision:
+            lines = sql_rows.read(connection, session, self.location) if revision else []
+        if revision == 0:
+            return None
+        if len(lines) != revision:
             raise StoreError(
-                f"session {session!r} should have {revision} rows and has {count} in {self.location}: "
+                f"session {session!r} should have {revision} rows and has {len(lines)} in {self.location}: "
                 "restore the store from a copy",
                 location=self.location,
             )
-        if brief:
-            found.sort(key=itemgetter(0))
-        encoded = [(kind, key, data) for _, kind, key, data in found]
-        return record.decode_rows(session, encoded, self.location)
+        places = record.last_of(lines, last_of)
+        numbers = [place + 1 for place in places]
+        return record.decode_rows(session, [lines[place] for place in places], numbers, self.location)
 
     def revision(self, session: str) -> int:
         record.plain(session, "a session id")
@@ -140,26 +123,23 @@ class SqlStore:
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, Row]]:
         record.plain(session, "a session id")
-        columns = schema.rows.c
-        query = select(columns.sequence, columns.kind, columns.key, columns.data)
-        query = query.where(columns.session == session).order_by(columns.sequence)
-        if kinds is not None:
-            query = query.where(columns.kind.in_(list(kinds)))
+        wanted = None if kinds is None else tuple(map(record.beginning, kinds))
         after, left = max(after, 0), sys.maxsize if limit is None else limit
         while left > 0:
-            page = min(left, _PAGE)
             # A transaction for each page: a reader that rests keeps no log from being cleared.
             with self._reading() as connection:
-                found = connection.execute(query.where(columns.sequence >= after).limit(page)).all()
-            decoded = record.decode_rows(session, [tuple(row[1:]) for row in found], self.location)
-            for row, (sequence, *_) in zip(decoded, found, strict=True):
-                if kinds is None and sequence != after:
-                    raise record.gap(session, after + 1, self.location)
-                after = sequence + 1
-                yield after, row
-            if len(found) < page:
+                found = sql_rows.page(connection, session, after, _PAGE, self.location)
+            if not found:
                 return
-            left -= page
+            after = found[-1][0] + 1
+            found = [(n, line) for n, line in found if wanted is None or line.startswith(wanted)][:left]
+            numbers = [number + 1 for number, _ in found]
+            yield from zip(
+                numbers,
+                record.decode_rows(session, [line for _, line in found], numbers, self.location),
+                strict=True,
+            )
+            left -= len(found)
 
     def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:
         check_request(record.plain(owner, "an owner"), seconds)
@@ -177,7 +157,12 @@ class SqlStore:
 
     def release(self, session: str, token: int) -> None:
         with self._writing() as connection:
-            sql_lease.release(connection, session, token)
+            if sql_lease.release(connection, session, token):
+                sql_rows.pack(connection, session)
+        self._unpacked.pop(session, None)
+        if self._is_file:
+            with self._typed(), self._turn:
+                sqlite.tidy(self._engine)
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         wanted = [record.plain(digest, "a digest") for digest in digests]
@@ -188,7 +173,7 @@ class SqlStore:
                 some = wanted[start : start + _DIGESTS_AT_ONCE]
                 query = select(texts.digest, texts.text).where(texts.digest.in_(some))
                 for digest, text in connection.execute(query):
-                    found[digest] = record.decode(text, f"text {digest}", self.location)
+                    found[digest] = record.decode_text(bytes(text), digest, self.location)
         if missing := [digest for digest in wanted if digest not in found]:
             raise record.absent(missing, self.location)
         return found
@@ -215,7 +200,7 @@ class SqlStore:
     def _prepare(self) -> None:
         with self._reading() as connection:
             version = schema.version(connection, self.location)
-        if version is None or version < self._oldest:
+        if version is None or version < schema.VERSION:
             with self._writing() as connection:
                 schema.bring_up(connection, self.location)
         if self._is_file:
@@ -224,7 +209,7 @@ class SqlStore:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._typed(), self._engine.begin() as connection:
+        with self._typed(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager

@@ -30,9 +30,12 @@ def renew(connection: Connection, session: str, token: int, seconds: float) -> N
     connection.execute(_change(session).values(expires=_now(connection) + seconds))
 
 
-def release(connection: Connection, session: str, token: int) -> None:
-    """Let go of the lease, if the token is the latest."""
-    connection.execute(_change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0))
+def release(connection: Connection, session: str, token: int) -> bool:
+    """Let go of the lease, if the token is the latest; say whether it was."""
+    changed = connection.execute(
+        _change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0)
+    )
+    return changed.rowcount == 1
 
 
 def check(connection: Connection, session: str, token: int) -> None:

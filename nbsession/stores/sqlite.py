@@ -28,6 +28,12 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 _MAKING = threading.Lock()
 
+PAGE_BYTES = 1024
+"""Of a new file. An append touches a few pages, and each is written whole into the log."""
+
+LOG_PAGES = 64
+"""After how many pages the log is written into the file."""
+
 _SHARED = {
     "9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
     "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
@@ -127,9 +133,13 @@ def engine(url: URL, location: str) -> Engine:
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         # The driver's own transactions leave out CREATE TABLE and begin too late; see `begin`.
         connection.isolation_level = None
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA foreign_keys = ON")
         log = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and not shared
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if log else 'FULL'}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
     @event.listens_for(made, "begin")
     def begin(connection: Connection) -> None:
@@ -158,6 +168,20 @@ def set_journal(engine: Engine, location: str) -> None:
     finally:
         connection.close()
     engine.dispose()  # so that every connection chooses `synchronous` by the journal there is now
+
+
+def tidy(engine: Engine) -> None:
+    """Give free pages back to the disk, write the log into the file and empty it, as far as nobody else needs it."""
+    connection = engine.raw_connection()
+    try:
+        # As a script, for each step frees one page, and `execute` takes one step only.
+        connection.cursor().executescript("PRAGMA incremental_vacuum")
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise
+    finally:
+        connection.close()
 
 
 def is_shared(path: Path) -> bool:

@@ -11,6 +11,7 @@ from nbsession.models.anthropic import AnthropicModel
 from nbsession.stores import SqlStore
 from tests.support.fake_messages import FakeMessages, status, text, tool_use
 from tests.support.notepad import Notepad
+from tests.support.stored import contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,11 @@ WORDS = "The quick brown fox"
 
 def found(folder: Path, *secrets: str) -> list[str]:
     """Return which of these stand in a file of the folder, also half of one."""
-    content = b"".join(path.read_bytes() for path in folder.iterdir())
-    assert WORDS.encode() in content, "what is kept can be found"
-    return [secret for secret in secrets if secret[: len(secret) // 2].encode() in content]
+    content = contents(folder / "sessions.db")
+    assert WORDS in content, "what is kept can be found"
+    raw = b"".join(path.read_bytes() for path in folder.iterdir())
+    halves = {secret: secret[: len(secret) // 2] for secret in secrets}
+    return [secret for secret, half in halves.items() if half in content or half.encode() in raw]
 
 
 async def test_a_key_never_reaches_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import textwrap
 import uuid
+import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -248,13 +250,66 @@ def test_both_stores_give_back_any_json(lasting: SqlStore, data: dict[str, objec
         assert store.texts([session]) == {session: text}
 
 
-def test_rows_are_plain_json_for_any_other_program(tmp_path: Path) -> None:
+def test_rows_are_json_for_any_other_program(tmp_path: Path) -> None:
     store = SqlStore(url(tmp_path / "s.db"))
     store.append("s", [Row("entry", "e", {"text": "schön", "n": [1, None]})], {"d": "a\nb"}, revision=0)
-    store.close()
     connection = sqlite3.connect(tmp_path / "s.db")
-    [[data]] = connection.execute("SELECT data FROM rows").fetchall()
+    [[line]] = connection.execute("SELECT line FROM rows").fetchall()
     [[text]] = connection.execute("SELECT text FROM texts").fetchall()
+    assert line == '["entry","e",{"text":"schön","n":[1,null]}]'
+    assert json.loads(zlib.decompress(text)) == "a\nb"
+    store.append(
+        "s", [Row("entry", f"{number}", {"text": "long " * 100}) for number in range(99)], revision=1
+    )
+    store.close()
+    [[first, last, packed]] = connection.execute("SELECT first, last, lines FROM packs").fetchall()
     connection.close()
-    assert data == '{"text":"schön","n":[1,null]}'
-    assert json.loads(text) == "a\nb"
+    lines = zlib.decompress(packed).decode().split("\n")
+    assert (first, last, len(lines), lines[0]) == (0, 99, 100, line)
+    assert json.loads(lines[-1]) == ["entry", "98", {"text": "long " * 100}]
+
+
+def shape(path: Path) -> tuple[list[int], list[int]]:
+    """Return how many rows each pack holds, and the numbers of the rows that are not packed."""
+    with closing(sqlite3.connect(path)) as connection:
+        packs = connection.execute("SELECT last - first + 1 FROM packs ORDER BY last").fetchall()
+        rows = connection.execute("SELECT sequence FROM rows ORDER BY sequence").fetchall()
+    return [count for (count,) in packs], [number for (number,) in rows]
+
+
+def test_rows_are_packed_when_they_are_many_and_when_the_session_is_let_go(tmp_path: Path) -> None:
+    store = SqlStore(url(tmp_path / "s.db"))
+    rows = [Row("entry", f"{number}", {"text": f"{number} " * 400}) for number in range(70)]
+    token = store.acquire("s", "me", 60)
+    shapes = []
+    for number, row in enumerate(rows[:52]):
+        store.append("s", [row], revision=number, token=token)
+        shapes.append(shape(tmp_path / "s.db"))
+        assert store.load("s") == rows[: number + 1]
+        assert [row for _, row in store.rows("s", number)] == [row]
+    assert shapes[3] == ([], [0, 1, 2, 3])
+    packs, single = shapes[-1]
+    assert len(packs) > 1
+    assert sum(packs) + len(single) == 52
+    store.release("s", token)
+    packed, left = shape(tmp_path / "s.db")
+    assert (sum(packed), left) == (52, [])
+    token = store.acquire("s", "me", 60)
+    store.append("s", rows[52:53], revision=52, token=token)
+    store.release("s", token)
+    assert shape(tmp_path / "s.db") == (packed, [52]), "one row is no pack"
+    store.append("s", rows[53:], revision=53)
+    assert store.load("s") == rows
+    assert [number for number, _ in store.rows("s")] == list(range(1, 71))
+    store.close()
+
+
+def test_a_session_that_is_let_go_leaves_no_log_behind(tmp_path: Path) -> None:
+    store = SqlStore(url(tmp_path / "s.db"))
+    token = store.acquire("s", "me", 60)
+    store.append("s", [Row("entry", "e", {"text": "x" * 9_000})], revision=0, token=token)
+    log = tmp_path / "s.db-wal"
+    assert log.stat().st_size > 0
+    store.release("s", token)
+    assert log.stat().st_size == 0
+    store.close()

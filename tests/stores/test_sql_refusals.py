@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -13,11 +15,16 @@ import sqlalchemy
 
 from nbsession.errors import StoreError
 from nbsession.stores import Row, SqlStore, default_store, sqlite
+from tests.support.stored import edit_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROWS = [Row("entry", f"{number}", {"text": f"message {number} " * 40}) for number in range(200)]
+CHANCE = random.Random(4)
+ROWS = [
+    Row("entry", f"{number}", {"text": " ".join(f"{CHANCE.random()}" for _ in range(40))})
+    for number in range(200)
+]
 
 
 @pytest.fixture
@@ -48,8 +55,8 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_newer_schema_is_left_alone(kept: Path) -> None:
-    change(kept, "UPDATE meta SET value = '3' WHERE key = 'schema'")
-    with refused(kept, r"newer nbsession \(schema 3, this one knows 2\): upgrade with pip install"):
+    change(kept, "UPDATE meta SET value = '4' WHERE key = 'schema'")
+    with refused(kept, r"newer nbsession \(schema 4, this one knows 3\): upgrade with pip install"):
         SqlStore(f"sqlite:///{kept}")
 
 
@@ -125,7 +132,7 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_damaged_pages_are_left_alone(kept: Path) -> None:
     content = bytearray(kept.read_bytes())
     page = int.from_bytes(content[16:18])
-    for start in range(12 * page, len(content), page):
+    for start in range(40 * page, len(content), page):
         content[start : start + page] = b"\xff" * page
     kept.write_bytes(content)
     store = SqlStore(f"sqlite:///{kept}")
@@ -142,29 +149,71 @@ def test_a_truncated_file_is_left_alone(kept: Path) -> None:
         SqlStore(f"sqlite:///{kept}").load("s")
 
 
-def test_a_row_that_is_no_longer_json_is_named(kept: Path) -> None:
-    change(kept, "UPDATE rows SET data = '{\"text\":' WHERE sequence = 7")
+@pytest.mark.parametrize("damage", ['["entry","7",{"text":', '"entry"', '["entry",{}]'])
+def test_a_row_that_is_no_longer_one_is_named(damage: str, kept: Path) -> None:
+    edit_rows(kept, lambda line: damage if line.startswith('["entry","7",') else line)
     store = SqlStore(f"sqlite:///{kept}")
-    with refused(kept, "row 'entry' '7' of 's' is damaged .*restore the store from a copy"):
+    with refused(kept, "row 8 of session 's' is damaged .*restore the store from a copy"):
         store.load("s")
-    with refused(kept, "row 'entry' '7' of 's' is damaged"):
+    with refused(kept, "row 8 of session 's' is damaged"):
         list(store.rows("s"))
     store.close()
 
 
-def test_rows_that_are_gone_are_noticed(kept: Path) -> None:
-    change(kept, "DELETE FROM rows WHERE sequence > 190")
+@pytest.mark.parametrize(
+    "damage", ["lines = x'00'", "lines = substr(lines, 1, 1000)", "first = 1", "last = last + 1"]
+)
+def test_a_pack_that_is_damaged_is_named(damage: str, kept: Path) -> None:
+    change(kept, f"UPDATE packs SET {damage} WHERE first = 0")
     store = SqlStore(f"sqlite:///{kept}")
-    with refused(kept, "session 's' should have 200 rows and has 191"):
+    with refused(
+        kept, r"the pack of rows \d to \d+ of session 's' is damaged .*restore the store from a copy"
+    ):
+        store.load("s")
+    with refused(kept, r"the pack of rows \d to \d+ of session 's' is damaged"):
+        list(store.rows("s"))
+    store.close()
+
+
+def test_a_text_that_is_damaged_is_named(kept: Path) -> None:
+    store = SqlStore(f"sqlite:///{kept}")
+    store.append("s", [], {"d": "a text"}, revision=200)
+    for damage, why in ((b"", "incomplete"), (zlib.compress(b"[]"), "no text"), (zlib.compress(b"{"), "")):
+        with closing(sqlite3.connect(kept)) as connection, connection:
+            connection.execute("UPDATE texts SET text = ?", [damage])
+        with refused(kept, f"text d is damaged .*{why}.*restore the store from a copy"):
+            store.texts(["d"])
+    store.close()
+
+
+@pytest.fixture
+def mixed(kept: Path) -> Path:
+    """Return the file with ten rows more, which are in no pack."""
+    store = SqlStore(f"sqlite:///{kept}")
+    store.append("s", [Row("entry", f"{number}", {}) for number in range(200, 210)], revision=200)
+    store.close()
+    return kept
+
+
+def test_rows_that_are_gone_are_noticed(mixed: Path) -> None:
+    change(mixed, "DELETE FROM rows WHERE sequence > 205")
+    store = SqlStore(f"sqlite:///{mixed}")
+    with refused(mixed, "session 's' should have 210 rows and has 206"):
         store.load("s")
     store.close()
 
 
-def test_a_row_that_is_gone_is_noticed_by_who_reads_on(kept: Path) -> None:
-    change(kept, "DELETE FROM rows WHERE sequence = 150")
-    store = SqlStore(f"sqlite:///{kept}")
-    with refused(kept, "row 151 of session 's' is missing"):
-        list(store.rows("s", 100))
+@pytest.mark.parametrize(
+    ("gone", "first"),
+    [("DELETE FROM rows WHERE sequence = 205", 206), ("DELETE FROM packs WHERE first = 0", 1)],
+)
+def test_rows_that_are_gone_from_the_middle_are_noticed(gone: str, first: int, mixed: Path) -> None:
+    change(mixed, gone)
+    store = SqlStore(f"sqlite:///{mixed}")
+    with refused(mixed, f"row {first} of session 's' is missing"):
+        store.load("s")
+    with refused(mixed, f"row {first} of session 's' is missing"):
+        list(store.rows("s"))
     store.close()
 
 

@@ -1,0 +1,145 @@
+"""A session's rows in a SQL database, inside the caller's transaction.
+
+The latest rows stand each by itself, as a line of JSON. As soon as they are worth
+it, or the session is let go, they become a *pack*: many lines in one, compressed,
+for each repeats most of the one before. A pack is never changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from nbsession.stores import record, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+ENOUGH = 24_000
+"""Characters of rows that are packed at once."""
+FEW = 4_000
+"""Characters that are not worth a pack where no more are to be expected soon."""
+MOST = 64_000
+"""Characters in a pack, and the rest of the row with which it reaches them."""
+PACKS = 16
+"""Packs that are read at once by who reads on and on."""
+
+_ROWS = schema.rows.c
+_PACKS = schema.packs.c
+
+
+def add(
+    connection: Connection, session: str, sequence: int, lines: Sequence[str], unpacked: int | None
+) -> int:
+    """Keep lines, the first of which is number ``sequence`` from 0, and return the unpacked characters.
+
+    ``unpacked`` is how many there were before, where the caller knows it.
+    """
+    if unpacked is None:
+        total = func.coalesce(func.sum(func.length(_ROWS.line)), 0)
+        unpacked = int(connection.execute(select(total).where(_ROWS.session == session)).scalar_one())
+    unpacked += sum(map(len, lines))
+    if unpacked >= ENOUGH:
+        _pack(connection, session, [*_take(connection, session), *enumerate(lines, sequence)])
+        return 0
+    connection.execute(
+        schema.rows.insert(),
+        [
+            {"session": session, "sequence": number, "line": line}
+            for number, line in enumerate(lines, sequence)
+        ],
+    )
+    return unpacked
+
+
+def pack(connection: Connection, session: str) -> None:
+    """Pack what stands by itself, if that is worth it."""
+    total = func.coalesce(func.sum(func.length(_ROWS.line)), 0)
+    if connection.execute(select(total).where(_ROWS.session == session)).scalar_one() >= FEW:
+        _pack(connection, session, _take(connection, session))
+
+
+def read(connection: Connection, session: str, location: str) -> list[str]:
+    """Return all lines of a session; a gap between them is a ``StoreError``."""
+    lines: list[str] = []
+    for number, some in (
+        *_packed(connection, session, 0, None, location),
+        *_single(connection, session, 0, None),
+    ):
+        if number != len(lines):
+            raise record.gap(session, len(lines) + 1, location)
+        lines += some
+    return lines
+
+
+def page(connection: Connection, session: str, after: int, most: int, location: str) -> list[tuple[int, str]]:
+    """Return some of the lines after so many, with their numbers from 0, a gap before or between them not excepted.
+
+    Empty where there are none; at most about so many, packs being read as a whole.
+    """
+    found = _packed(connection, session, after, PACKS, location) or _single(connection, session, after, most)
+    numbered: list[tuple[int, str]] = []
+    for number, lines in found:
+        if number > after:
+            raise record.gap(session, after + 1, location)
+        numbered += list(enumerate(lines, number))[after - number :]
+        after = max(after, number + len(lines))
+    return numbered
+
+
+def _packed(
+    connection: Connection, session: str, after: int, limit: int | None, location: str
+) -> list[tuple[int, list[str]]]:
+    query = select(_PACKS.first, _PACKS.last, _PACKS.lines).where(
+        _PACKS.session == session, _PACKS.last >= after
+    )
+    found = []
+    for first, last, packed in connection.execute(query.order_by(_PACKS.last).limit(limit)):
+        what = f"the pack of rows {first + 1} to {last + 1} of session {session!r}"
+        lines = record.unpack(bytes(packed), what, location)
+        if len(lines) != last - first + 1:
+            raise record.damaged(what, location, f"it holds {len(lines)} rows")
+        found.append((first, lines))
+    return found
+
+
+def _single(
+    connection: Connection, session: str, after: int, limit: int | None
+) -> list[tuple[int, list[str]]]:
+    query = select(_ROWS.sequence, _ROWS.line).where(_ROWS.session == session, _ROWS.sequence >= after)
+    found = connection.execute(query.order_by(_ROWS.sequence).limit(limit))
+    return [(number, [line]) for number, line in found]
+
+
+def _take(connection: Connection, session: str) -> list[tuple[int, str]]:
+    """Take away the rows that stand by themselves: their pages are free for the pack."""
+    taken = [(number, lines[0]) for number, lines in _single(connection, session, 0, None)]
+    if taken:
+        read = (_ROWS.session == session) & (_ROWS.sequence <= taken[-1][0])
+        connection.execute(schema.rows.delete().where(read))
+    return taken
+
+
+def _pack(connection: Connection, session: str, numbered: Sequence[tuple[int, str]]) -> None:
+    packs = [
+        {
+            "session": session,
+            "first": some[0][0],
+            "last": some[-1][0],
+            "lines": record.pack([line for _, line in some]),
+        }
+        for some in _portions(numbered)
+    ]
+    connection.execute(schema.packs.insert(), packs)
+
+
+def _portions(numbered: Sequence[tuple[int, str]]) -> Iterator[Sequence[tuple[int, str]]]:
+    start = size = 0
+    for place, (_, line) in enumerate(numbered, 1):
+        size += len(line)
+        if size >= MOST or place == len(numbered):
+            yield numbered[start:place]
+            start, size = place, 0
