@@ -98,14 +98,15 @@ def compile(  # noqa: A001  # the field's word for it
     said: tuple[Withheld, ...] = ()
     if model is not None:
         flow, said = fitted(flow, model, fresh)
-    flow, unsigned = replayable(system, parts, flow, None if model is None else model.name)
+    asked = {**choice.settings, **settings} if settings else choice.settings
+    flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
     notes = (*hidden, *said, *unsigned)
     context = CompiledContext(
         system,
         flow,
         parts,
         specs=[use.tool.spec for use in shown],
-        settings={**choice.settings, **settings} if settings else choice.settings,
+        settings=asked,
         withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
         tokens=_tokens(fragment, parts, flow, changed=bool(sent or said or unsigned)),
         pending=pending,

@@ -282,11 +282,11 @@ class CompiledContext:
 
     @property
     def prefix(self) -> str:
-        """The hash of what an answer to this context stands behind: all of it but the settings."""
+        """The hash of what an answer to this context stands behind: all of it but most of the settings."""
         return self._prefix().hexdigest()
 
     def _prefix(self) -> hashlib._Hash:
-        digest = prefix_hash(self._system, self._tools)
+        digest = prefix_hash(self._system, self._tools, self.settings)
         for item in self._flow:
             digest.update(item.digest.encode() if isinstance(item, Part) else item.digests())
         return digest
@@ -340,9 +340,12 @@ NOTHING_SENT = CompiledContext((), (), tokens=0)
 """The empty context, of a tick that has not been compiled."""
 
 
-def prefix_hash(system: Iterable[Part], tools: Iterable[Part]) -> hashlib._Hash:
-    """Return a running hash of a system prompt and tools, for the messages to be added to."""
-    digest = hashlib.sha256()
+def prefix_hash(system: Iterable[Part], tools: Iterable[Part], settings: Mapping[str, Any]) -> hashlib._Hash:
+    """Return a running hash of a system prompt and tools, for the messages to be added to.
+
+    Of the settings it holds the one that is sent within the messages.
+    """
+    digest = hashlib.sha256(b"citations|" if settings.get("citations") else b"")
     for group in (system, tools):
         for part in group:
             digest.update(part.digest.encode())

@@ -11,13 +11,13 @@ model), its thinking is left out, and said so.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Thinking
 from nbsession.context import FlowItem, Origin, Part, Withheld, prefix_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.content import Block
 
@@ -31,7 +31,11 @@ def signed(content: Iterable[Block]) -> bool:
 
 
 def replayable(
-    system: Sequence[Part], tools: Sequence[Part], flow: Sequence[FlowItem], model: str | None
+    system: Sequence[Part],
+    tools: Sequence[Part],
+    flow: Sequence[FlowItem],
+    settings: Mapping[str, Any],
+    model: str | None,
 ) -> tuple[Sequence[FlowItem], tuple[Withheld, ...]]:
     """Leave out the thinking that ``model`` may not be sent behind this context; say which.
 
@@ -40,7 +44,7 @@ def replayable(
     """
     if not any(item.origins for item in flow):
         return flow, ()
-    running = prefix_hash(system, tools)
+    running = prefix_hash(system, tools, settings)
     kept: list[FlowItem] = []
     withheld: list[Withheld] = []
     for item in flow:
@@ -51,7 +55,7 @@ def replayable(
         for part in (item,) if isinstance(item, Part) else item.parts:
             origin = part.origins.get(part.key)
             reason = "" if origin is None else _objection(origin, model, running.hexdigest())
-            if reason:
+            if reason and signed(part.blocks):
                 bare = part.variant("bare", BARE, partial(_without_thinking, part.blocks))
                 withheld.append(Withheld(f"{part.path}/{part.key}", reason, "", part.tokens - bare.tokens))
                 part = bare

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from nbsession import App, System, Timeline, component, tool, use_knob
-from nbsession.content import Text, Thinking
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbsession import (
+    App,
+    Model,
+    Section,
+    System,
+    Timeline,
+    User,
+    component,
+    tool,
+    use_knob,
+    use_on_tick_end,
+    use_state,
+)
+from nbsession.content import Document, Text, Thinking
+from nbsession.context import CompiledContext, entry_part
+from nbsession.errors import ModelError
+from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
+from nbsession.thinking import BARE
+from tests.support.binding import BindingModel, unreadable
+
+if TYPE_CHECKING:
+    from nbsession import Session
 
 
 @component
@@ -65,3 +90,180 @@ async def test_thinking_that_no_provider_signed_is_never_sent() -> None:
     await session.send("more")
     assert thoughts(model.contexts[1]) == []
     assert session.timeline[1].content == (Thinking("a rule"), Text("done"))
+
+
+async def test_thinking_made_by_another_model_is_left_out_and_said_so() -> None:
+    first, second = BindingModel("m:1"), BindingModel("m:2")
+    session = App(Root, model=first).session()
+    await session.send("go")
+    await session.send("more", model=second)
+    await session.send("back")
+    assert [thoughts(tick.context) for tick in session.ticks] == [[], [], ["m:1 1"]]
+    assert [item.reason for item in session.ticks[1].context.withheld] == [
+        "thinking made by another model (m:1)"
+    ]
+    assert [item.reason for item in session.ticks[2].context.withheld] == [
+        "thinking made by another model (m:2)"
+    ]
+
+
+async def test_a_senders_own_metadata_may_use_any_word() -> None:
+    session = App(Root, model=ScriptedModel("a", "b", "c")).session()
+    told = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "r"},
+    ]
+    for said in (True, {"prefix": 1}, {"prefix": "x", "model": "y"}):
+        await session.send(told, metadata={"thinking": said})
+    assert [tick.context.withheld for tick in session.ticks] == [(), (), ()]
+
+
+PAPER = Document("text/plain", b"It is so.")
+
+TURNS: tuple[tuple[str, ...], ...] = (
+    (),
+    (),
+    ("call",),
+    ("call", "call"),
+    ("pause",),
+    ("cut",),
+    ("call", "pause", "call"),
+    ("call", "cut"),
+    ("pause", "pause"),
+    ("call", "call", "call"),
+    ("pause", "cut"),
+    ("pause", "call"),
+)
+"""What a model does before it answers; where an answer is cut, nothing follows."""
+
+
+class World:
+    """A session under random edits, its forks, and the models that its tree may choose."""
+
+    def __init__(self) -> None:
+        self.models = {name: BindingModel(name) for name in ("m:1", "m:2")}
+        self.store = MemoryStore()
+        models = self.models
+
+        @tool
+        def look() -> str:
+            """Look."""
+            return "seen"
+
+        @component
+        def Edited() -> Any:
+            tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+            facts, _ = use_knob("facts", False)
+            tail, _ = use_knob("tail", False)
+            limit, _ = use_knob("limit", 0, min=0, max=6)
+            loud, _ = use_knob("loud", False)
+            extra, _ = use_knob("extra", False)
+            chosen, _ = use_knob("model", "m:1", options=["m:1", "m:2"])
+            cited, _ = use_knob("cited", False)
+            seen, see = use_state(0)
+            use_on_tick_end(lambda: see(lambda n: n + 1))
+            return [
+                Model(models[chosen], citations=cited),
+                System(f"Be {tone}."),
+                facts and Section("The sky is blue.", id="facts", title="Facts"),
+                look,
+                extra and _other,
+                Timeline(_shouted if loud else None, limit=limit or None),
+                tail and Section(f"Ticks so far: {seen}.", id="tail"),
+            ]
+
+        self.app = App(Edited, model="simulated", store=self.store)
+        self.session = self.app.session("s")
+        self.names = 0
+
+    def new_id(self) -> str:
+        self.names += 1
+        return f"s{self.names}"
+
+    async def apply(self, step: str, number: int) -> None:
+        session = self.session
+        if step == "send":
+            for model in self.models.values():
+                model.turns = list(TURNS[number])
+            with suppress(ModelError):
+                await session.send([f"message {number}", PAPER])
+        elif step in KNOBS:
+            spec = session.knobs.specs()[step]
+            values = spec.options or ([False, True] if step != "limit" else [0, 1, 3, 6])
+            session.knobs[step] = values[number % len(values)]
+        elif step == "rewind" and len(session.timeline):
+            users = [entry.parent for entry in session.timeline if entry.role == "user"]
+            session.rewind(users[number % len(users)])
+        elif step == "fork" and session.ticks:
+            before = bool(number % 2)
+            self.session = session.fork(number % len(session.ticks), before=before, id=self.new_id())
+        elif step == "reopen":
+            await session.aclose()
+            self.session = self.app.session(session.id)
+
+
+@tool
+def _other() -> str:
+    """Do something else."""
+    return "done"
+
+
+def _shouted(entries: Any) -> Any:
+    return [User(entry.text.upper()) if entry.role == "user" else entry for entry in entries]
+
+
+KNOBS = ("tone", "facts", "tail", "loud", "extra", "model", "limit", "cited")
+MOVES = ("rewind", "fork", "reopen")
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from((*KNOBS, *MOVES, *["send"] * 5)),
+        st.integers(0, 11),
+    ),
+    min_size=4,
+    max_size=24,
+)
+
+
+@settings(max_examples=60)
+@given(STEPS)
+def test_whatever_is_edited_only_thinking_that_its_model_can_read_is_sent_and_all_of_that(
+    steps: list[tuple[str, int]],
+) -> None:
+    async def run() -> None:
+        world = World()
+        await world.apply("send", 3)
+        for step, number in steps:
+            await world.apply(step, number)
+        await world.apply("send", 1)
+        for model in world.models.values():
+            assert model.unreadable == []
+            for context in model.contexts:
+                assert left_out_without_need(context, world.session, model.name) == []
+        for tick in world.session.ticks:
+            assert tick.context.tokens == sum(part.tokens for part in tick.context.parts)
+            assert world.session.fork(tick.number, before=True).compile().hash == tick.context.hash
+        await world.session.aclose()
+
+    asyncio.run(run())
+
+
+def left_out_without_need(context: CompiledContext, session: Session, model: str) -> list[str]:
+    """Put each thinking that was left out back, by itself, and return those that the model could read."""
+    known = {entry.id: entry for entry in session._core.record.all()}
+    found: list[str] = []
+    for place, part in enumerate(context.flow):
+        if part.title != BARE or part.key not in known:
+            continue
+        whole = entry_part(known[part.key], part.path)
+        again = CompiledContext(
+            context.system,
+            [*context.flow[:place], whole],
+            context._tools,
+            specs=context.tools,
+            settings=context.settings,
+        )
+        thought = next(block.text for block in whole.blocks if isinstance(block, Thinking))
+        if thought not in unreadable(again, model):
+            found.append(thought)
+    return found
