@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 
 from nbsession.content import Block, Text, Thinking, ToolCall
 from nbsession.errors import ModelError
-from nbsession.events import MessageDelta, MessageStart, MessageStop, ModelEvent
+from nbsession.events import (
+    ContentBlockStart,
+    ContentBlockStop,
+    InputJsonDelta,
+    MessageDelta,
+    MessageStart,
+    MessageStop,
+    ModelEvent,
+)
 from nbsession.models.base import Capabilities, Source
 from nbsession.models.playback import block_events, call_id, estimated_usage, words
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
+    from nbsession.models.simulation.failing import Failure
+    from nbsession.models.simulation.reading import Reply
 
 HUMAN_PACE = 40.0
 """Words a second."""
@@ -25,7 +35,10 @@ class SimulatedModel:
     It describes the context, quotes from it, remembers what stands in the
     timeline, and calls tools with arguments taken from the user's words only; for
     a missing one it asks. Each answer begins with a thinking block that names the
-    rule and what it matched. One context always gives one answer.
+    rule and what it matched. One context always gives one answer. For lessons, it
+    fails where the user asks for it by name, as in "Simulate a rate limit": also a
+    timeout, an overloaded server, a server error, a wrong key, a cut connection, a
+    refusal, or the token limit.
 
     ``rate`` is in words a second, 0 is at once; by default
     ``$NBSESSION_SIMULATED_RATE``, else 0 where ``CI`` is set, else 40. Raises
@@ -51,21 +64,38 @@ class SimulatedModel:
         return f"<SimulatedModel at {self.rate:g} words a second>" if self.rate else "<SimulatedModel>"
 
     async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
-        """Answer the context: a rule trace, then text, calls or both."""
+        """Answer the context: a rule trace, then text, calls or both; or fail, where the user asks for it."""
+        reply, blocks = _answer(context)
+        failure = reply.failure
+        if failure is not None and failure.kind and not failure.midway:
+            raise _error(reply, failure)
         yield MessageStart(self.name, self.source)
-        blocks = answer_blocks(context)
         for index, block in enumerate(blocks):
             pieces = words(block.text) if isinstance(block, Text) else [str(block)]
             rate = self.rate if isinstance(block, Text) else 0
             async for event in block_events(index, block, pieces=pieces, rate=rate):
+                if failure is not None and failure.midway and isinstance(event, ContentBlockStop) and index:
+                    raise _error(reply, failure)
                 yield event
         calls = any(isinstance(block, ToolCall) for block in blocks)
-        yield MessageDelta("tool_use" if calls else "end_turn", estimated_usage(context.tokens, blocks))
+        stop, detail = "tool_use" if calls else "end_turn", ""
+        if failure is not None:
+            stop, detail = failure.stop, f"asked for: {reply.why}"
+        if stop == "max_tokens" and context.tools:
+            # Half a call, as a model leaves it: it begins and does not end.
+            tool = context.tools[0].name
+            yield ContentBlockStart(len(blocks), "tool_call", id=call_id(context, len(blocks)), name=tool)
+            yield InputJsonDelta(len(blocks), '{"')
+        yield MessageDelta(stop, estimated_usage(context.tokens, blocks), detail)
         yield MessageStop()
 
 
 def answer_blocks(context: CompiledContext) -> list[Block]:
     """Return the answer to a context: the trace, a text where there is one, and the tool calls."""
+    return _answer(context)[1]
+
+
+def _answer(context: CompiledContext) -> tuple[Reply, list[Block]]:
     from nbsession.models.simulation.manner import manner_of
     from nbsession.models.simulation.reading import Reading
     from nbsession.models.simulation.rules import answer
@@ -81,7 +111,16 @@ def answer_blocks(context: CompiledContext) -> list[Block]:
         blocks.append(Text(text))
     for name, arguments in reply.calls:
         blocks.append(ToolCall(call_id(context, len(blocks)), name, arguments))
-    return blocks
+    return reply, blocks
+
+
+def _error(reply: Reply, failure: Failure) -> ModelError:
+    where = "broke off in mid-answer" if failure.midway else f"failed ({failure.kind})"
+    return ModelError(
+        f"simulated {where} by the rule {reply.rule}: {reply.why}; ask for something else to go on",
+        retryable=failure.retryable,
+        kind=failure.kind,
+    )
 
 
 def _default_rate() -> float:

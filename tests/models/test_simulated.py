@@ -648,3 +648,56 @@ async def test_the_trace_is_not_sent_again() -> None:
 
     assert isinstance(entry.content[0], Thinking)
     assert not any(isinstance(block, Thinking) for block in entry_part(entry, "x").blocks)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "retryable"),
+    [
+        ("Simulate a rate limit", "rate_limit", True),
+        ("Please fail with an overloaded server.", "overloaded", True),
+        ("Hello! Now simulate a timeout.", "timeout", True),
+        ("Simulate a server error", "server", True),
+        ("simulate a wrong key", "authentication", False),
+    ],
+)
+async def test_it_fails_when_it_is_asked_to(asked: str, kind: str, retryable: bool) -> None:
+    for _ in range(2):
+        with pytest.raises(ModelError) as caught:
+            _ = [event async for event in SimulatedModel(rate=0).stream(asking(asked))]
+        assert (caught.value.kind, caught.value.retryable) == (kind, retryable)
+        assert "by the rule fail-on-demand: “" in str(caught.value)
+
+
+async def test_it_breaks_off_in_mid_answer_and_the_session_goes_on() -> None:
+    @component
+    def Plain() -> list[Any]:
+        return [Timeline(), add_note]
+
+    session = App(Plain, model=SimulatedModel(rate=0)).session()
+    with pytest.raises(ModelError, match="simulated broke off in mid-answer by the rule fail-on-demand"):
+        await session.send("Simulate a cut connection")
+    assert "breaks off in the mid" in str(session.timeline[-1])
+    with pytest.raises(ModelError):
+        await session.send("Simulate a rate limit")
+    result = await session.send("Add a note: buy milk")
+    assert [call.name for call in result.tool_calls] == ["add_note"]
+    cut = await session.send("Simulate the token limit")
+    assert (str(cut.stop_reason), cut.tool_calls) == ("max_tokens", [])
+    refused = await session.send("Simulate a refusal.")
+    assert (str(refused.stop_reason), refused.text) == ("refusal", "")
+    assert refused.reason == "asked for: “Simulate a refusal.” in the question"
+    await session.aclose()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["Did you simulate a rate limit?", "Simulate a dice roll", "What is a rate limit?", "My timeout is 3"],
+)
+def test_it_fails_only_when_it_is_asked_to(asked: str) -> None:
+    assert "fail-on-demand" not in str(answer_blocks(asking(asked))[0])
+
+
+def test_a_tool_that_simulates_is_called_and_nothing_fails() -> None:
+    spec = ToolSpec("simulate_load", "Simulate load.", {"type": "object", "properties": {}})
+    context = context_of([], [Message("user", (Text("Simulate a rate limit"),))], [spec])
+    assert "fail-on-demand" not in str(answer_blocks(context)[0])

@@ -11,6 +11,7 @@ from nbsession.models.simulation.words import quotes, sentences
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext, Part
+    from nbsession.models.simulation.failing import Failure
 
 LONGEST = 4000
 """Characters of a message that the rules look at."""
@@ -55,6 +56,7 @@ class Reply:
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
     opening: str = "Of course! "
     """What a friendly answer begins with; ``""`` where the text is polite as it is."""
+    failure: Failure | None = None
 
 
 class Reading:

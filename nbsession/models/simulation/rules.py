@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from nbsession.models.simulation.arguments import value_for
 from nbsession.models.simulation.choosing import INTERROGATIVE, Choice, choose
+from nbsession.models.simulation.failing import asked_failure
 from nbsession.models.simulation.memory import asked_for, asked_position, facts, find_fact
 from nbsession.models.simulation.parameters import parameters
 from nbsession.models.simulation.quoting import asked_section, best_line
@@ -65,6 +66,18 @@ def report_results(reading: Reading) -> Reply | None:
     brief = "\n".join(told) if failed else clip("\n".join(short))
     opening = "I am sorry: " if failed else "All set! "
     return Reply("report-results", why, "\n\n".join(told), brief, opening=opening)
+
+
+def fail_on_demand(reading: Reading) -> Reply | None:
+    """Asked to fail: as a model on a network would."""
+    failure = asked_failure(reading)
+    if failure is None:
+        return None
+    text = {"refusal": "", "max_tokens": "This answer ends at its limit of tok"}.get(
+        failure.stop, "This answer breaks off in the mid"
+    )
+    why = f"{quoted(failure.words)} in the question"
+    return Reply("fail-on-demand", why, text, text or " ", opening="", failure=failure)
 
 
 def describe_context(reading: Reading) -> Reply | None:
@@ -252,6 +265,7 @@ def admit(reading: Reading) -> Reply:
 RULES: tuple[Callable[[Reading], Reply | None], ...] = (
     describe_unasked,
     report_results,
+    fail_on_demand,
     describe_context,
     tell_abilities,
     explain_tool,
