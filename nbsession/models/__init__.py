@@ -75,7 +75,8 @@ def resolve(model: str | ModelAdapter) -> ModelAdapter:
     Names are ``"anthropic:<id>"`` (a bare ``"claude-…"`` is short for it),
     ``"openai:<id>"``; ``"ollama:<id>"``, ``"llamacpp:<id>"``, ``"lmstudio:<id>"`` and
     ``"vllm:<id>"`` for a model that such a server on this machine offers at its usual
-    port (``local()`` lists them); ``"simulated"``; and ``"recorded:<path>"``, which
+    port (``local()`` lists them), which is asked what the model takes when it is first used;
+    ``"simulated"``; and ``"recorded:<path>"``, which
     replays a file of recordings. One name of a live model always gives the same
     adapter, so that its connections are used again. Nothing is loaded or sent yet: a
     missing key is found by the first request. Raises ``ModelError`` for any other
@@ -126,11 +127,12 @@ def _live(prefix: str, identifier: str) -> ModelAdapter:
         from nbsession.models.openai import OpenAIModel
 
         return OpenAIModel(identifier)
+    if prefix in LOCAL_PORTS:
+        from nbsession.models.loopback import LocalModel
+
+        return LocalModel(f"{prefix}:{identifier}", f"http://localhost:{LOCAL_PORTS[prefix]}")
     from nbsession.models.anthropic import AnthropicModel
 
-    if prefix in LOCAL_PORTS:
-        url = f"http://localhost:{LOCAL_PORTS[prefix]}"
-        return AnthropicModel(identifier, base_url=url, prefix=prefix, caching=False)
     return AnthropicModel(identifier)
 
 

@@ -1,24 +1,25 @@
 """Models that run on this machine: which servers answer, what they offer, and what that takes.
 
-Nothing is asked of any port before ``local()`` is called.
+Nothing is asked of any port before ``local()`` is called, or a model of it is first used.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
-from nbsession.errors import did_you_mean
+from nbsession.errors import ModelError, did_you_mean
 from nbsession.models import LOCAL_PORTS
 from nbsession.models.anthropic import AnthropicModel
 from nbsession.models.anthropic_request import DEFAULT_MAX_TOKENS
-from nbsession.models.base import Capabilities, Source, refuse_unfit
+from nbsession.models.base import Capabilities, Source
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -29,28 +30,38 @@ Fetch: TypeAlias = Callable[..., Any]
 
 _LONGEST_PAGE = 4_000_000
 # One for each model, so that its connections are used again.
-_adapters: dict[tuple[str, str, str, int | None], AnthropicModel] = {}
+_adapters: dict[tuple[str, str, str, Capabilities], AnthropicModel] = {}
 
 
-@dataclass(frozen=True, slots=True)
 class LocalModel:
     """A model that a server on this machine offers; pass it wherever a model is taken.
 
-    ``name`` finds the same model by ``resolve``, which does not know its
-    capabilities. An answer is bounded to half the window, where that is known.
+    ``name`` finds the same model by ``resolve``. Without ``capabilities``, the server
+    is asked for them when the model is first used, and again after a failure; until
+    then they are those of a model that takes tools and images. An answer is bounded
+    to half the window, where that is known.
     """
 
-    name: str
-    url: str
-    capabilities: Capabilities = field(default_factory=Capabilities)
+    def __init__(self, name: str, url: str, capabilities: Capabilities | None = None) -> None:
+        self.name = name
+        self.url = url
+        self._given = capabilities
+        self._known = capabilities
 
     @property
     def source(self) -> Source:
         """Always ``"live"``."""
         return "live"
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model takes, as far as it is known."""
+        return self._known or Capabilities(documents=False)
+
     def __repr__(self) -> str:
-        can = self.capabilities
+        can = self._known
+        if can is None:
+            return f"<LocalModel {self.name} at {self.url}, not asked yet>"
         takes = [word for word, has in (("tools", can.tools), ("images", can.images)) if has]
         window = [f"window {can.window:,} tokens"] if can.window else []
         return f"<LocalModel {', '.join([f'{self.name} at {self.url}', *takes, *window])}>"
@@ -59,16 +70,25 @@ class LocalModel:
         """Load what a request needs; may be called in a thread, and more than once."""
         _adapter(self).warm()
 
+    async def aclose(self) -> None:
+        """Close the connections of the running loop; the next request opens new ones."""
+        await _adapter(self).aclose()
+
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 
         Raises ``ModelError`` for every failure, and where the context holds what the
         model does not take.
         """
-        refuse_unfit(context, self)
-        async with aclosing(_adapter(self).stream(context)) as events:
-            async for event in events:
-                yield event
+        if self._known is None:
+            self._known = await asyncio.to_thread(_profile, self.name, self.url)
+        try:
+            async with aclosing(_adapter(self).stream(context)) as events:
+                async for event in events:
+                    yield event
+        except ModelError:
+            self._known = self._given  # another model may run there the next time
+            raise
 
 
 def local(*, ports: Mapping[str, int] | None = None, timeout: float = 1.0) -> list[LocalModel]:
@@ -91,20 +111,48 @@ def local(*, ports: Mapping[str, int] | None = None, timeout: float = 1.0) -> li
 
 def _adapter(model: LocalModel) -> AnthropicModel:
     prefix, _, identifier = model.name.partition(":")
-    key = (prefix, identifier, model.url, model.capabilities.window)
+    key = (prefix, identifier, model.url, model.capabilities)
     if key not in _adapters:
         window = model.capabilities.window
         bound = DEFAULT_MAX_TOKENS if window is None else min(DEFAULT_MAX_TOKENS, max(1, window // 2))
         _adapters[key] = AnthropicModel(
-            identifier, base_url=model.url, prefix=prefix, caching=False, max_tokens=bound
+            identifier,
+            base_url=model.url,
+            prefix=prefix,
+            caching=False,
+            max_tokens=bound,
+            capabilities=model.capabilities,
         )
     return _adapters[key]
 
 
+def _profile(name: str, url: str) -> Capabilities | None:
+    """Ask a server what its model takes; ``None`` where it does not say."""
+    prefix, _, identifier = name.partition(":")
+    offered = dict(_offered(prefix, _fetching(url, 1.0), identifier))
+    # A server of llama.cpp has one model, whatever it is called by.
+    return offered.get(identifier) or (next(iter(offered.values()), None) if prefix == "llamacpp" else None)
+
+
 def _ask(prefix: str, port: int, timeout: float) -> list[LocalModel]:
+    url = f"http://127.0.0.1:{port}"
+    offered = _offered(prefix, _fetching(url, timeout))
+    return [LocalModel(f"{prefix}:{identifier}", url, able) for identifier, able in offered]
+
+
+def _offered(prefix: str, fetch: Fetch, only: str | None = None) -> list[tuple[str, Capabilities]]:
+    try:
+        return list(_OFFERS[prefix](fetch, only))
+    except (LookupError, TypeError, AttributeError):
+        return []  # something else answers there, in a form of its own
+
+
+def _fetching(url: str, timeout: float) -> Fetch:
+    place = urlsplit(url).netloc
+
     def fetch(path: str, body: Mapping[str, Any] | None = None) -> Any:
         # No proxy of the environment is used, and no redirection to elsewhere followed.
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        connection = http.client.HTTPConnection(place, timeout=timeout)
         data = None if body is None else json.dumps(body)
         try:
             connection.request(
@@ -117,20 +165,20 @@ def _ask(prefix: str, port: int, timeout: float) -> list[LocalModel]:
         finally:
             connection.close()
 
-    try:
-        offers = list(_OFFERS[prefix](fetch))
-    except (LookupError, TypeError, AttributeError):
-        return []  # something else answers there, in a form of its own
-    url = f"http://127.0.0.1:{port}"
-    return [LocalModel(f"{prefix}:{identifier}", url, able) for identifier, able in offers]
+    return fetch
 
 
 Offers: TypeAlias = Iterable[tuple[str, Capabilities]]
 
 
-def _ollama(fetch: Fetch) -> Offers:
-    for entry in (fetch("/api/tags") or {"models": ()})["models"]:
-        shown = fetch("/api/show", {"model": entry["name"]}) or {}
+def _ollama(fetch: Fetch, only: str | None = None) -> Offers:
+    listed = [only] if only else [entry["name"] for entry in (fetch("/api/tags") or {"models": ()})["models"]]
+    for name in listed:
+        shown = fetch("/api/show", {"model": name})
+        if shown is None:
+            if only:
+                return
+            shown = {}
         able = shown.get("capabilities")
         if able is not None and "completion" not in able:
             continue
@@ -140,7 +188,7 @@ def _ollama(fetch: Fetch) -> Offers:
         )
         window = settings.get("num_ctx", "").strip()
         yield (
-            entry["name"],
+            name,
             Capabilities(
                 tools=able is None or "tools" in able,
                 images=able is None or "vision" in able,
@@ -150,7 +198,7 @@ def _ollama(fetch: Fetch) -> Offers:
         )
 
 
-def _llamacpp(fetch: Fetch) -> Offers:
+def _llamacpp(fetch: Fetch, only: str | None = None) -> Offers:  # noqa: ARG001  # one page lists all
     for entry in _listed(fetch, "llamacpp"):
         props = fetch("/props") or {}
         able = props.get("chat_template_caps") or {}
@@ -165,7 +213,7 @@ def _llamacpp(fetch: Fetch) -> Offers:
         )
 
 
-def _lmstudio(fetch: Fetch) -> Offers:
+def _lmstudio(fetch: Fetch, only: str | None = None) -> Offers:  # noqa: ARG001  # one page lists all
     for entry in (fetch("/api/v1/models") or {"models": ()})["models"]:
         if entry["type"] != "llm":
             continue
@@ -181,7 +229,7 @@ def _lmstudio(fetch: Fetch) -> Offers:
         )
 
 
-def _vllm(fetch: Fetch) -> Offers:
+def _vllm(fetch: Fetch, only: str | None = None) -> Offers:  # noqa: ARG001  # one page lists all
     for entry in _listed(fetch, "vllm"):
         yield entry["id"], Capabilities(documents=False, window=entry.get("max_model_len"))
 
@@ -191,7 +239,7 @@ def _listed(fetch: Fetch, owner: str) -> list[Mapping[str, Any]]:
     return [entry for entry in page["data"] if entry.get("owned_by") == owner]
 
 
-_OFFERS: Mapping[str, Callable[[Fetch], Offers]] = {
+_OFFERS: Mapping[str, Callable[[Fetch, str | None], Offers]] = {
     "ollama": _ollama,
     "llamacpp": _llamacpp,
     "lmstudio": _lmstudio,

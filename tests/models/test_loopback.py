@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Timeline, component, tool
+from nbsession import App, Timeline, component, models, tool
 from nbsession.content import Document, Image, Message, Text, ToolSpec
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError
 from nbsession.models import LOCAL_PORTS, Capabilities, LocalModel, ModelAdapter, local, resolve
 from nbsession.prices import cost
 from nbsession.tokens import Usage
-from tests.support.fake_messages import FakeMessages, text
+from tests.support.fake_messages import FakeMessages, status, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,3 +200,79 @@ async def test_what_a_model_does_not_take_is_said_before_anything_is_sent(
         async for _ in model.stream(sent):
             pass
     assert server.requests == []
+
+
+@pytest.fixture
+def ollama(server: FakeMessages, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMessages]:
+    """Ollama at the port where a name looks for it."""
+    server.pages["/api/show"] = lambda body: SHOWN[body["model"]]
+    monkeypatch.setitem(LOCAL_PORTS, "ollama", port_of(server))
+    models._live.cache_clear()
+    yield server
+    models._live.cache_clear()
+
+
+async def collected(model: ModelAdapter, sent: CompiledContext) -> list[Any]:
+    return [event async for event in model.stream(sent)]
+
+
+async def test_a_model_that_was_named_is_asked_about_when_it_is_first_used(ollama: FakeMessages) -> None:
+    model = resolve("ollama:tiny")
+    assert ollama.requests == []
+    with pytest.raises(ModelError, match="ollama:tiny takes no tools, and the context has add_note; choose"):
+        await collected(model, context(tools=(ToolSpec("add_note", "", {}),)))
+    assert [request.path for request in ollama.requests] == ["/api/show"]
+
+
+async def test_what_a_server_said_of_a_model_holds_until_it_fails(ollama: FakeMessages) -> None:
+    model = resolve("ollama:qwen:8b")
+    ollama.will(text("Here I am."), text("Still here."), status(400), text("Again."))
+    for _ in range(2):
+        await collected(model, context())
+    assert model.capabilities == Capabilities(documents=False, window=32768)
+    with pytest.raises(ModelError):
+        await collected(model, context())
+    await collected(model, context())
+    asked = [request.path for request in ollama.requests]
+    messages = "/v1/messages"
+    assert asked[:3] == ["/api/show", messages, messages]
+    assert asked[-2:] == ["/api/show", messages]
+    assert ollama.requests[1].body["max_tokens"] == 16_384
+    assert isinstance(model, LocalModel)
+    await model.aclose()
+
+
+async def test_a_server_that_does_not_say_what_its_model_takes_is_asked_to_answer(
+    server: FakeMessages,
+) -> None:
+    server.will(text("Here I am."))
+    model = LocalModel("vllm:org/model", server.url)
+    assert str(await collected(model, context(Image("image/png", b"x")))).count("Here I am.") == 1
+    assert model.capabilities == Capabilities(documents=False)
+    await model.aclose()
+
+
+async def test_a_server_of_llamacpp_has_one_model_whatever_it_is_called_by(server: FakeMessages) -> None:
+    server.pages["/v1/models"] = {"data": [{"id": "gemma", "owned_by": "llamacpp"}]}
+    server.pages["/props"] = {"default_generation_settings": {"n_ctx": 8192}}
+    model = LocalModel("llamacpp:default", server.url)
+    await collected(model, context())
+    assert model.capabilities == Capabilities(images=False, documents=False, window=8192)
+    await model.aclose()
+
+
+async def test_a_model_that_is_not_there_is_named_with_what_to_do(
+    ollama: FakeMessages, closed_port: int
+) -> None:
+    ollama.pages.clear()
+    ollama.will(*[status(404, "not_found_error", "model 'nix' not found")] * 2)
+    with pytest.raises(
+        ModelError, match=r"ollama:nix is not known where it was asked for .*; check the model's id"
+    ):
+        await collected(resolve("ollama:nix"), context())
+    gone = LocalModel("ollama:qwen", f"http://localhost:{closed_port}")
+    with pytest.raises(
+        ModelError, match=rf"could not be reached at localhost:{closed_port}; check that it runs"
+    ):
+        await collected(gone, context())
+    await gone.aclose()

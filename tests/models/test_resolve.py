@@ -9,6 +9,7 @@ from nbsession.errors import ModelError
 from nbsession.models import (
     DEFAULT_ANTHROPIC_ID,
     AnthropicModel,
+    LocalModel,
     RecordedModel,
     SimulatedModel,
     default_model,
@@ -23,13 +24,19 @@ from nbsession.prices import window_of
         ("anthropic:claude-new-9", "anthropic:claude-new-9"),
         ("claude-new-9", "anthropic:claude-new-9"),
         (" anthropic:claude-new-9 ", "anthropic:claude-new-9"),
-        ("ollama:qwen3:8b", "ollama:qwen3:8b"),
     ],
 )
 def test_a_name_finds_a_live_model(name: str, full: str) -> None:
     model = resolve(name)
     assert isinstance(model, AnthropicModel)
     assert (model.name, model.source) == (full, "live")
+
+
+def test_a_name_finds_a_model_on_this_machine_and_asks_nobody() -> None:
+    model = resolve("ollama:qwen3:8b")
+    assert isinstance(model, LocalModel)
+    assert (model.name, model.source) == ("ollama:qwen3:8b", "live")
+    assert repr(model) == "<LocalModel ollama:qwen3:8b at http://localhost:11434, not asked yet>"
 
 
 def test_a_live_model_is_one_adapter_however_often_it_is_named() -> None:
