@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -26,17 +26,29 @@ from nbsession.events import (
 from nbsession.models import (
     AnthropicModel,
     Capabilities,
+    LocalModel,
     ModelAdapter,
     OpenAIModel,
     RecordedModel,
     SimulatedModel,
 )
 from nbsession.testing import ScriptedModel, call
+from nbsession.tokens import Usage
 from tests.support import fake_chat
-from tests.support.fake_messages import FakeMessages, broken, status, text, tool_use
+from tests.support.fake_messages import (
+    FakeMessages,
+    Reply,
+    broken,
+    message,
+    status,
+    text,
+    text_block,
+    tool_block,
+    tool_use,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from nbsession.events import ModelEvent
@@ -49,74 +61,178 @@ NOTE = ToolSpec(
 ASK = "Add a note: buy milk"
 
 
-class Subject(NamedTuple):
-    """An adapter that calls ``add_note`` first and then answers in words; ``slow`` gives one that takes its time."""
+KINDS = ("authentication", "rate_limit", "overloaded", "connection", "timeout", "request", "server", "stream")
+SCENES = ("calls", "words", "two calls", "cut call", "refusal", "early failure", "late failure", "slow")
+WISHES = {
+    "two calls": "Add a note: buy milk. Add a note: buy tea.",
+    "cut call": "Simulate the token limit",
+    "refusal": "Simulate a refusal",
+    "early failure": "Simulate a wrong key",
+    "late failure": "Simulate a cut connection",
+}
+"""What the simulated model is asked for a scene; the others answer it whatever is asked."""
 
-    model: ModelAdapter
-    slow: Callable[[], ModelAdapter]
+
+class Subject:
+    """An adapter under test: ``play`` gives a model whose next answer is the scene."""
+
+    source = "simulated"
+
+    def play(self, scene: str) -> ModelAdapter:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Close what the models opened."""
+
+    def hung_up(self) -> bool:
+        """Wait until whoever answered has seen that nobody reads."""
+        return True
 
 
-@pytest.fixture(params=["anthropic", "openai", "recorded", "scripted", "simulated"])
+class Live(Subject):
+    source = "live"
+
+    def __init__(self, server: FakeMessages, model: Any, replies: Mapping[str, Reply]) -> None:
+        self.server = server
+        self.model = model
+        self.replies = replies
+
+    def play(self, scene: str) -> ModelAdapter:
+        self.server.will(self.replies[scene])
+        return cast("ModelAdapter", self.model)
+
+    async def aclose(self) -> None:
+        await self.model.aclose()
+
+    def hung_up(self) -> bool:
+        return self.server.disconnected.wait(5)
+
+
+MESSAGES = {
+    "calls": tool_use("add_note", {"note": "buy milk"}),
+    "words": text("I have noted it."),
+    "two calls": message(
+        tool_block("add_note", '{"note": "buy milk"}', "toolu_1"),
+        tool_block("add_note", '{"note": "buy tea"}', "toolu_2"),
+        stop_reason="tool_use",
+    ),
+    "cut call": message(
+        text_block("I note."), tool_block("add_note", '{"note": "buy'), stop_reason="max_tokens"
+    ),
+    "refusal": message(stop_reason="refusal", stop_details={"type": "refusal", "explanation": "It harms."}),
+    "early failure": status(401, "authentication_error"),
+    "late failure": broken(text("Slow answer. " * 50), 20, "cut"),
+    "slow": broken(text("Slow answer. " * 50), 20, "stall"),
+}
+CHAT = {
+    "calls": fake_chat.tool_call("add_note", {"note": "buy milk"}),
+    "words": fake_chat.text("I have noted it."),
+    "two calls": fake_chat.answer(
+        *fake_chat.calling("add_note", '{"note": "buy milk"}', "call_1", 0),
+        *fake_chat.calling("add_note", '{"note": "buy tea"}', "call_2", 1),
+        finish="tool_calls",
+    ),
+    "cut call": fake_chat.answer(
+        *fake_chat.pieces("I note."), *fake_chat.calling("add_note", '{"note": "buy'), finish="length"
+    ),
+    "refusal": fake_chat.answer(*fake_chat.pieces("It harms.", "refusal")),
+    "early failure": fake_chat.status(401, "invalid_api_key"),
+    "late failure": broken(fake_chat.text("Slow answer. " * 50), 20, "cut"),
+    "slow": broken(fake_chat.text("Slow answer. " * 50), 20, "stall"),
+}
+
+
+def script(scene: str, rate: float = 5) -> ScriptedModel:
+    failed = ModelError("scripted failed; send again", retryable=True, kind="connection")
+    refused = ModelError("scripted refused the key; set it", kind="authentication")
+    note = call("add_note", note="buy milk")
+    responses: dict[str, Any] = {
+        "calls": note,
+        "words": "I have noted it.",
+        "two calls": [note, call("add_note", note="buy tea")],
+        "cut call": ["I note.", MessageDelta("max_tokens", Usage(9, 9, estimated=True))],
+        "refusal": [MessageDelta("refusal", Usage(9, 9, estimated=True), "It harms.")],
+        "early failure": refused,
+        "late failure": ["Slow answer.", failed],
+        "slow": "Slow answer. " * 50,
+    }
+    return ScriptedModel(responses[scene], rate=rate if scene == "slow" else 0)
+
+
+class Scripted(Subject):
+    def play(self, scene: str) -> ModelAdapter:
+        return script(scene)
+
+
+class Simulated(Subject):
+    def play(self, scene: str) -> ModelAdapter:
+        return SimulatedModel(rate=5 if scene == "slow" else 0)
+
+
+class Recorded(Subject):
+    """Replays what a script gave; a failure is never kept, so it is seen where it is recorded."""
+
+    source = "recorded"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def record(self) -> None:
+        for scene in SCENES:
+            if "failure" not in scene:
+                recorder = RecordedModel(self.tape(scene), record="new", model=script(scene, rate=0))
+                await answer(recorder, setting(scene))
+        slow = self.tape("slow")
+        paced = re.sub(r'"pace": .*?\]\]', '"pace": [[10, 5], [60000, 5]]', slow.read_text("utf-8"))
+        slow.write_text(paced, "utf-8")
+
+    def play(self, scene: str) -> ModelAdapter:
+        if scene == "late failure":
+            return RecordedModel(self.tape(scene), record="all", model=script(scene))
+        return RecordedModel(self.tape(scene), rate=1 if scene == "slow" else 0)
+
+    def tape(self, scene: str) -> Path:
+        return self.folder / f"{scene}.jsonl"
+
+
+@pytest.fixture(params=["anthropic", "local", "openai", "recorded", "scripted", "simulated"])
 async def subject(
     request: pytest.FixtureRequest,
     messages_server: FakeMessages,
     chat_server: fake_chat.FakeChat,
     tmp_path: Path,
 ) -> AsyncIterator[Subject]:
-    if request.param == "openai":
+    made: Subject
+    if request.param == "anthropic":
+        model = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0)
+        made = Live(messages_server, model, MESSAGES)
+    elif request.param == "local":
+        made = Live(messages_server, LocalModel("ollama:tiny", messages_server.url, Capabilities()), MESSAGES)
+    elif request.param == "openai":
         chat = OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=0)
-        yield talking(chat_server, chat)
-        await chat.aclose()
-        return
-    if request.param == "recorded":
-        yield await recorded(tmp_path)
-        return
-    if request.param == "scripted":
-        replies = (call("add_note", note="buy milk"), "I have noted it.")
-        yield Subject(ScriptedModel(*replies), lambda: ScriptedModel("Slow answer. " * 50, rate=5))
-        return
-    if request.param == "simulated":
-        yield Subject(SimulatedModel(rate=0), lambda: SimulatedModel(rate=5))
-        return
-    live = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0)
-    messages_server.will(tool_use("add_note", {"note": "buy milk"}), text("I have noted it."))
-
-    def slow() -> AnthropicModel:
-        messages_server.replies.clear()
-        messages_server.will(broken(text("Slow answer. " * 50), 20, "stall"))
-        return live
-
-    yield Subject(live, slow)
-    await live.aclose()
+        made = Live(chat_server, chat, CHAT)
+    elif request.param == "recorded":
+        made = Recorded(tmp_path)
+        await made.record()
+    else:
+        made = Scripted() if request.param == "scripted" else Simulated()
+    yield made
+    await made.aclose()
 
 
-def talking(server: fake_chat.FakeChat, chat: OpenAIModel) -> Subject:
-    server.will(fake_chat.tool_call("add_note", {"note": "buy milk"}), fake_chat.text("I have noted it."))
-
-    def slow() -> OpenAIModel:
-        server.replies.clear()
-        server.will(broken(fake_chat.text("Slow answer. " * 50), 20, "stall"))
-        return chat
-
-    return Subject(chat, slow)
+def setting(scene: str) -> CompiledContext:
+    """Return the context of a scene."""
+    if scene == "words":
+        return answered([ToolCall("call_1", "add_note", {"note": "buy milk"})])
+    return asked(WISHES.get(scene, ASK))
 
 
-async def recorded(folder: Path) -> Subject:
-    script = ScriptedModel(call("add_note", note="buy milk"), "I have noted it.")
-    quick, slow = folder / "quick.jsonl", folder / "slow.jsonl"
-    recorder = RecordedModel(quick, record="new", model=script)
-    await answer(recorder, answered(calls_of(await answer(recorder, asked()))))
-    await answer(
-        RecordedModel(slow, record="new", model=ScriptedModel("Slow answer. " * 50, rate=0)), asked()
-    )
-    slow.write_text(
-        re.sub(r'"pace": .*?\]\]', '"pace": [[10, 5], [60000, 5]]', slow.read_text("utf-8")), "utf-8"
-    )
-    return Subject(RecordedModel(quick), lambda: RecordedModel(slow, rate=1))
+async def played(subject: Subject, scene: str) -> list[ModelEvent]:
+    return await answer(subject.play(scene), setting(scene))
 
 
-def asked() -> CompiledContext:
-    return context_of(["You keep notes."], [Message("user", (Text(ASK),))], [NOTE])
+def asked(wish: str = ASK) -> CompiledContext:
+    return context_of(["You keep notes."], [Message("user", (Text(wish),))], [NOTE])
 
 
 def answered(calls: list[ToolCall]) -> CompiledContext:
@@ -125,8 +241,13 @@ def answered(calls: list[ToolCall]) -> CompiledContext:
     return context_of(["You keep notes."], messages, [NOTE])
 
 
-async def answer(model: ModelAdapter, context: CompiledContext) -> list[ModelEvent]:
-    return [event async for event in model.stream(context)]
+async def answer(
+    model: ModelAdapter, context: CompiledContext, into: list[ModelEvent] | None = None
+) -> list[ModelEvent]:
+    events: list[ModelEvent] = [] if into is None else into
+    async for event in model.stream(context):
+        events.append(event)  # noqa: PERF401  # what came before a failure is looked at
+    return events
 
 
 def calls_of(events: list[ModelEvent]) -> list[ToolCall]:
@@ -167,54 +288,119 @@ def check_block(event: ContentBlockStop, joined: str) -> None:
         assert event.content.text == joined
 
 
+def ending(events: list[ModelEvent]) -> MessageDelta:
+    [delta] = [event for event in events if isinstance(event, MessageDelta)]
+    return delta
+
+
 async def test_an_adapter_says_what_it_is(subject: Subject) -> None:
-    assert isinstance(subject.model, ModelAdapter)
-    assert subject.model.name
-    assert subject.model.source in ("live", "recorded", "simulated")
-    assert isinstance(subject.model.capabilities, Capabilities)
+    model = subject.play("words")
+    assert isinstance(model, ModelAdapter)
+    assert model.name
+    assert model.source == subject.source
+    assert isinstance(model.capabilities, Capabilities)
+    assert model.name in repr(model) or type(model).__name__ in repr(model)
+
+
+@pytest.mark.parametrize("scene", ["calls", "words", "two calls", "refusal"])
+async def test_events_come_in_their_order(subject: Subject, scene: str) -> None:
+    check_order(await played(subject, scene))
 
 
 async def test_a_tool_call_comes_whole_and_stops_for_its_result(subject: Subject) -> None:
-    events = await answer(subject.model, asked())
-    check_order(events)
+    events = await played(subject, "calls")
     [made] = calls_of(events)
     assert (made.name, dict(made.input)) == ("add_note", {"note": "buy milk"})
-    assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == ["tool_use"]
+    assert ending(events).stop_reason == "tool_use"
+
+
+async def test_several_calls_of_one_answer_keep_their_order_and_have_ids_of_their_own(
+    subject: Subject,
+) -> None:
+    events = await played(subject, "two calls")
+    calls = calls_of(events)
+    assert [dict(made.input) for made in calls] == [{"note": "buy milk"}, {"note": "buy tea"}]
+    assert len({made.id for made in calls}) == 2
+    assert ending(events).stop_reason == "tool_use"
 
 
 async def test_after_the_result_the_answer_is_in_words(subject: Subject) -> None:
-    calls = calls_of(await answer(subject.model, asked()))
-    events = await answer(subject.model, answered(calls))
-    check_order(events)
+    events = await played(subject, "words")
     assert any(isinstance(event, ContentBlockStop) and isinstance(event.content, Text) for event in events)
-    assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == ["end_turn"]
+    assert ending(events).stop_reason == "end_turn"
+
+
+async def test_a_call_that_was_cut_begins_and_does_not_end(subject: Subject) -> None:
+    events = await played(subject, "cut call")
+    assert (calls_of(events), ending(events).stop_reason) == ([], "max_tokens")
+    assert isinstance(events[-1], MessageStop)
+    assert any(isinstance(event, ContentBlockStop) and isinstance(event.content, Text) for event in events)
+
+
+async def test_a_refusal_is_a_stop_reason_with_its_words(subject: Subject) -> None:
+    delta = ending(await played(subject, "refusal"))
+    assert delta.stop_reason == "refusal"
+    assert delta.detail
 
 
 async def test_every_answer_says_its_source_and_its_tokens(subject: Subject) -> None:
-    events = await answer(subject.model, asked())
+    events = await played(subject, "calls")
     start = next(event for event in events if isinstance(event, MessageStart))
-    assert start.source == subject.model.source
+    assert start.source == subject.source
     assert start.model
-    usage = next(event.usage for event in events if isinstance(event, MessageDelta))
+    usage = ending(events).usage
     assert usage.input_tokens > 0
     assert usage.output_tokens > 0
     assert usage.input_tokens >= usage.cache_read_tokens + usage.cache_write_tokens
-    assert usage.estimated is (subject.model.source != "live")
+    assert usage.estimated is (subject.source != "live")
 
 
 async def test_answering_leaves_the_context_as_it_is(subject: Subject) -> None:
-    context = asked()
+    context = setting("calls")
     before: dict[str, Any] = context.to_dict()
-    await answer(subject.model, context)
+    await answer(subject.play("calls"), context)
     assert context.to_dict() == before
     assert context.hash == asked().hash
 
 
-async def test_cancelling_stops_an_answer_at_once(subject: Subject) -> None:
+async def test_a_failure_before_the_answer_is_a_model_error_and_nothing_else(subject: Subject) -> None:
+    events: list[ModelEvent] = []
+    error = await failing(subject, "early failure", events)
+    assert events == []
+    assert not error.retryable
+
+
+async def test_a_failure_within_the_answer_leaves_what_came_and_may_be_retried(subject: Subject) -> None:
+    events: list[ModelEvent] = []
+    error = await failing(subject, "late failure", events)
+    assert (error.kind, error.retryable) == ("connection", True)
+    assert isinstance(events[0], MessageStart)
+    assert any(isinstance(event, TextDelta) for event in events)
+    assert not any(isinstance(event, (MessageDelta, MessageStop)) for event in events)
+
+
+async def failing(subject: Subject, scene: str, events: list[ModelEvent]) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        await answer(subject.play(scene), setting(scene), events)
+    error = caught.value
+    assert error.kind in KINDS
+    assert "\n" not in str(error)
+    assert ";" in str(error)  # behind it stands what to do
+    assert error.__cause__ is error.__context__ is None
+    return error
+
+
+async def test_after_a_failure_the_same_model_answers(subject: Subject) -> None:
+    await failing(subject, "late failure", [])
+    check_order(await played(subject, "words"))
+
+
+async def test_cancelling_stops_an_answer_at_once_and_hangs_up(subject: Subject) -> None:
+    model = subject.play("slow")
     begun = asyncio.Event()
 
     async def read() -> None:
-        async for event in subject.slow().stream(asked()):
+        async for event in model.stream(setting("slow")):
             if isinstance(event, TextDelta):
                 begun.set()
 
@@ -224,27 +410,38 @@ async def test_cancelling_stops_an_answer_at_once(subject: Subject) -> None:
     async with asyncio.timeout(2):
         with pytest.raises(asyncio.CancelledError):
             await task
+    assert await asyncio.to_thread(subject.hung_up)
 
 
 async def test_a_reader_may_leave_in_the_middle(subject: Subject) -> None:
-    async with asyncio.timeout(2), aclosing(subject.slow().stream(asked())) as events:  # type: ignore[type-var]  # adapters are generators
+    model = subject.play("slow")
+    async with asyncio.timeout(2), aclosing(model.stream(setting("slow"))) as events:  # type: ignore[type-var]  # adapters are generators
         async for event in events:
             if isinstance(event, TextDelta):
                 break
+    assert await asyncio.to_thread(subject.hung_up)
 
 
-async def test_a_failure_of_the_server_is_a_model_error(
-    messages_server: FakeMessages, chat_server: fake_chat.FakeChat
-) -> None:
-    messages_server.will(status(500))
-    chat_server.will(status(500))
-    for model in (
-        AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=0),
-        OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=0),
-    ):
-        with pytest.raises(ModelError):
-            await answer(model, asked())
-        await model.aclose()
+async def test_an_answer_that_nobody_reads_on_does_not_hold_up_the_next(subject: Subject) -> None:
+    model = subject.play("slow")
+    async with aclosing(model.stream(setting("slow"))) as events:  # type: ignore[type-var]  # as above
+        await anext(events)
+        check_order(await played(subject, "words"))
+
+
+async def test_what_is_new_in_a_protocol_is_passed_over(subject: Subject) -> None:
+    if isinstance(subject, Live):  # the others speak our own events only
+        whole = subject.replies["words"].events
+        novelty = {
+            "type": "weather_report",
+            "sky": "blue",
+            "choices": [],
+            "model": "test",
+            "more": {"a": [1]},
+        }
+        odd = [event for known in whole for event in (known, novelty)][:-1]
+        subject.replies = {**subject.replies, "words": Reply(tuple(odd))}
+    check_order(await played(subject, "words"))
 
 
 async def test_a_script_that_is_at_its_end_is_a_model_error() -> None:
