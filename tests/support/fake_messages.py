@@ -284,9 +284,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait_for_hang_up(self) -> None:
         while not self.server.owner.stopping.is_set():
             readable, _, _ = select.select([self.connection], [], [], 0.02)
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            if readable and not self._more():
                 self.server.owner.disconnected.set()
                 return
+
+    def _more(self) -> bytes:
+        """Peek at what comes next: nothing of a client that hung up, or reset since it had not read all."""
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK)
+        except ConnectionResetError:
+            return b""
 
 
 def main() -> None:
