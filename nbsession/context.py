@@ -42,6 +42,10 @@ ORIGIN = "thinking"
 """The key of a signed answer's metadata under which its ``Origin`` stands."""
 
 
+NOTHING_SPECIAL: frozenset[str] = frozenset()
+"""What a message of texts holds that not every model takes."""
+
+
 class Origin(NamedTuple):
     """Where signed thinking was made: behind which prefix (its hash), and by which model."""
 
@@ -64,19 +68,19 @@ class Part:
     or ``"tool"``; ``path`` is the component path it came from and ``key`` tells
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
-    outside messages; ``body`` is the text without a section's heading; ``origins``
-    says where a signed answer was made, by its key. ``tokens`` is an
-    estimate. ``str()`` is the text as it is sent.
+    outside messages; ``body`` is the text without a section's heading; ``origin``
+    says where the signed thinking of an answer was made. ``tokens`` is an estimate. ``str()`` is the text as it is sent.
     """
 
     __slots__ = (
         "_digest",
+        "_holds",
         "_variants",
         "blocks",
         "body",
         "key",
         "kind",
-        "origins",
+        "origin",
         "path",
         "role",
         "text",
@@ -106,8 +110,9 @@ class Part:
         self.role = role
         self.blocks = blocks
         self.tokens = token.estimate(text) if tokens is None else tokens
-        self.origins: Mapping[str, Origin] = {}
+        self.origin: Origin | None = None
         self._digest: str | None = None
+        self._holds = None if kind == "message" else NOTHING_SPECIAL
         self._variants: dict[Any, Part] | None = None
 
     def __str__(self) -> str:
@@ -131,7 +136,9 @@ class Part:
     @property
     def holds(self) -> frozenset[str]:
         """The kinds of content in it that not every model takes; see ``kinds_of``."""
-        return kinds_of(self.blocks) if self.kind == "message" else NOTHING_SPECIAL
+        if self._holds is None:
+            self._holds = kinds_of(self.blocks)
+        return self._holds
 
     def variant(self, name: Any, title: str, blocks: Callable[[], Iterable[Block]]) -> Part:
         """Return the same message with other blocks, made once for each name."""
@@ -140,7 +147,7 @@ class Part:
             known = self._variants = {}
         if name not in known:
             known[name] = part = message_part(self.path, tuple(blocks()), key=self.key, role=self.role)
-            part.title, part.origins = title, self.origins
+            part.title, part.origin = title, self.origin
         return known[name]
 
     def canonical(self) -> dict[str, Any]:
@@ -392,8 +399,7 @@ def entry_part(entry: Entry, path: str) -> Part:
     if entry.status == "interrupted":
         blocks = _without_open_calls(blocks)
     part = message_part(path, blocks, key=entry.id, role=entry.role)
-    if origin := Origin.of(entry):
-        part.origins = {entry.id: origin}
+    part.origin = Origin.of(entry)
     return part
 
 
@@ -403,15 +409,11 @@ def message_part(path: str, blocks: tuple[Block, ...], *, key: str, role: str) -
     return Part("message", path, text, key=key, role=role, blocks=blocks, tokens=tokens_of(blocks))
 
 
-NOTHING_SPECIAL: frozenset[str] = frozenset()
-"""What a message of texts holds that not every model takes."""
-
-
 def kinds_of(blocks: Iterable[Block]) -> frozenset[str]:
     """Say what blocks hold that not every model takes.
 
     That is ``"images"``, ``"documents"``, ``"calls"`` (of tools, and their results),
-    ``"steps"`` (of a provider's own tool) and ``"citations"``.
+    ``"steps"`` (of a provider's own tool), ``"citations"`` and signed ``"thinking"``.
     """
     kinds: set[str] = set()
     for block in blocks:
@@ -421,6 +423,9 @@ def kinds_of(blocks: Iterable[Block]) -> frozenset[str]:
         elif isinstance(block, ToolResult):
             kinds.add("calls")
             kinds |= kinds_of(block.content)
+        elif isinstance(block, Thinking):
+            if block.raw:
+                kinds.add("thinking")
         elif (kind := _KINDS.get(type(block))) is not None:
             kinds.add(kind)
     return frozenset(kinds) if kinds else NOTHING_SPECIAL

@@ -8,6 +8,7 @@ from nbsession.events import Done, ExecutionEnd, TickEnd
 from nbsession.execution import Execution
 from nbsession.result import StopReason, result_of
 from nbsession.stores.base import Row
+from nbsession.thinking import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,9 @@ def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
     partial = past.partials.get(tick.number)
     if partial and core.record.head == tick.head_before:
         tick.response = partial
-        core.append("assistant", partial, status="interrupted")
+        # Its row has the name of the adapter: what a model says of itself comes with the end.
+        metadata = origin_of(partial, tick.context, tick.model)
+        core.append("assistant", partial, status="interrupted", metadata=metadata)
     core.heal(past.tool_calls)
     tick.interrupted = True
     tick.head_after = core.record.head

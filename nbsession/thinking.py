@@ -14,20 +14,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Thinking
-from nbsession.context import FlowItem, Origin, Part, Withheld, prefix_hash
+from nbsession.context import ORIGIN, FlowItem, Origin, Part, Withheld, kinds_of, prefix_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.content import Block
+    from nbsession.context import CompiledContext
 
 BARE = "without its thinking"
 """The title of a message part whose thinking was left out."""
 
 
-def signed(content: Iterable[Block]) -> bool:
-    """Say whether there is thinking that a provider signed."""
-    return any(isinstance(block, Thinking) and block.raw for block in content)
+def origin_of(content: Iterable[Block], context: CompiledContext, model: str) -> dict[str, Any] | None:
+    """Return what an answer's metadata has to say, ``None`` where no provider signed its thinking.
+
+    ``context`` is what it answers, ``model`` the name of the adapter that was asked.
+    """
+    if "thinking" not in kinds_of(content):
+        return None
+    return {ORIGIN: Origin(context.prefix, model)._asdict()}
 
 
 def replayable(
@@ -37,25 +43,24 @@ def replayable(
     settings: Mapping[str, Any],
     model: str | None,
 ) -> tuple[Sequence[FlowItem], tuple[Withheld, ...]]:
-    """Leave out the thinking that ``model`` may not be sent behind this context; say which.
+    """Leave out the signed thinking that ``model`` may not be sent behind this context; say which.
 
     ``model`` is the name of the adapter; for ``None``, whoever made it is right. Costs
-    nothing where the flow holds no signed thinking.
+    nothing where the flow holds none.
     """
-    if not any(item.origins for item in flow):
+    if not any("thinking" in item.holds for item in flow):
         return flow, ()
     running = prefix_hash(system, tools, settings)
     kept: list[FlowItem] = []
     withheld: list[Withheld] = []
     for item in flow:
-        if not item.origins:
+        if "thinking" not in item.holds:
             kept.append(item)
             running.update(_digests(item))
             continue
         for part in (item,) if isinstance(item, Part) else item.parts:
-            origin = part.origins.get(part.key)
-            reason = "" if origin is None else _objection(origin, model, running.hexdigest())
-            if reason and signed(part.blocks):
+            reason = _objection(part, model, running.hexdigest())
+            if reason:
                 bare = part.variant("bare", BARE, partial(_without_thinking, part.blocks))
                 withheld.append(Withheld(f"{part.path}/{part.key}", reason, "", part.tokens - bare.tokens))
                 part = bare
@@ -68,8 +73,13 @@ def _digests(item: FlowItem) -> bytes:
     return item.digest.encode() if isinstance(item, Part) else item.digests()
 
 
-def _objection(origin: Origin, model: str | None, prefix: str) -> str:
-    """Say why thinking may not be sent; ``""`` where it may."""
+def _objection(part: Part, model: str | None, prefix: str) -> str:
+    """Say why a part's thinking may not be sent; ``""`` where it may."""
+    origin = part.origin
+    if "thinking" not in part.holds:
+        return ""
+    if origin is None:
+        return "thinking that was not made in this conversation"
     if model not in (None, origin.model):
         return f"thinking made by another model ({origin.model})"
     return "thinking made under another context" if origin.prefix != prefix else ""

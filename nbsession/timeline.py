@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
 from nbsession.content import Entry, Text
-from nbsession.context import ORIGIN, Origin, Part, entry_part, kinds_of, sendable, tokens_of
+from nbsession.context import Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.errors import SessionError
 from nbsession.tokens import MESSAGE_OVERHEAD, estimate
 
@@ -25,23 +25,20 @@ CHUNK = 256
 class Chunk:
     """A run of neighbouring entries of one path, and what they compile to.
 
-    ``tokens`` is the estimated sum of the entries as they are sent; ``origins`` says
-    where each signed answer was made.
+    ``tokens`` is the estimated sum of the entries as they are sent.
     """
 
-    __slots__ = ("_digests", "_holds", "_parts", "entries", "origins", "path", "tokens")
+    __slots__ = ("_digests", "_holds", "_parts", "entries", "path", "tokens")
 
     def __init__(
         self,
         entries: tuple[Entry, ...],
         path: str = "timeline",
         tokens: int | None = None,
-        origins: Mapping[str, Origin] | None = None,
     ) -> None:
         self.entries = entries
         self.path = path
         self.tokens = sum([entry_tokens(entry) for entry in entries]) if tokens is None else tokens
-        self.origins = _origins(entries) if origins is None else origins
         self._holds: frozenset[str] | None = None
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
@@ -70,8 +67,7 @@ class Chunk:
         """Return a chunk with one more entry, keeping all that is known of the others."""
         part = entry_part(entry, self.path) if self._parts is not None else None
         tokens = entry_tokens(entry) if part is None else part.tokens
-        origins = {**self.origins, **_origins((entry,))} if ORIGIN in entry.metadata else self.origins
-        chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens, origins)
+        chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens)
         if self._holds is not None:
             chunk._holds = self._holds | kinds_of(entry.content)
         if part is not None and self._parts is not None:
@@ -79,11 +75,6 @@ class Chunk:
             if self._digests is not None:
                 chunk._digests = self._digests + part.digest.encode()
         return chunk
-
-
-def _origins(entries: tuple[Entry, ...]) -> dict[str, Origin]:
-    signed = [entry for entry in entries if ORIGIN in entry.metadata]
-    return {entry.id: origin for entry in signed if (origin := Origin.of(entry))}
 
 
 def entry_tokens(entry: Entry) -> int:

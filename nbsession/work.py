@@ -6,13 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
-from nbsession.context import ORIGIN, Origin
 from nbsession.errors import ModelError, SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.lifecycle import call_hook
 from nbsession.models.base import refuse_unfit
 from nbsession.result import Continue, Result, Stop, StopReason, result_of
-from nbsession.thinking import signed
+from nbsession.thinking import origin_of
 from nbsession.tick import (
     Approval,
     Response,
@@ -207,12 +206,8 @@ class Work:
                 tick.response,
                 log=self._execution.log,
                 status="interrupted" if tick.interrupted else "complete",
-                metadata=self._origin(tick) if signed(tick.response) else None,
+                metadata=origin_of(tick.response, tick.context, self._model),
             )
-
-    def _origin(self, tick: Tick) -> Mapping[str, Any]:
-        """Say where signed thinking was made: what it is sent behind, and to whom, has to be the same."""
-        return {ORIGIN: Origin(tick.context.prefix, self._model)._asdict()}
 
     def _answer_calls(self) -> None:
         """Answer every tool call in the timeline, in call order, once; those that were cut as interrupted."""

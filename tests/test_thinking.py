@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from nbsession import (
     use_knob,
     use_on_tick_end,
     use_state,
+    work,
 )
 from nbsession.content import Document, Text, Thinking
 from nbsession.context import CompiledContext, entry_part
@@ -31,7 +34,10 @@ from nbsession.thinking import BARE
 from tests.support.binding import BindingModel, unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbsession import Session
+    from nbsession.stores.base import Row
 
 
 @component
@@ -117,6 +123,53 @@ async def test_a_senders_own_metadata_may_use_any_word() -> None:
     for said in (True, {"prefix": 1}, {"prefix": "x", "model": "y"}):
         await session.send(told, metadata={"thinking": said})
     assert [tick.context.withheld for tick in session.ticks] == [(), (), ()]
+
+
+async def test_thinking_that_came_from_elsewhere_is_not_sent() -> None:
+    elsewhere = App(Root, model=BindingModel("m:1")).session()
+    await elsewhere.send("go")
+    model = BindingModel("m:1")
+    session = App(Root, model=model).session()
+    await session.send([*elsewhere.timeline, {"role": "user", "content": "more"}])
+    assert model.unreadable == []
+    assert [item.reason for item in model.contexts[0].withheld] == [
+        "thinking that was not made in this conversation"
+    ]
+
+
+class WatchedStore(MemoryStore):
+    """Tells when it was given a part of an answer that is still coming in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partial = asyncio.Event()
+
+    def append(self, session: str, rows: Sequence[Row], *rest: Any, **more: Any) -> int:
+        revision = super().append(session, rows, *rest, **more)
+        if any(row.kind == "partial" for row in rows):
+            self.partial.set()
+        return revision
+
+
+async def test_thinking_of_an_answer_that_a_crash_cut_is_bound_as_all_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(work, "FLUSH", 0.001)
+    store, crashed = WatchedStore(), MemoryStore()
+    model = BindingModel("m:1")
+    model.turns = ["hold"]
+    session = App(Root, model=model, store=store).session("s")
+    running = session.send("go")
+    await model.hold.reached
+    await store.partial.wait()
+    crashed._sessions, crashed._texts = copy.deepcopy(store._sessions), dict(store._texts)
+    running.abort()
+    await running
+    again = App(Root, model=model, store=crashed).session("s")
+    assert [entry.status for entry in again.timeline] == ["complete", "interrupted"]
+    assert thoughts(again.compile()) == ["m:1 1"]
+    again.knobs["tone"] = "terse"
+    assert thoughts(again.compile()) == []
 
 
 PAPER = Document("text/plain", b"It is so.")

@@ -15,7 +15,7 @@ from nbsession.content import Text, Thinking
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
 from nbsession.models.anthropic_request import request_of
-from nbsession.testing import ScriptedModel, call
+from nbsession.testing import ScriptedModel, call, pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BindingModel(ScriptedModel):
-    """Thinks aloud, signed; it takes its next ``turns`` (a tool called, a pause, an answer that is cut) and then answers.
+    """Thinks aloud, signed; it takes its next ``turns`` (a tool called, a pause, an answer that is cut or held) and then answers.
 
     ``unreadable`` are the thinking blocks that it was sent and would refuse.
     """
@@ -34,6 +34,7 @@ class BindingModel(ScriptedModel):
         super().__init__()
         self._name = name
         self.turns: list[str] = []
+        self.hold = pause()
         self.unreadable: list[str] = []
         self._count = 0
 
@@ -52,6 +53,7 @@ class BindingModel(ScriptedModel):
             "answer": [words],
             "call": [call("look")],
             "pause": [words, MessageDelta("pause_turn")],
+            "hold": [self.hold, words],
             "cut": [words, ModelError("cut")],
         }
         self.responses = (*([""] * len(self.contexts)), [Thinking(thought, raw), *acts[turn]])
