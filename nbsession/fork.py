@@ -10,17 +10,22 @@ from nbsession.timeline import Record
 
 if TYPE_CHECKING:
     from nbsession.core import SessionCore
+    from nbsession.outbox import Shared
     from nbsession.state import StateLog
     from nbsession.tick import Tick
 
 
 class Fork(NamedTuple):
-    """What a fork begins with: the timeline, the state and the ticks up to a point of its parent."""
+    """What a fork begins with: the timeline, the state and the ticks up to a point of its parent.
+
+    ``shared`` is what of it is in the store, or on its way there, as the parent's.
+    """
 
     record: Record
     state: StateLog
     ticks: list[Tick]
     point: ForkPoint
+    shared: Shared | None
 
 
 def fork_of(core: SessionCore, at: int | None, before: bool) -> Fork:
@@ -55,4 +60,4 @@ def _from_now(core: SessionCore) -> Fork:
 def _fork(core: SessionCore, head: str | None, version: int, ticks: int, point: ForkPoint) -> Fork:
     record = Record()
     record.restore(core.record.all(), head)
-    return Fork(record, core.state.prefix(version), core.ticks[:ticks], point)
+    return Fork(record, core.state.prefix(version), core.ticks[:ticks], point, core.outbox.shared())

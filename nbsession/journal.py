@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
+import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,12 @@ class Journal:
         self.revision = revision
         self._lease = Lease(store, session) if store is not None else None
         self._backlog = Rows()
+        self._lock = threading.Lock()  # on the revision and the backlog, which belong together
         self._writer: concurrent.futures.ThreadPoolExecutor | None = None
 
     @property
     def behind(self) -> bool:
-        """Whether something could not be stored so far."""
+        """Whether something is not stored so far."""
         return bool(self._backlog)
 
     @property
@@ -79,16 +81,22 @@ class Journal:
         """Whether there is a store."""
         return self.store is not None
 
+    def standing(self) -> tuple[int, Rows]:
+        """Return the number of rows that are durable, and those that are not yet."""
+        with self._lock:
+            return self.revision, Rows(list(self._backlog.rows), dict(self._backlog.texts))
+
     async def append(self, waiting: Rows) -> None:
         """Store rows and texts in one transaction; returns when they are durable."""
         if self.store is None:
             return
+        self._wait(waiting)
         if not self.store.blocking:
-            self._write(waiting)
+            self._write()
             return
         if self._writer is None:
             self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="nbsession-store")
-        future = self._writer.submit(self._write, waiting)
+        future = self._writer.submit(self._write)
         try:
             await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
@@ -101,21 +109,29 @@ class Journal:
         """Store rows and wait, from a program without a running loop."""
         if self.store is None:
             return
+        self._wait(waiting)
         if self._writer is not None:
-            self._writer.submit(self._write, waiting).result()
+            self._writer.submit(self._write).result()
         else:
-            self._write(waiting)
+            self._write()
 
-    def _write(self, waiting: Rows) -> None:
+    def _wait(self, waiting: Rows) -> None:
+        with self._lock:
+            self._backlog.extend(waiting)
+
+    def _write(self) -> None:
         assert self.store is not None
         assert self._lease is not None
-        backlog = self._backlog
-        backlog.extend(waiting)
-        token = self._lease.hold(self.revision)
-        self.revision = self.store.append(
-            self.session, backlog.rows, backlog.texts, revision=self.revision, token=token
-        )
-        self._backlog = Rows()
+        revision, waiting = self.standing()
+        if not waiting:  # an append before this one took it along
+            return
+        token = self._lease.hold(revision)
+        stored = self.store.append(self.session, waiting.rows, waiting.texts, revision=revision, token=token)
+        with self._lock:
+            self.revision = stored
+            del self._backlog.rows[: len(waiting.rows)]
+            for digest in waiting.texts:
+                self._backlog.texts.pop(digest, None)
 
     def close(self) -> None:
         """Let the writer thread finish, and another process hold the session."""
@@ -149,7 +165,7 @@ class Past:
 def read_past(store: SessionStore, session: str) -> Past | None:
     """Fold a session's rows, in the order they were kept; ``None`` for a session the store does not know.
 
-    Of its events only the last are read.
+    Of its events only the last are read. A fork begins with the rows it shares with its parent.
     """
     with _uncollected():
         return _read_past(store, session)
@@ -175,13 +191,17 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
         return None
     past = Past(revision=revision)
     entries: dict[str, Entry] = {}
-    for row in rows:
+    for row in (*_shared(store, rows[0]), *rows):
         if row.kind == "entry":
             entries[row.key] = _entry(row)
             past.entries.append(entries[row.key])
             past.head = row.key
         elif row.kind == "head":
             past.head = row.data["head"]
+        elif row.kind == "fork":
+            past.head = row.data["head"]
+            del past.changes[row.data["state"] :]
+            past.ticks = {number: tick for number, tick in past.ticks.items() if number < row.data["ticks"]}
         elif row.kind == "state":
             past.changes += [(c[0], c[1]) if len(c) > 1 else (c[0], GONE) for c in row.data["changes"]]
         elif row.kind == "tick":
@@ -204,6 +224,34 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
             past.parent = row.data.get("parent", past.parent)
             past.forked = row.data.get("forked", past.forked)
     return past
+
+
+SHARED = ("entry", "head", "fork", "state", "tick", "policy")
+"""The kinds of rows that a fork shares with its parent; what its executions were is the parent's own."""
+
+
+def _shared(store: SessionStore, birth: Row) -> list[Row]:
+    """Return the rows that a fork shares with those it was forked from, the oldest first."""
+    shared: list[Row] = []
+    session, shares = birth.key, birth.data.get("shares")
+    while shares is not None:
+        parent, revision = shares
+        if store.revision(parent) < revision:
+            raise StoreError(
+                f"session {session!r} shares the first {revision} rows of {parent!r}, which has "
+                f"{store.revision(parent)} in {store!r}: restore the store from a copy"
+            )
+        session, shares = parent, None
+        rows: list[Row] = []
+        for number, row in store.rows(parent, kinds=("session", *SHARED)):
+            if number > revision:
+                break
+            if row.kind == "session":
+                shares = row.data.get("shares", shares)
+            else:
+                rows.append(row)
+        shared[:0] = rows
+    return shared
 
 
 def entry_row(entry: Entry) -> Row:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import tick_rows
 from nbsession.errors import NbsessionError
-from nbsession.journal import Rows, entry_row
+from nbsession.journal import SHARED, Rows, entry_row
 from nbsession.policies import row_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from nbsession.timeline import Record
 
 
+class Shared(NamedTuple):
+    """What a fork need not keep again: rows of another session, so many of them; and the later ones, which wait."""
+
+    shares: tuple[str, int] | None
+    waiting: Rows
+
+
 class Outbox:
     """The facts of one session, in the order they came, until ``keep`` stores them together.
 
@@ -37,7 +44,8 @@ class Outbox:
         self._record = record
         self._ticks = ticks
         self._rows = Rows()
-        self._last_tick: dict[str, Any] = {}
+        self._last_tick: Mapping[str, Any] = {}
+        self._begun: Tick | None = None
         self._last_end: Row | None = None
         self._answers: dict[str, Answer] = {}
 
@@ -82,15 +90,31 @@ class Outbox:
             self._rows.add(Row("policy", key, row_of(shown, self._answers.get(name), self._record.by_id)))
             self._answers[name] = (key, shown)
 
-    def birth(self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None) -> None:
+    def birth(
+        self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None, shared: Shared | None
+    ) -> None:
         """Let wait what the session is, and where it comes from."""
         data: dict[str, Any] = {"metadata": metadata, "parent": parent, "created": time.time()}
         if forked is not None:
             data["forked"] = list(forked)
+        if shared is not None and shared.shares is not None:
+            data["shares"] = list(shared.shares)
         self.add(Row("session", self.journal.session, data))
 
-    def copy(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
-        """Let all that a fork begins with wait."""
+    def begin_fork(self, shared: Shared | None, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        """Let wait what a fork begins with: its place in what it shares with its parent, or a copy of it all."""
+        if not self.keeps:
+            return
+        if shared is None:
+            self._copy(version, changes)
+            return
+        self._rows.extend(shared.waiting)
+        place = {"head": self._record.head, "state": version, "ticks": len(self._ticks)}
+        self.add(Row("fork", "", place))
+        if self._ticks and self._ticks[-1].interrupted:  # cut by the fork, or before it
+            self.add(self.tick_ended(self._ticks[-1]))
+
+    def _copy(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
         for entry in self._record.all():
             self.entry(entry)
         self.head(self._record.head)
@@ -98,6 +122,19 @@ class Outbox:
         for tick in self._ticks:
             self.add(self.tick_began(tick))
             self.add(self.tick_ended(tick))
+
+    def shared(self) -> Shared | None:
+        """Return what a fork may share, ``None`` where nothing is kept."""
+        if not self.keeps:
+            return None
+        revision, waiting = self.journal.standing()
+        waiting.extend(self._rows)
+        shares = (self.journal.session, revision) if revision else None
+        for row in waiting.rows:
+            if row.kind == "session" and "shares" in row.data:
+                shares = tuple(row.data["shares"])
+        waiting.rows = [row for row in waiting.rows if row.kind in SHARED]
+        return Shared(shares, waiting)
 
     # Rows
 
@@ -122,9 +159,12 @@ class Outbox:
         if not self.keeps:
             return None
         before = self._ticks[tick.number - 1] if tick.number else None
+        if before is not None and self._begun is not before:
+            self._last_tick = tick_rows.left_out(before, self._record.by_id)
         row, self._last_tick = tick_rows.beginning(
             tick, before, self._last_tick, self._record.by_id, self._rows.texts
         )
+        self._begun = tick
         return Row("tick", str(tick.number), row)
 
     def tick_ended(self, tick: Tick) -> Row | None:

@@ -96,9 +96,10 @@ class Session:
         if past is not None:
             recover(self._core, past)
         elif store is not None:
-            self._core.outbox.birth(self.metadata, self.parent, self.forked)
+            shared = fork.shared if fork is not None else None
+            self._core.outbox.birth(self.metadata, self.parent, self.forked, shared)
             if fork is not None:
-                self._core.outbox.copy(state.version, state.changes)
+                self._core.outbox.begin_fork(shared, state.version, state.changes)
 
     # Looking
 

@@ -58,17 +58,7 @@ def beginning(
     """
     context = tick.context
     older = before.context if before is not None and known else None
-    specs = json.dumps([spec.to_dict() for spec in context.tools], ensure_ascii=False)
-    shared: dict[str, Any] = {
-        "execution": tick.execution,
-        "model": tick.model,
-        "source": tick.source,
-        "system": [_reference(part, entries, texts) for part in context.system],
-        "tools": [_reference(part, entries, texts) for part in context._tools],
-        "specs": _put(specs, texts),
-        "settings": dict(context.settings),
-        "withheld": [list(item) for item in context.withheld],
-    }
+    shared = _shareable(tick, entries, texts)
     own: dict[str, Any] = {
         "started": tick.started,
         "head_before": tick.head_before,
@@ -79,6 +69,28 @@ def beginning(
     }
     new = {name: value for name, value in shared.items() if name not in known or known[name] != value}
     return {**new, **own}, shared
+
+
+def left_out(tick: Tick, entries: Mapping[str, Entry]) -> Mapping[str, Any]:
+    """Return what the row of the next tick may leave out, of a tick whose own row may be another process's."""
+    if isinstance(tick.context, StoredContext):
+        return tick.context.row
+    return _shareable(tick, entries, {})
+
+
+def _shareable(tick: Tick, entries: Mapping[str, Entry], texts: dict[str, str]) -> dict[str, Any]:
+    context = tick.context
+    specs = json.dumps([spec.to_dict() for spec in context.tools], ensure_ascii=False)
+    return {
+        "execution": tick.execution,
+        "model": tick.model,
+        "source": tick.source,
+        "system": [_reference(part, entries, texts) for part in context.system],
+        "tools": [_reference(part, entries, texts) for part in context._tools],
+        "specs": _put(specs, texts),
+        "settings": dict(context.settings),
+        "withheld": [list(item) for item in context.withheld],
+    }
 
 
 def ending(tick: Tick) -> dict[str, Any]:
@@ -115,6 +127,10 @@ def _new_flow(
     texts: dict[str, str],
 ) -> list[Any]:
     """Return references to the parts of a flow, in order; ``[start, end]`` stands for those of the older flow."""
+    if isinstance(older, StoredContext):
+        return _new_references(
+            [_reference(part, entries, texts) for part in _parts_of(context._flow)], older.references
+        )
     shared, kept = _shared(context, older)
     before = list(_parts_of(older._flow[shared:])) if older is not None else []
     # Trailing parts that stay where they were sent have one identity; taken in order, they are told apart.
@@ -129,12 +145,31 @@ def _new_flow(
         if not candidates:
             flow.append(_reference(part, entries, texts))
             continue
-        place = kept + candidates.popleft()
-        if flow and isinstance(flow[-1], list) and flow[-1][1] == place:
-            flow[-1][1] += 1
-        else:
-            flow.append([place, place + 1])
+        _point(flow, kept + candidates.popleft())
     return flow
+
+
+def _new_references(references: Sequence[Any], older: Sequence[Any]) -> list[Any]:
+    """Do as ``_new_flow`` does where the older flow was kept by another process: by references, parts unread."""
+    places: dict[str, deque[int]] = {}
+    for place, reference in enumerate(older):
+        places.setdefault(str(reference), deque()).append(place)
+    flow: list[Any] = []
+    for reference in references:
+        candidates = places.get(str(reference))
+        if not candidates:
+            flow.append(reference)
+            continue
+        _point(flow, candidates.popleft())
+    return flow
+
+
+def _point(flow: list[Any], place: int) -> None:
+    """Let a flow go on with the part at a place of the older one."""
+    if flow and isinstance(flow[-1], list) and flow[-1][1] == place:
+        flow[-1][1] += 1
+    else:
+        flow.append([place, place + 1])
 
 
 def _shared(context: CompiledContext, older: CompiledContext | None) -> tuple[int, int]:
@@ -305,11 +340,20 @@ class StoredContext(CompiledContext):
         self.tokens = data["tokens"]
         self.__dict__["hash"] = data["hash"]
 
+    @property
+    def row(self) -> Mapping[str, Any]:
+        """The tick's row, with what it shares with the tick before."""
+        return self._rows[self._number]
+
+    @property
+    def references(self) -> list[str | dict[str, Any]]:
+        """References to the parts of its flow."""
+        return _flow_of(self._rows, self._number)
+
     def __getattr__(self, name: str) -> Any:
         if name not in ("_system", "_tools", "_flow", "tools"):
             raise AttributeError(name)
-        data, record = self._rows[self._number], self._record
-        flow = _flow_of(self._rows, self._number)
+        data, record, flow = self.row, self._record, self.references
         wanted = [*data["system"], *data["tools"], data["specs"], *flow]
         texts = self._store.texts(
             {ref for ref in wanted if isinstance(ref, str) and not ref.startswith(ENTRY)}

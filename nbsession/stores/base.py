@@ -11,10 +11,10 @@ from typing import Any, Protocol
 class Row:
     """One fact about a session, never changed once kept.
 
-    ``kind`` is ``"session"``, ``"entry"``, ``"head"``, ``"execution"``,
-    ``"tick"``, ``"state"`` or ``"event"``; ``key`` says which one of that
-    kind; ``data`` is plain JSON. A later row of the same kind and key
-    supersedes the earlier one, which is kept all the same.
+    ``kind`` is ``"session"``, ``"entry"``, ``"head"``, ``"fork"``, ``"execution"``,
+    ``"tick"``, ``"partial"``, ``"state"``, ``"policy"``, ``"event"`` or ``"events"``;
+    ``key`` says which one of that kind; ``data`` is plain JSON. A later row of the
+    same kind and key supersedes the earlier one, which is kept all the same.
     """
 
     kind: str

@@ -92,6 +92,8 @@ def on_disk(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if not path.name.endswith("-shm"))
 
 
+HANDBOOK = prose(20_000)
+
 CASES: dict[str, tuple[dict[str, Any], float]] = {
     "short messages": ({"loop": 1}, 1.4),
     "long tool loops": ({"loop": 50}, 1.4),
@@ -117,11 +119,10 @@ async def test_text_that_hardly_compresses_takes_no_more_than_half_as_much_again
 
 
 async def test_what_is_kept_of_the_ticks_is_exactly_what_they_sent(tmp_path: Path) -> None:
-    handbook = prose(20_000)
-    contexts, _, _ = await footprint(tmp_path, handbook=handbook, size=2_000, counts=True)
+    contexts, _, _ = await footprint(tmp_path, handbook=HANDBOOK, size=2_000, counts=True)
     store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
     session = App(Reader, model=ScriptedModel(), store=store).session(
-        "s", handbook=handbook, size=2_000, counts=True
+        "s", handbook=HANDBOOK, size=2_000, counts=True
     )
     assert session.verify() == []
     for tick, sent in zip(session.ticks, contexts, strict=True):
@@ -129,6 +130,20 @@ async def test_what_is_kept_of_the_ticks_is_exactly_what_they_sent(tmp_path: Pat
         assert tick.context.to_dict() == sent.to_dict()
     await session.aclose()
     store.close()
+
+
+async def test_opening_a_long_session_again_and_again_takes_few_bytes(tmp_path: Path) -> None:
+    sizes = []
+    for count in (300, *[1] * 20):
+        store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
+        app = App(Reader, model=ScriptedModel(*["That was it."] * count), store=store)
+        session = app.session("s", handbook=HANDBOOK, size=20, counts=True)
+        for number in range(count):
+            await session.send(f"Go on, part {number}.")
+        await session.aclose()
+        store.close()
+        sizes.append(on_disk(tmp_path))
+    assert sizes[-1] - sizes[0] < 20 * 1_500
 
 
 def redact(entries: Sequence[Entry]) -> list[Entry]:
