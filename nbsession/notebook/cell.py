@@ -55,7 +55,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A cell, read: to which session, what, and how it is shown."""
+    """A cell, read: to which session, what, and how it is shown; ``said`` is what to tell of a fork."""
 
     session: Session
     message: str
@@ -63,6 +63,7 @@ class Request:
     max_ticks: int | None = None
     max_cost: float | None = None
     cell: str | None = None
+    said: str = ""
 
     def send(self) -> Execution:
         """Send it. A cell that was run before first takes the head back to before its message."""
@@ -93,12 +94,10 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
     message = body.strip("\n")
     if not message.strip():
         raise SessionError("there is no message: write it below the %%session line")
-    session = sessions.get(line.word(0))
+    session, said = sessions.get(line.word(0)), ""
     if "fork" in line.options:
         at = line.options["fork"]
-        target = sessions.target_of(line.word(0) or sessions.current_name or "")
-        session = sessions.add(session.fork(None if at is True else at), target=target)
-        sessions.use(session.id)
+        session, said = sessions.fork(line.word(0), None if at is True else at)
         cell = None  # the fork has its own timeline from here on
     return Request(
         session,
@@ -107,6 +106,7 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
         max_ticks=line.get("max-ticks") or sessions.defaults.max_ticks or None,
         max_cost=line.get("max-cost"),
         cell=cell,
+        said=said,
     )
 
 

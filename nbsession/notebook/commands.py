@@ -120,20 +120,12 @@ class Commands:
         return f"{self._title(session)}: {_model_of(session)}"
 
     def _fork(self, line: Line) -> Shown:
-        session, at = self.sessions.current, line.word(0)
-        before = bool(line.get("before"))
+        at, before = line.word(0), bool(line.get("before"))
         if before and at is None:
             raise SessionError("%session fork --before needs a tick: %session fork TICK --before")
-        tick = _tick(session, _number("fork", at)) if at is not None else None
-        fork = session.fork(tick.number if tick else None, before=before, id=line.get("id"))
-        name = line.get("name") or fork.id
-        self.sessions.add(fork, name, self.sessions.target_of(self.sessions.current_name or ""))
-        self.sessions.use(name)
-        if tick is None:
-            where = "at the head"
-        else:
-            where = f"as tick {at} was compiled, before its call" if before else f"after tick {at}"
-        return f"{self._title(fork)} is a copy of {session.id!r} {where}"
+        tick = _tick(self.sessions.current, _number("fork", at)).number if at is not None else None
+        _, said = self.sessions.fork(None, tick, before=before, id=line.get("id"), name=line.get("name"))
+        return said
 
     def _resume(self, line: Line) -> Shown:
         session = self.sessions.resume(line.words[0])

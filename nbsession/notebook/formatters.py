@@ -48,12 +48,16 @@ def _html_formatter(shell: InteractiveShell) -> Any:
 
 
 def _session(session: Session) -> str:
+    from nbsession.notebook.tables import place_of
+
     facts = (
         ("status", session.status),
+        ("fork of", f"{session.parent}, {session.forked}" if session.forked else ""),
         ("entries", f"{len(session.timeline):,}"),
         ("ticks", f"{len(session.ticks):,}"),
         ("tokens", f"{session.usage.total_tokens:,}"),
         ("cost", templates.dollars(session.usage.cost)),
+        ("kept in", place_of(session.app.store)),
         ("knobs", ", ".join(f"{name} = {value!r}" for name, value in session.knobs.values().items())),
     )
     return _page("values", "facts", f"Session {session.id}", [fact for fact in facts if fact[1]])

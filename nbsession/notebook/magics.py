@@ -109,7 +109,10 @@ class Magics:
 
     def _request(self, line: str, body: str) -> tuple[Request, Line]:
         options = arguments.parse_cell(line)
-        return cell.request(self.sessions, options, body, cell=kernel.cell_id(self.shell)), options
+        request = cell.request(self.sessions, options, body, cell=kernel.cell_id(self.shell))
+        if request.said:
+            show(request.said)
+        return request, options
 
     def _to_send(self, request: Request, options: Line) -> bool:
         """Do what asks for no execution; return whether one is asked for."""

@@ -136,6 +136,46 @@ class Sessions:
         self._current = name or session.id
         return session
 
+    def fork(
+        self,
+        parent: str | None,
+        at: int | None = None,
+        *,
+        before: bool = False,
+        id: str | None = None,
+        name: str | None = None,
+    ) -> tuple[Session, str]:
+        """Fork a session, make the copy the current one, and say what it is.
+
+        An ``id`` under which the very same fork was made already, by a cell that is
+        run again, gives that one. Raises ``SessionError`` for a tick that is not there, or for the id of another session.
+        """
+        session = self.get(parent)
+        target = self.target_of(parent or self._current or "")
+        made = self._forked_already(session, at, before, id)
+        fork = made or session.fork(at, before=before, id=id)
+        self.add(fork, name, target)
+        self._current = name or fork.id
+        if at is None:
+            where = "at the head"
+        else:
+            where = f"as tick {at} was compiled, before its call" if before else f"after tick {at}"
+        named = "" if name in (None, fork.id) else f" ({name})"
+        entries = len(fork.timeline)
+        state = f"; it goes on after {entries} entr{'y' if entries == 1 else 'ies'}" if made else ""
+        return (
+            fork,
+            f"session {fork.id!r}{named}, now the current one, is a copy of {session.id!r} {where}{state}",
+        )
+
+    def _forked_already(
+        self, session: Session, at: int | None, before: bool, id: str | None
+    ) -> Session | None:
+        if id is None or at is None or not session.app.knows(id):
+            return None
+        known = session.app.session(id)
+        return known if (known.parent, known.forked) == (session.id, (at, before)) else None
+
     def resume(self, id: str) -> Session:
         """Open a stored session again, of the app of the current session.
 
@@ -154,7 +194,11 @@ class Sessions:
         return self.new(target, id=id)
 
     def stored(self) -> list[SessionInfo]:
-        """What the stores of this kernel keep, as far as sessions have opened them, the last used first."""
+        """What the stores of this kernel keep, the last used first; the user's own is read if it is there."""
+        from nbsession.stores import default_is_there
+
+        if self._store is None and default_is_there():
+            self._kept()
         stores = {
             id(store): store for store in (self._store, *(s.app.store for _, s in self)) if store is not None
         }

@@ -74,10 +74,13 @@ class Transcript:
 
     @property
     def sources(self) -> list[tuple[str, str, str]]:
-        """The different (source, model, when recorded) of the ticks, in order."""
-        return list(
-            dict.fromkeys((t.source, t.model, t.recorded) for t in self.ticks if t.source and t.answered)
-        )
+        """The different (source, model, when recorded) of the ticks, in order; of each day's recordings the first."""
+        found: dict[tuple[str, str, str], tuple[str, str, str]] = {}
+        for tick in self.ticks:
+            if tick.source and tick.answered:
+                told = tick.source, tick.model, tick.recorded
+                found.setdefault((tick.source, tick.model, tick.recorded[:10]), told)
+        return list(found.values())
 
     @property
     def stopped(self) -> str:

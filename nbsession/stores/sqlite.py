@@ -14,6 +14,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
 
 from nbsession.errors import StoreError
+from nbsession.stores import default_file
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -77,9 +78,8 @@ _REMEDIES = {
 
 def default_url() -> URL:
     """Return the URL of this user's file, in a folder that nobody else may enter."""
-    import platformdirs
-
-    folder = Path(platformdirs.user_data_dir("nbsession", appauthor=False))
+    file = default_file()
+    folder = file.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +88,7 @@ def default_url() -> URL:
             "$NBSESSION_STORE to a URL such as sqlite:////path/of/sessions.db",
             location=str(folder),
         ) from error
-    return URL.create("sqlite", database=str(folder / "sessions.db"))
+    return URL.create("sqlite", database=str(file))
 
 
 def place(url: URL) -> tuple[URL, str]:

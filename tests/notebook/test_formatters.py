@@ -10,7 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nbsession import App, Knobs, System, Timeline, component, use_knob
 from nbsession.notebook import formatters
-from nbsession.testing import ScriptedModel
+from nbsession.testing import ScriptedModel, call
 
 
 @component
@@ -71,3 +71,15 @@ def test_unloading_leaves_no_formatter_behind(shell: InteractiveShell) -> None:
     assert len(kept.deferred_printers) > len(before)
     formatters.unregister(shell)
     assert kept.deferred_printers == before
+
+
+async def test_recordings_of_one_day_are_labelled_once(shell: InteractiveShell) -> None:
+    formatters.register(shell)
+    session = App(Agent, model=ScriptedModel(call("set_knob", name="tone", value="terse"), "Done.")).session()
+    result = await session.send("Hello.")
+    moments = ("2026-11-21T09:45:59+00:00", "2026-11-21T09:46:01+00:00")
+    for tick, at in zip(result.ticks, moments, strict=True):
+        tick.source, tick.recorded = "recorded", at
+    assert html(shell, result).count("recorded 2026-11-21 09:45 UTC</b>") == 1
+    result.ticks[1].recorded = "2026-11-22T10:00:00+00:00"
+    assert html(shell, result).count("UTC</b>") == 2

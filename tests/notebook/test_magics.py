@@ -416,6 +416,43 @@ def test_a_fork_from_before_a_tick_is_bound_to_a_variable_and_run_again(kernel: 
     assert "there is a session 'again-1' already" in one_line(kernel.run("%session fork 0 --id again-1"))
 
 
+def test_running_a_forks_cell_again_goes_on_in_the_same_fork(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'two', 'three'", "--id forked-again")
+    fine(kernel.run("%%session\nHi"))
+    first = fine(kernel.run("%session fork 0 --id forked-again-1")).text
+    assert first == (
+        "session 'forked-again-1', now the current one, is a copy of 'forked-again' after tick 0\n"
+    )
+    fine(kernel.run("%%session\nAnd now?"))
+    fine(kernel.run("%session use forked-again"))
+    again = fine(kernel.run("%session fork 0 --id forked-again-1")).text
+    assert again == first.replace("tick 0", "tick 0; it goes on after 4 entries")
+    fine(kernel.run("%session use forked-again"))
+    other = one_line(kernel.run("%session fork 0 --before --id forked-again-1"))
+    assert "there is a session 'forked-again-1' already" in other
+
+
+def test_a_cell_that_forks_says_which_session_it_went_to(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'two'", "--id spoken-1")
+    fine(kernel.run("%%session\nHi"))
+    ran = fine(kernel.run("%%session --fork 0\nAnd now?"))
+    assert ran.text.endswith(", now the current one, is a copy of 'spoken-1' after tick 0\n")
+
+
+def test_a_new_kernel_lists_what_was_kept_and_makes_no_file_for_that(tmp_path: Path) -> None:
+    with running_kernel(XDG_DATA_HOME=str(tmp_path)) as kernel:
+        fine(kernel.run(SETUP))
+        assert fine(kernel.run("%session list")).text == "no sessions yet: %session new COMPONENT\n"
+        assert not list(tmp_path.rglob("*.db"))
+        fine(kernel.run("%session new Echo --id kept-over --model simulated"))
+        fine(kernel.run("%%session\nHi"))
+    with running_kernel(XDG_DATA_HOME=str(tmp_path)) as kernel:
+        fine(kernel.run(SETUP))
+        listed = fine(kernel.run("%session list")).shown[-1]
+        assert "0 sessions open · 1 more stored" in listed
+        assert "%session new COMPONENT --id kept-over" in listed
+
+
 def test_the_history_draws_forks_by_the_names_that_the_kernel_knows(kernel: Kernel) -> None:
     open_session(kernel, "'one'", "--id family-1")
     fine(kernel.run("%%session\nHi"))

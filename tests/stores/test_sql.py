@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 
 from nbsession.errors import SessionBusyError, StoreError
-from nbsession.stores import MemoryStore, Row, SqlStore, default_store, sqlite
+from nbsession.stores import MemoryStore, Row, SqlStore, default_is_there, default_store, sqlite
 
 
 def url(path: Path) -> str:
@@ -61,6 +61,23 @@ def test_the_environment_names_another_store(tmp_path: Path, monkeypatch: pytest
     assert isinstance(store, SqlStore)
     assert store.location == str(tmp_path / "mine.db")
     store.close()
+
+
+def test_whether_the_default_store_is_there_is_said_without_making_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("NBSESSION_STORE", raising=False)
+    for location in ("", url(tmp_path / "mine.db")):
+        monkeypatch.setenv("NBSESSION_STORE", location)
+        assert not default_is_there()
+        assert not list(tmp_path.rglob("*.db"))
+        default_store().close()
+        assert default_is_there()
+        for made in tmp_path.rglob("*.db"):
+            made.unlink()
+    monkeypatch.setenv("NBSESSION_STORE", "postgresql+psycopg://nobody@nowhere/none")
+    assert default_is_there()
 
 
 def test_a_relative_path_stays_the_same_file_when_the_program_changes_folder(

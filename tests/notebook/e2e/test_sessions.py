@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-FIRST = Path(__file__).parents[3] / "notebooks" / "01-first-session.ipynb"
+NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
+FIRST = NOTEBOOKS / "01-first-session.ipynb"
+TRAVEL = NOTEBOOKS / "04-time-travel.ipynb"
 AGENT = '''
 %load_ext nbsession
 from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_knob, use_state
@@ -130,6 +132,31 @@ def test_the_first_notebook_runs_twice_and_shows_every_tick(notebook: MakeNotebo
         first.theme(f"JupyterLab {theme}")
         for index in (sessions[1], knobs):
             first.screenshot(f"first-session-{index}-{theme.lower()}", of=output(first, index))
+
+
+def test_the_notebook_on_time_travel_runs_twice_and_its_tables_and_trees_are_legible(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    travel = notebook(copy=TRAVEL)
+    sources = travel.sources()
+    ticks, history, listed = (sources.index(f"%session {word}") for word in ("ticks", "history", "list"))
+    replayed = next(n for n, source in enumerate(sources) if source.startswith("playing ="))
+    for _ in range(2):
+        travel.run_all()
+        assert errors(travel) == []
+        expect(output(travel, ticks).locator("tbody").first.locator("tr")).to_have_count(5)
+        for word in ("view", "fork", "replay", "re-run"):
+            expect(output(travel, ticks).get_by_role("rowheader", name=word, exact=True)).to_be_visible()
+        expect(output(travel, history).locator(".twigs > .here")).to_contain_text("trip-terse")
+        expect(output(travel, listed)).to_contain_text("sessions.db")
+        expect(output(travel, replayed).locator(".b.rec")).to_contain_text("recorded")
+    assert travel.errors == []
+    for theme in ("Light", "Dark"):
+        travel.theme(f"JupyterLab {theme}")
+        for index in (ticks, history, listed):
+            wide = "tables => tables.filter(t => t.scrollWidth > t.clientWidth + 1).length"
+            assert output(travel, index).locator(".lists").evaluate_all(wide) == 0
+            travel.screenshot(f"time-travel-{index}-{theme.lower()}", of=output(travel, index))
 
 
 def test_a_response_is_seen_while_it_streams(notebook: MakeNotebook, page: Page) -> None:
