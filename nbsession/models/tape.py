@@ -151,7 +151,11 @@ class Tape:
             self._recordings, self._parts, self._read_at = {}, {}, None
             return
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"{self.path} could not be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ModelError(
+                f"{self.path} could not be read as recordings ({why}); give the path of a file of them",
+                kind="request",
+            ) from error
         # Nothing is known while it is read: a line that cannot be read leaves nothing behind.
         self._recordings, self._parts, self._read_at = {}, {}, None
         self._parse(text)
@@ -180,7 +184,7 @@ class Tape:
                     self._parts[data["part"]] = {**_LOST, **part}
                 else:
                     self._take(_recording_of(data, number, self._recordings))
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                 raise ModelError(
                     f"line {number} of {self.path} cannot be read as a recording ({type(error).__name__}: {error}); "
                     "take the line out, or bring an earlier version of the file back"

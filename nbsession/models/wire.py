@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 180.0
 """Seconds without a byte after which a request has failed; services send pings far more often."""
 
+BACK_OFF = 0.5
+"""Seconds before the first further try, twice as many before each next one."""
+
 _CONNECT_TIMEOUT = 10.0
 _LINGER = 1.0
 """Seconds in which what follows a complete answer has to come."""
@@ -96,26 +99,34 @@ class Wire:
     ) -> AsyncGenerator[ModelEvent, None]:
         """Send ``request`` by ``create`` of the SDK, and give what the answer amounts to.
 
-        Every failure is a ``ModelError`` without a cause: those of SDK and HTTP
-        library quote servers, which quote keys. What fails once the answer is
-        complete is no failure.
+        The SDK tries again where a request is refused or finds nobody; what fails
+        behind the headers and before the answer begins is tried again here. Every
+        failure is a ``ModelError`` without a cause: those of SDK and HTTP library
+        quote servers, which quote keys. What fails once the answer is complete is no
+        failure.
         """
-        failure: ModelError | None = None
-        stream: Any = None
-        try:
-            stream = await _opened(create, request)
-            async with stream, aclosing(aiter(stream)) as raws:
-                async for raw in raws:
-                    for event in arrival.take(raw):
-                        yield event
-                    if arrival.complete:
-                        await _read_out(raws, arrival)
-        except ModelError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001  # servers bring the SDK to raise all kinds
-            failure = self._failure(error, endpoint, opened=stream is not None, started=arrival.started)
-        if not arrival.complete:
-            raise failure or self._incomplete(stream, arrival)
+        for again in range(self._max_retries, -1, -1):
+            stream: Any = None
+            failure: ModelError | None = None
+            try:
+                stream = await _opened(create, request)
+                async with stream, aclosing(aiter(stream)) as raws:
+                    async for raw in raws:
+                        for event in arrival.take(raw):
+                            yield event
+                        if arrival.complete:
+                            await _read_out(raws, arrival)
+            except ModelError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001  # servers bring the SDK to raise all kinds
+                failure = self._failure(error, endpoint, opened=stream is not None, started=arrival.started)
+            if arrival.complete:
+                break
+            failure = failure or self._incomplete(stream, arrival)
+            begun = arrival.started or stream is None or failure.kind == "timeout"
+            if begun or not failure.retryable or not again:
+                raise failure
+            await asyncio.sleep(BACK_OFF * 2 ** (self._max_retries - again))
         for event in arrival.end():
             await learn(self._model, context, event)
             yield event

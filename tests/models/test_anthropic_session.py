@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Section, System, Timeline, component, tool
-from nbsession.content import Image
+from nbsession import App, Model, Section, System, Timeline, component, tool, use_knob
+from nbsession.content import Document, Image
 from nbsession.errors import ModelError
+from nbsession.models import AnthropicModel
 from nbsession.stores import SqlStore
 from tests.support.fake_messages import (
     broken,
@@ -23,7 +24,6 @@ from tests.support.fake_messages import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbsession.models import AnthropicModel
     from tests.support.fake_messages import FakeMessages
 
 
@@ -169,3 +169,109 @@ async def test_nothing_that_is_kept_or_shown_holds_the_key(
     assert "refused the API key" in "".join(seen)
     assert "sk-secret" not in "".join(seen)
     assert b"sk-secret" not in kept
+
+
+async def test_calls_of_one_turn_are_answered_together_in_their_order(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    both = (tool_block("add_note", '{"note": "milk"}', "toolu_1"), tool_block("add_note", "{}", "toolu_2"))
+    messages_server.will(message(*both, stop_reason="tool_use"), text("One is noted."))
+    session = App(Notepad, model=live).session()
+    await session.send("Note: milk")
+    session.close()
+    turn = messages_server.requests[1].body["messages"][-1]["content"]
+    assert [block["type"] for block in turn] == ["tool_result", "tool_result"]
+    assert [block["tool_use_id"] for block in turn] == ["toolu_1", "toolu_2"]
+    assert [block.get("is_error", False) for block in turn] == [False, True]
+
+
+async def test_a_call_cut_by_the_token_limit_is_not_run_and_the_session_goes_on(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    noted: list[str] = []
+
+    @tool
+    def keep(note: str) -> str:
+        """Keep a note."""
+        noted.append(note)
+        return "Kept."
+
+    @component
+    def Keeper() -> list[Any]:
+        return [System("You keep notes."), keep, Timeline()]
+
+    cut = message(text_block("I note."), tool_block("keep", '{"note": "milk'), stop_reason="max_tokens")
+    messages_server.will(cut, text("Gladly."))
+    session = App(Keeper, model=live).session()
+    result = await session.send("Note: milk")
+    assert (str(result.stop_reason), result.text, noted) == ("max_tokens", "I note.", [])
+    assert (await session.send("Go on")).text == "Gladly."
+    session.close()
+    content = messages_server.requests[1].body["messages"]
+    assert [[block["type"] for block in turn["content"]] for turn in content] == [["text"]] * 3
+
+
+async def test_pictures_and_documents_go_in_with_a_message_and_with_a_result(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    @tool
+    def fetch() -> list[Any]:
+        """Fetch a paper."""
+        return ["Here it is.", Document("application/pdf", b"%PDF-1.4", title="Paper")]
+
+    @component
+    def Reader() -> list[Any]:
+        return [System("You read."), fetch, Timeline()]
+
+    messages_server.will(message(tool_block("fetch", "{}"), stop_reason="tool_use"), text("I have read it."))
+    session = App(Reader, model=live).session()
+    paper = Document("text/plain", b"High tide.", title="Tides")
+    await session.send(["Compare", Image("image/png", PIXEL, width=1, height=1), paper])
+    session.close()
+    asked, _, answered = messages_server.requests[1].body["messages"]
+    assert [block["type"] for block in asked["content"]] == ["text", "image", "document"]
+    assert asked["content"][2]["source"] == {"type": "text", "media_type": "text/plain", "data": "High tide."}
+    [result] = answered["content"]
+    assert [block["type"] for block in result["content"]] == ["text", "document"]
+    assert result["content"][1]["source"]["media_type"] == "application/pdf"
+
+
+async def test_effort_and_summarised_thinking_are_asked_for(messages_server: FakeMessages) -> None:
+    model = AnthropicModel("claude-test-5", base_url=messages_server.url, max_retries=0)
+
+    @component
+    def Thinker() -> list[Any]:
+        return [Model(model, effort="high"), System("You think."), Timeline()]
+
+    messages_server.will(message(thinking_block("Let me see.\n", "c2ln"), text_block("Yes.")))
+    session = App(Thinker).session()
+    await session.send("Is it so?")
+    session.close()
+    await model.aclose()
+    sent = messages_server.requests[0].body
+    assert sent["output_config"] == {"effort": "high"}
+    assert sent["thinking"] == {"type": "adaptive", "display": "summarized"}
+
+
+async def test_each_tick_says_what_the_cache_gave_and_which_part_broke_the_prefix(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    @component
+    def Tuned() -> list[Any]:
+        depth, _ = use_knob("depth", 1)
+        return [System("You keep notes."), System(f"Depth {depth}."), Timeline()]
+
+    messages_server.will(text("One."), text("Two."), text("Three."))
+    session = App(Tuned, model=live).session()
+    for depth, words in ((1, "One"), (1, "Two"), (2, "Three")):
+        session.knobs["depth"] = depth
+        await session.send(words)
+    session.close()
+    first, second, third = session.ticks
+    assert second.context.diff(first.context).prefix_broken_by is None
+    broken_by = third.context.diff(second.context).prefix_broken_by
+    assert broken_by is not None
+    assert broken_by.text == "Depth 2."
+    assert [tick.usage.cache_read_tokens for tick in session.ticks] == [20, 20, 20]
+    marked = [json.dumps(request.body).count("cache_control") for request in messages_server.requests]
+    assert marked == [2, 3, 3]

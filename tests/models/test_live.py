@@ -30,7 +30,7 @@ from nbsession.events import (
     MessageStop,
     TextDelta,
 )
-from nbsession.models import Capabilities
+from nbsession.models import Capabilities, wire
 from tests.support.fake_messages import FakeMessages, Reply, broken
 from tests.support.live import KEY
 
@@ -301,6 +301,25 @@ async def test_a_busy_server_is_tried_again_before_the_answer_begins(provider: P
     model = provider.model(max_retries=2)
     assert finished(await ask(model)) == [Text("Here.")]
     await model.aclose()
+    assert len(provider.server.requests) == 3
+
+
+@pytest.mark.parametrize("end", ["whole", "cut", "reset"])
+async def test_what_fails_behind_the_headers_is_tried_again_too(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, end: Any
+) -> None:
+    monkeypatch.setattr(wire, "BACK_OFF", 0)
+    failing = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}
+    provider.server.will(
+        Reply(({"raw": f"event: error\ndata: {json.dumps(failing)}\n\n"},), end=end),
+        Reply((), end=end),
+        provider.text("Here."),
+    )
+    model = provider.model(max_retries=2)
+    events = await ask(model)
+    await model.aclose()
+    assert finished(events) == [Text("Here.")]
+    assert [type(event) for event in events].count(MessageStart) == 1
     assert len(provider.server.requests) == 3
 
 

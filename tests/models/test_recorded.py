@@ -309,6 +309,7 @@ async def test_thinking_and_its_signature_come_back_byte_for_byte(
         (3, '{"part": "9f'),
         (4, "[1, 2]"),
         (4, '{"answer": "x"}'),
+        (4, "[" * 100_000),
     ],
 )
 async def test_a_damaged_line_is_named_by_its_number(path: Path, number: int, line: str) -> None:

@@ -291,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _more(self) -> bytes:
         """Peek at what comes next: nothing of a client that hung up, or reset since it had not read all."""
         try:
-            return self.connection.recv(1, socket.MSG_PEEK)
+            return bytes(self.connection.recv(1, socket.MSG_PEEK))
         except ConnectionResetError:
             return b""
 
