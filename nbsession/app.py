@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from nbsession.budget import Budget
@@ -110,7 +109,7 @@ class App:
     def branches(self, session: Session) -> Iterator[Branch]:
         """Give the sessions of a session's family that are open here or kept, as its history needs them."""
         opened = {**self._sessions, session.id: session}
-        kept = {info.id: info for info in sorted(self.sessions(), key=attrgetter("created"))}
+        kept = {info.id: info for info in self.sessions()}
         parents = {info.id: info.parent for info in kept.values()}
         parents |= {branch.id: branch.parent for branch in opened.values()}
         top = _topmost(session.id, parents)

@@ -43,7 +43,7 @@ class Branch(NamedTuple):
 class History:
     """A session with all that it was forked from and all that was forked from these.
 
-    ``branches`` are the sessions, parents first; ``current`` is the id of the one
+    ``branches`` are the sessions, parents first, and forks of one by where they left it; ``current`` is the id of the one
     that was asked. As text it is a tree, one line a session.
     """
 
@@ -93,7 +93,16 @@ def _family(known: Mapping[str, Branch], current: str) -> Sequence[Branch]:
     top = known[current]
     while top.parent is not None and top.parent in known:
         top = known[top.parent]
+    below: dict[str | None, list[Branch]] = {}
+    for fork in known.values():
+        below.setdefault(fork.parent, []).append(fork)
     family = [top]
     for branch in family:  # grows while it is walked
-        family += [fork for fork in known.values() if fork.parent == branch.id]
+        family += sorted(below.get(branch.id, ()), key=_place)
     return tuple(family)
+
+
+def _place(fork: Branch) -> tuple[int, bool, str]:
+    """Order the forks of one session by where they left it, and forks of one place by their ids."""
+    tick, before = fork.forked or ForkPoint(None)
+    return (-1 if tick is None else tick, not before, fork.id)

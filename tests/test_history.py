@@ -25,15 +25,15 @@ async def test_a_history_draws_forks_of_forks_and_marks_the_one_that_was_asked()
     for message in ("one", "two", "three"):
         await main.send(message)
     after = main.fork(at=1, id="after")
-    main.fork(at=-1, before=True, id="before")
+    main.fork(at=1, before=True, id="before")
     await after.send("other")
     after.fork(id="deep")
     assert str(after.history()).split("\n") == [
         "main · 3 ticks",
         "├─ early · forked before the first tick · 0 ticks",
-        "├─ after · forked after tick 1 · 3 ticks ←",
-        "│  └─ deep · forked after tick 2 · 3 ticks",
-        "└─ before · forked before tick 2 · 2 ticks",
+        "├─ before · forked before tick 1 · 1 tick",
+        "└─ after · forked after tick 1 · 3 ticks ←",
+        "   └─ deep · forked after tick 2 · 3 ticks",
     ]
     assert str(early.history()).split("\n")[1].endswith("0 ticks ←")
     assert repr(main.history()) == "<History of 'main': 5 sessions>"
