@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from nbsession.notebook.difference import Line, compare
 
 if TYPE_CHECKING:
     from nbsession.content import Block
-    from nbsession.context import CompiledContext, Part
+    from nbsession.context import CompiledContext, Part, Withheld
     from nbsession.diff import ContextDiff
     from nbsession.notebook.ledger import Ledger
 
@@ -37,6 +38,12 @@ MOST_IMAGE_BYTES = 300_000
 MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
 WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
 AFTER = "After the conversation"
+OF_TIMELINES = ("policy", "filtered", "compacted", "rewritten")
+
+# What a timeline and a collapsed text are made of, below the component that the author wrote.
+_INNER = re.compile(
+    r"((?:^|/)(?:Timeline|Collapsed)(?:\.\d+|\[[^/]*\])?)/(?:Conversation|Folded)\.0(?:/\d+)*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +128,9 @@ def card(
         groups=tuple(rows.groups()),
         summary=summary(rows.diff) if rows.diff is not None else "",
         kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
-        broken_by=f"{end.title or end.role or end.kind} · {end.path}" if end is not None else "",
+        broken_by=f"{end.title or end.role or end.kind} · {_authored(end.path)}" if end is not None else "",
         settings=tuple(_settings(context, rows.diff)),
-        withheld=tuple(
-            Row(f"{key}.w{n}", item.path, "", item.tokens, text=item.text, note=item.reason)
-            for n, item in enumerate(context.withheld)
-        ),
+        withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
         pending=context.pending,
     )
 
@@ -168,6 +172,14 @@ def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
             made = replace(row(part, key=f"{key}.{change}{n}"), change=change)
             rows.append(replace(made, text=None, images=()) if change == "moved" else made)
     return tuple(rows)
+
+
+def _withheld(key: str, item: Withheld) -> Row:
+    # Entries are counted; their ids, which follow, tell a reader nothing.
+    text = item.text.partition(",")[0] if item.reason in OF_TIMELINES else item.text
+    return Row(
+        key, _authored(item.path), "", item.tokens, text=text, note=item.reason, snippet=_beginning(text)
+    )
 
 
 def _changed(key: str, old: Part, new: Part) -> Row:
@@ -316,7 +328,12 @@ def _title(part: Part) -> str:
 def _path(part: Part) -> str:
     # An entry's id tells a reader nothing that its place does not.
     named = part.kind != "section" or not part.key or part.path.endswith(f"[{part.key}]")
-    return part.path if named else f"{part.path}[{part.key}]"
+    return _authored(part.path) if named else f"{part.path}[{part.key}]"
+
+
+def _authored(path: str) -> str:
+    """Return the path up to the component that the author wrote."""
+    return _INNER.sub(r"\1", path)
 
 
 def _readable(part: Part) -> str:
@@ -331,7 +348,11 @@ def _readable(part: Part) -> str:
 
 
 def _snippet(part: Part) -> str:
-    first = (part.body or part.text).lstrip().split("\n", 1)[0]
+    return _beginning(part.body or part.text)
+
+
+def _beginning(text: str) -> str:
+    first = text.lstrip().split("\n", 1)[0]
     return first if len(first) <= SNIPPET else first[: SNIPPET - 1] + "…"
 
 

@@ -112,7 +112,14 @@ def ticks(session: Session) -> Table:
     """Lay out a session's model calls, and what can be done about a past one."""
     made = session.ticks
     asked = {entry.id: entry.text for entry in session.timeline.all() if entry.role == "user"}
-    rows = [_tick_row(tick, asked.get(tick.head_before or "", "")) for tick in made]
+    present = {entry.id for entry in session.timeline}
+    left = [tick.number for tick in made if tick.head_after is not None and tick.head_after not in present]
+    days = {_local(tick.started).date() for tick in made}
+    form = "%H:%M:%S" if len(days) <= 1 else "%Y-%m-%d %H:%M:%S"
+    rows = [
+        _tick_row(tick, asked.get(tick.head_before or "", ""), form, left=tick.number in left)
+        for tick in made
+    ]
     return Table(
         f"Ticks of session {session.id}",
         [_count(len(made), "model call")] if made else ["none yet: nothing was sent"],
@@ -126,13 +133,13 @@ def ticks(session: Session) -> Table:
             Column("cost", "n"),
         ),
         rows,
-        _words_of(made[-1].number) if made else (),
+        _words_of(made[-1].number, left) if made else (),
     )
 
 
-def _words_of(last: int) -> list[Word]:
+def _words_of(last: int, left: Sequence[int]) -> list[Word]:
     compared = f" --diff {last - 1}" if last else ""
-    return [
+    words = [
         Word("view", f"%session context {last}{compared}", "what the model was sent; from the record, free"),
         Word(
             "fork", f"%session fork {last}", "go on after it, in a copy; --before: from where it was compiled"
@@ -144,9 +151,13 @@ def _words_of(last: int) -> list[Word]:
             "then await again.render(): calls the model again, at its price",
         ),
     ]
+    if left:
+        how = f"%session fork {left[-1]}"
+        words.append(Word("rewound", how, "left when its cell was run again; kept, and the way back to it"))
+    return words
 
 
-def _tick_row(tick: Tick, message: str) -> Row:
+def _tick_row(tick: Tick, message: str, form: str, *, left: bool) -> Row:
     calls = ", ".join(call.name for call in tick.tool_calls)
     if tick.error is not None:
         by = f"failed: {type(tick.error).__name__}"
@@ -154,14 +165,15 @@ def _tick_row(tick: Tick, message: str) -> Row:
         by = "running"
     else:
         by = tick.source if tick.source == tick.model else " ".join(filter(None, (tick.source, tick.model)))
+    cut = tick.interrupted and tick.error is None
     return Row(
         (
             str(tick.number),
-            dt.datetime.fromtimestamp(tick.started).astimezone().strftime("%H:%M:%S"),
+            _local(tick.started).strftime(form),
             shortened(message),
             f"≈{tick.context.tokens:,}",
             calls or "–",
-            f"{by or '–'}{', interrupted' if tick.interrupted and tick.error is None else ''}",
+            ", ".join([by or "–", *(["interrupted"] if cut else []), *(["rewound"] if left else [])]),
             templates.dollars(tick.cost),
         )
     )
@@ -175,9 +187,7 @@ def sessions(
     rows = [_session_row(name, target, session, here=name == current) for name, target, session in opened]
     count = len(rows)
     rows += [
-        Row(
-            (info.id, "", "stored", "", *_family_of(info.parent, ""), written_time(info.updated), ""),
-        )
+        Row((info.id, "", "stored", "", info.parent or "–", written_time(info.updated), ""))
         for info in stored[:MOST_STORED]
     ]
     left = len(stored) - MOST_STORED
@@ -216,22 +226,19 @@ def sessions(
 
 def _session_row(name: str, target: str, session: Session, *, here: bool) -> Row:
     last = session.ticks[-1] if session.ticks else None
+    where = str(session.forked).removeprefix("forked ") if session.forked else ""
     return Row(
         (
             name if name == session.id else f"{name} ({session.id})",
             target or _root_of(session),
             session.status,
             f"{len(session.ticks):,}",
-            *_family_of(session.parent, str(session.forked or "").removeprefix("forked ")),
+            f"{session.parent} {where}".strip() if session.parent else "–",
             written_time(last.ended or last.started) if last else "–",
             _model_of(session),
         ),
         here,
     )
-
-
-def _family_of(parent: str | None, where: str) -> tuple[str]:
-    return (" ".join(filter(None, (parent, where))) or "–",)
 
 
 def _root_of(session: Session) -> str:
@@ -258,23 +265,15 @@ def place_of(store: SessionStore | None) -> str:
 
 def history(shown: History, names: Mapping[str, str] | None = None) -> Tree:
     """Lay out a tree of forks; ``names`` are what this kernel calls some of its sessions, by id."""
-    branches = [
-        Twig(
-            lead,
-            branch.id,
-            [
-                *(
-                    [Fact("text", "", f"named {(names or {})[branch.id]}")]
-                    if branch.id in (names or {})
-                    else []
-                ),
-                *(Fact("text", "", fact) for fact in shown.facts(branch)),
-                *([Fact("text", "", written_time(branch.used))] if branch.used is not None else []),
-            ],
-            here=branch.id == shown.current,
-        )
-        for lead, branch in shown.lines()
-    ]
+    branches = []
+    for lead, branch in shown.lines():
+        words = shown.facts(branch)
+        if names and branch.id in names:
+            words.insert(0, f"named {names[branch.id]}")
+        if branch.used is not None:
+            words.append(written_time(branch.used))
+        facts = [Fact("text", "", word) for word in words]
+        branches.append(Twig(lead, branch.id, facts, here=branch.id == shown.current))
     return Tree(
         f"Forks around session {shown.current}",
         [_count(len(branches), "session")],
@@ -307,7 +306,11 @@ def outline(shown: Outline, title: str) -> Tree:
 
 def written_time(at: float) -> str:
     """Write a time as a date and minute of this machine's zone: what is saved is read later."""
-    return dt.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    return _local(at).strftime("%Y-%m-%d %H:%M")
+
+
+def _local(at: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at).astimezone()
 
 
 def shortened(text: str) -> str:

@@ -144,6 +144,21 @@ def test_what_was_withheld_is_listed_with_its_reason() -> None:
     )
 
 
+def test_what_a_timeline_left_out_is_counted_under_the_component_that_the_author_wrote() -> None:
+    left_out = (
+        Withheld("App/Timeline.4/Conversation.0", "policy", "6 entries, en_a to en_b", 72),
+        Withheld("Timeline/Conversation.0", "compacted", "1 entry, en_c", 9),
+        Withheld("App/Collapsed.2/Folded.0", "collapsed", "Be kind, and\nbe brief.", 5),
+        Withheld("App/Conversation.0", "user audience", "An author's own", 5),
+    )
+    assert [(row.title, row.text, row.snippet) for row in card(compiled(withheld=left_out)).withheld] == [
+        ("App/Timeline.4", "6 entries", "6 entries"),
+        ("Timeline", "1 entry", "1 entry"),
+        ("App/Collapsed.2", "Be kind, and\nbe brief.", "Be kind, and"),
+        ("App/Conversation.0", "An author's own", "An author's own"),
+    ]
+
+
 def test_pictures_are_embedded_by_kind_and_never_by_address() -> None:
     blocks = (
         Image("image/png", b"\x89PNG"),

@@ -48,6 +48,27 @@ async def test_a_tick_that_failed_or_was_stopped_says_so() -> None:
     assert tables.ticks(session).rows[1].cells[5].endswith("interrupted")
 
 
+async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from() -> None:
+    session = app("one", "two", "three").session("s")
+    await session.send("first")
+    await session.send("second")
+    session.rewind(session.timeline[1].id)
+    await session.send("other")
+    shown = tables.ticks(session)
+    assert [row.cells[5].endswith("rewound") for row in shown.rows] == [False, True, False]
+    assert shown.words[-1][:2] == ("rewound", "%session fork 1")
+    assert session.fork(1).timeline[-1].text == "two"
+
+
+async def test_ticks_of_several_days_have_their_dates() -> None:
+    session = app("one", "two").session("s")
+    await session.send("first")
+    await session.send("second")
+    assert all(len(row.cells[1]) == len("10:00:00") for row in tables.ticks(session).rows)
+    session.ticks[0].started -= 3 * 24 * 3600
+    assert all(len(row.cells[1]) == len("2026-11-21 10:00:00") for row in tables.ticks(session).rows)
+
+
 async def test_what_users_and_models_wrote_is_escaped() -> None:
     session = app("ok").session("<script>")
     await session.send("<script>alert(1)</script>")
