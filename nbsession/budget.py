@@ -36,7 +36,8 @@ class Budget(NamedTuple):
         """Raise ``BudgetError`` if a call with so many (estimated) input tokens would pass the limit.
 
         ``used`` and ``spent`` are what was used so far. What the answer will cost
-        cannot be known before; its input is counted, corrected by what ``model`` reported before.
+        cannot be known before; its input is counted, corrected by what ``model`` reported before, and
+        at its full price, since nobody knows what the provider's cache still holds.
         """
         from nbsession.prices import cost
         from nbsession.tokens import Usage, calibrated
@@ -53,11 +54,17 @@ class Budget(NamedTuple):
         price = cost(model, Usage(input_tokens=next_input))
         if price is None or spent is None:
             raise BudgetError(
-                f"the price of {model} is not known, so a budget in US dollars cannot be kept; "
-                "set its price, or give the budget in tokens"
+                f"{_unpriced(model, price)}, so a budget in US dollars cannot be kept; set it with "
+                "nbsession.prices.set_price(model, input=…, output=…), or give the budget in tokens"
             )
         if spent + price > self.usd:
             raise BudgetError(
                 f"the next call would cost about ${price:.4f} and pass the {whose} budget of ${self.usd:.4f} "
                 f"by ${spent + price - self.usd:.4f} (${spent:.4f} are spent); raise budget= to go on"
             )
+
+
+def _unpriced(model: str, price: float | None) -> str:
+    if price is None:
+        return f"the price of {model} is not known"
+    return "the price of a model that answered before is not known"

@@ -94,8 +94,9 @@ class Environment:
 class SessionUsage:
     """Tokens and cost of a session so far.
 
-    ``window`` is the model's window in tokens or ``None``; ``share`` is the share
-    of it that the last context took, between 0 and 1, or ``None``. ``cost`` is in
+    ``context_tokens`` are those of the last context, as the model counted them, or
+    estimated where it did not. ``window`` is the model's window in tokens or ``None``;
+    ``share`` is the share of it that the last context took, between 0 and 1, or ``None``. ``cost`` is in
     US dollars, ``None`` where a price is not known.
     """
 

@@ -41,12 +41,23 @@ class Event:
 
 @dataclass(slots=True)
 class MessageStart(Event):
-    """A model begins to answer. ``recorded`` is when a recorded answer was made (ISO 8601)."""
+    """A model begins to answer. ``recorded`` is when a recorded answer was made (ISO 8601).
+
+    ``usage`` is what the provider counts so far, where it says so before the end: for
+    whoever has to know it of an answer that is cut, and not for those who read along.
+    """
 
     type: ClassVar[str] = "message_start"
     model: str
     source: Literal["live", "recorded", "simulated"]
     recorded: str = ""
+    usage: Usage | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON data."""
+        data = Event.to_dict(self)
+        del data["usage"]
+        return data
 
 
 @dataclass(slots=True)

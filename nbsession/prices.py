@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import re
 from dataclasses import replace
@@ -82,17 +83,22 @@ def set_price(
     output: float,
     cache_read: float | None = None,
     cache_write: float | None = None,
+    window: int | None = None,
 ) -> None:
-    """Set the price of ``model`` for this process, in US dollars per million tokens.
+    """Set the price of ``model`` for this process, in US dollars per million tokens, and its window in tokens.
 
     Where no price is given for the cache, its tokens cost what other input does.
     Raises ``ValueError`` for a negative price.
     """
-    price = {"input": input, "output": output, "cache_read": cache_read, "cache_write": cache_write}
+    price = {
+        "input": input,
+        "output": output,
+        "cache_read": cache_read,
+        "cache_write": cache_write,
+        "window": window,
+    }
     given = {name: value for name, value in price.items() if value is not None}
-    for name, value in given.items():
-        if value < 0:
-            raise ValueError(f"the {name} price of {model} must not be negative, got {value!r}")
+    _check(model, given)
     _set[_family(model)] = given
 
 
@@ -103,7 +109,7 @@ def price_date() -> str:
 
 def _price_of(model: str) -> Mapping[str, Any] | None:
     family = _family(model)
-    for prices in (_set, _own(os.environ.get("NBSESSION_PRICES", "")), _packaged()["models"]):
+    for prices in (_set, _own(), _packaged()["models"]):
         if family in prices:
             found: Mapping[str, Any] = prices[family]
             return found
@@ -120,14 +126,40 @@ def _packaged() -> dict[str, Any]:
     return data
 
 
-@functools.cache
-def _own(path: str) -> dict[str, Any]:
+def _check(model: str, price: Mapping[str, Any]) -> None:
+    for name, value in price.items():
+        if name == "long":
+            _check(model, value)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"the {name} price of {model} must be a number, got {value!r}")
+        elif not 0 <= value < math.inf:
+            raise ValueError(f"the {name} price of {model} must not be negative, got {value!r}")
+
+
+def _own() -> Mapping[str, Any]:
+    """Return the prices of ``$NBSESSION_PRICES``; a file that was edited is read again."""
+    path = os.environ.get("NBSESSION_PRICES", "")
     if not path:
         return {}
     try:
-        models: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))["models"]
-        for price in models.values():
-            float(price["input"]), float(price["output"])
+        changed = Path(path).stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _read(path, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: str, changed: int) -> Mapping[str, Any]:  # noqa: ARG001  # a key of the cache
+    try:
+        models = {
+            _family(name): price
+            for name, price in json.loads(Path(path).read_text(encoding="utf-8"))["models"].items()
+        }
+        for name, price in models.items():
+            _check(name, price)
+            _check(name, {kind: price[kind] for kind in ("input", "output")})
+            if "long" in price:
+                _check(name, {kind: price["long"][kind] for kind in ("above", "input", "output")})
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise NbsessionError(
             f"NBSESSION_PRICES names {path!r}, which gives no prices ({type(error).__name__}: {error}); it must read "

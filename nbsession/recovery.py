@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.events import Done, ExecutionEnd, TickEnd
 from nbsession.execution import Execution
+from nbsession.models.playback import estimated_usage
 from nbsession.result import StopReason, result_of
+from nbsession.spending import price_of
 from nbsession.stores.base import Row
 from nbsession.thinking import origin_of
+from nbsession.tokens import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +70,11 @@ def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
         # Its row has the name of the adapter: what a model says of itself comes with the end.
         metadata = origin_of(partial, tick.context, tick.model)
         core.append("assistant", partial, status="interrupted", metadata=metadata)
+    if not tick.usage.total_tokens:
+        # Nobody heard what it used; the provider charges it all the same.
+        tick.usage = estimated_usage(calibrated(tick.model).apply(tick.context.tokens), tick.response)
+        tick.cost = price_of(tick)
+        core.spending.recount()
     core.heal(past.tool_calls)
     tick.interrupted = True
     tick.head_after = core.record.head

@@ -2,70 +2,131 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nbsession.content import ServerTool
 from nbsession.environment import SessionUsage, Watchers
+from nbsession.models.playback import estimated_usage
 from nbsession.prices import cost
-from nbsession.tokens import Usage
+from nbsession.tokens import Usage, calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nbsession.budget import Budget
     from nbsession.context import CompiledContext
-    from nbsession.result import Result
-    from nbsession.tick import Tick
+    from nbsession.tick import Response, Tick
+
+
+class Total:
+    """Tokens and US dollars of some ticks; ``cost`` is ``None`` once one had no known price."""
+
+    __slots__ = ("cost", "usage")
+
+    def __init__(self, ticks: Sequence[Tick] = ()) -> None:
+        self.usage = Usage()
+        self.cost: float | None = 0.0
+        for tick in ticks:
+            self.add(tick)
+
+    def add(self, tick: Tick) -> None:
+        """Count a tick."""
+        self.usage = self.usage + tick.usage
+        self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
 
 
 class Spending:
     """Tokens and US dollars of one session's ticks; what a spawned session spends counts for its parent, too.
 
-    ``cost`` is ``None`` once a tick had no known price; ``window`` is the model's, in tokens.
+    ``window`` is the model's, in tokens.
     """
 
     def __init__(self, ticks: Sequence[Tick], budget: Budget | None, window: int | None) -> None:
-        self.usage = Usage()
-        self.cost: float | None = 0.0
         self.budget = budget
         self.window = window
         self.parent: Spending | None = None
         self.watchers = Watchers()
         self._ticks = ticks
-        for tick in ticks:
-            self._add(tick)
+        self._total = Total(ticks)
+        self._limit: Budget | None = None
+        self._execution = Total()
 
-    def charge(self, tick: Tick) -> None:
-        """Work out what a tick's answer cost, and count it."""
-        # A replay costs nobody anything, whatever it cost when it was live.
-        tick.cost = 0.0 if tick.source == "recorded" else cost(tick.model, tick.usage)
+    def begin(self, budget: Budget | None) -> None:
+        """Count for an execution from now on; ``budget`` bounds it and what it spawns."""
+        self._limit, self._execution = budget, Total()
+
+    def end(self) -> None:
+        """Let the execution's budget bind nobody any more."""
+        self._limit = None
+
+    def charge(self, tick: Tick, response: Response | None = None) -> None:
+        """Work out what a tick's answer cost, and count it.
+
+        An answer that was cut is charged, too: its ``response`` has what came of it,
+        and where its usage was not reported, that is estimated.
+        """
+        if response is not None and response.delta is None and response.start is not None:
+            tick.usage = _of_cut(tick, response)
+        tick.cost = price_of(tick)
         for spending in self._lineage():
-            spending._add(tick)
+            spending._total.add(tick)
+            spending._execution.add(tick)
             spending.watchers.mark()
 
-    def check(self, so_far: Result, budget: Budget | None, context: CompiledContext, model: str) -> None:
-        """Raise ``BudgetError`` if the next model call would pass the execution's or the session's budget."""
-        if budget is not None:
-            budget.check("execution's", model, so_far.usage, so_far.cost, context.tokens)
+    def recount(self) -> None:
+        """Sum the session's own ticks up anew."""
+        self._total = Total(self._ticks)
+
+    def check(self, context: CompiledContext, model: str) -> None:
+        """Raise ``BudgetError`` if the next model call would pass the budget of an execution or a session."""
         for spending in self._lineage():
-            if spending.budget is not None:
-                spending.budget.check("session's", model, spending.usage, spending.cost, context.tokens)
+            for whose, budget, so_far in (
+                ("execution's", spending._limit, spending._execution),
+                ("session's", spending.budget, spending._total),
+            ):
+                if budget is not None:
+                    budget.check(whose, model, so_far.usage, so_far.cost, context.tokens)
 
     def so_far(self) -> SessionUsage:
         """Sum up for ``use_usage`` and ``session.usage``."""
-        last = self._ticks[-1].context if self._ticks else None
         return SessionUsage(
-            self.usage,
-            cost=self.cost,
+            self._total.usage,
+            cost=self._total.cost,
             window=self.window,
-            context_tokens=last.tokens if last is not None else 0,
+            context_tokens=_in_window(self._ticks[-1]) if self._ticks else 0,
         )
-
-    def _add(self, tick: Tick) -> None:
-        self.usage = self.usage + tick.usage
-        self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
 
     def _lineage(self) -> Iterator[Spending]:
         spending: Spending | None = self
         while spending is not None:
             yield spending
             spending = spending.parent
+
+
+def price_of(tick: Tick) -> float | None:
+    """Return what a tick cost in US dollars, ``None`` where its model's price is not known."""
+    if tick.source == "recorded" or not tick.usage.total_tokens:
+        # A replay costs nobody anything, whatever it cost when it was live; nor does a call that failed.
+        return 0.0
+    return cost(tick.model, tick.usage)
+
+
+def _of_cut(tick: Tick, response: Response) -> Usage:
+    """Estimate what an answer used of which nobody reported it: it is charged as far as it came."""
+    came = estimated_usage(calibrated(tick.model).apply(tick.context.tokens), response.content())
+    told = response.start.usage if response.start is not None else None
+    if told is None:
+        return came
+    output = max(told.output_tokens, came.output_tokens)
+    return replace(told, output_tokens=output, thinking_tokens=came.thinking_tokens, estimated=True)
+
+
+def _in_window(tick: Tick) -> int:
+    """Return how many tokens a tick's context took: as the model counted it, else the estimate.
+
+    Not what the provider's own tools found meanwhile, which counts as input, too.
+    """
+    counted = tick.usage.input_tokens
+    searched = any(isinstance(block, ServerTool) for block in tick.response)
+    return counted if counted and not searched else tick.context.tokens

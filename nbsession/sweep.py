@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbsession.errors import KnobError, SessionError
 from nbsession.message import drafts_of
+from nbsession.tokens import Usage
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -64,6 +65,18 @@ class Sweep:
 
     def __getitem__(self, index: int) -> SweepRow:
         return self.rows[index]
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all answers so far."""
+        return sum([row.result.usage for row in self.rows if row.result is not None], Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """What all answers so far cost, in US dollars; ``None`` where a price is not known."""
+        costs = [row.result.cost for row in self.rows if row.result is not None]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
 
     def __repr__(self) -> str:
         done = sum(1 for row in self.rows if row.result is not None)

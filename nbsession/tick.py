@@ -107,8 +107,16 @@ class Tick:
     def cut(self, head: str | None, state: int) -> Tick:
         """Return a copy that ends here, interrupted, for a fork from the middle of it."""
         calls = [replace(run) for run in self.tool_calls]
+        # What an answer that still comes in will cost is charged to whoever asked for it.
+        cost = self.cost if self.usage.total_tokens else 0.0
         return replace(
-            self, tool_calls=calls, interrupted=True, ended=time.time(), head_after=head, state_after=state
+            self,
+            tool_calls=calls,
+            interrupted=True,
+            cost=cost,
+            ended=time.time(),
+            head_after=head,
+            state_after=state,
         )
 
     def __repr__(self) -> str:

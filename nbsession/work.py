@@ -70,6 +70,7 @@ class Work:
     async def run(self) -> None:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
         core, execution = self._core, self._execution
+        core.spending.begin(execution.options.budget)
         await core.outbox.keep(core.outbox.execution(execution, "running"))
         await core.settle()
         await core.announce(execution.session)
@@ -97,6 +98,7 @@ class Work:
 
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
+        self._core.spending.end()
         tick, self._tick = self._tick, None
         if tick is None:
             return
@@ -139,19 +141,26 @@ class Work:
         await core.mount.fire_settled("on_tick_start", core.settle, tick, execution.session)
         await core.announce(execution.session)
         options = execution.options
-        compiled = core.compile(
-            options.tools,
-            needs_timeline=bool(execution.drafts),
-            settings=None if options.output is None else {OUTPUT: options.output.model_json_schema()},
-            choose=core.model_for(options.model),
-            fresh=core.record.since(self._sent_up_to),
-        )
-        model = compiled.model
-        assert model is not None  # chosen by what ``choose`` returned
+
+        def compiling() -> tuple[Compiled, ModelAdapter]:
+            compiled = core.compile(
+                options.tools,
+                needs_timeline=bool(execution.drafts),
+                settings=None if options.output is None else {OUTPUT: options.output.model_json_schema()},
+                choose=core.model_for(options.model),
+                fresh=core.record.since(self._sent_up_to),
+            )
+            assert compiled.model is not None  # chosen by what ``choose`` returned
+            return compiled, compiled.model
+
+        compiled, model = compiling()
+        prepare = getattr(model, "prepare", None)
+        if prepare is not None and await prepare():
+            compiled, model = compiling()
         await core.mount.fire("after_compile", compiled.context, execution.session)
         execution.checkpoint()
         refuse_unfit(compiled.context, model)
-        core.spending.check(self.result(), options.budget, compiled.context, model.name)
+        core.spending.check(compiled.context, model.name)
         return compiled, model
 
     async def _begin(self, tick: Tick, compiled: Compiled, model: ModelAdapter) -> Response:
@@ -195,7 +204,7 @@ class Work:
         response, self._response = self._response, None
         if response is None:
             return
-        self._core.spending.charge(tick)
+        self._core.spending.charge(tick, response)
         tick.response = response.content()
         tick.interrupted = not response.complete
         tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +49,8 @@ def test_what_runs_here_costs_nothing(name: str) -> None:
 
 def test_a_price_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "_set", {})
-    set_price("anthropic:claude-mine", input=1, output=2)
+    set_price("anthropic:claude-mine", input=1, output=2, window=9_000)
+    assert window_of("claude-mine") == 9_000
     assert cost("claude-mine", Usage(MILLION, MILLION, cache_read_tokens=MILLION)) == pytest.approx(3)
     with pytest.raises(ValueError, match="the output price of x must not be negative, got -1"):
         set_price("x", input=1, output=-1)
@@ -62,7 +64,30 @@ def test_a_file_of_ones_own_prices_comes_first(tmp_path: Path, monkeypatch: pyte
     assert cost("claude-haiku-4-5", Usage(MILLION, 0)) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"models": {"x": {"input": 1}}}'])
+async def test_a_file_of_prices_that_is_edited_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "prices.json"
+    monkeypatch.setenv("NBSESSION_PRICES", str(own))
+    for number, price in enumerate((1, 2)):
+        own.write_text(json.dumps({"models": {"openai:mine-20260101": {"input": price, "output": 1}}}))
+        os.utime(own, (number, number))
+        assert cost("openai:mine", Usage(MILLION, 0)) == pytest.approx(price)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"models": {"x": {"input": 1}}}',
+        '{"models": {"x": {"input": "1", "output": 2}}}',
+        '{"models": {"x": {"input": 1, "output": -2}}}',
+        '{"models": {"x": {"input": 1, "output": NaN}}}',
+        '{"models": {"x": {"input": 1, "output": 2, "cache_read": null}}}',
+        '{"models": {"x": {"input": 1, "output": 2, "long": {"input": 2, "output": 3}}}}',
+    ],
+)
 def test_a_broken_file_of_prices_says_what_it_must_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

@@ -91,7 +91,8 @@ class Answer:
         self.started = True
         self._count(getattr(message, "usage", None))
         identifier = getattr(message, "model", "")
-        yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
+        name = f"{self._prefix}:{identifier}" if identifier else self._model
+        yield MessageStart(name, "live", usage=usage_of(self._usage) if self._usage else None)
 
     def _start_block(self, place: int, content_block: Any) -> Iterable[ModelEvent]:
         yield from self._start(None)

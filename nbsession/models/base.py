@@ -49,6 +49,9 @@ class ModelAdapter(Protocol):
     provider's own class, and never ends without ``MessageStop`` otherwise.
     Cancelling the task that iterates closes the connection. An adapter changes
     syntax only: what is sent is the context, no more and no less.
+
+    Optional: ``async prepare() -> bool``, awaited before each call, for an adapter that
+    learns its capabilities from a server; it says whether they changed.
     """
 
     @property

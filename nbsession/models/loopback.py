@@ -74,14 +74,21 @@ class LocalModel:
         """Close the connections of the running loop; the next request opens new ones."""
         await _adapter(self).aclose()
 
+    async def prepare(self) -> bool:
+        """Ask the server what the model takes, where that is not known; say whether it is not what was assumed."""
+        if self._known is not None:
+            return False
+        assumed = self.capabilities
+        self._known = await asyncio.to_thread(_profile, self.name, self.url)
+        return self.capabilities != assumed
+
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 
         Raises ``ModelError`` for every failure, and where the context holds what the
         model does not take.
         """
-        if self._known is None:
-            self._known = await asyncio.to_thread(_profile, self.name, self.url)
+        await self.prepare()
         try:
             async with aclosing(_adapter(self).stream(context)) as events:
                 async for event in events:

@@ -349,6 +349,23 @@ async def test_a_text_only_local_model_takes_over_end_to_end(
     session.close()
 
 
+async def test_a_local_model_that_is_only_named_is_asked_what_it_takes_before_the_context_is_compiled(
+    ollama_server: FakeMessages, live: AnthropicModel
+) -> None:
+    ollama_server.pages["/api/show"] = lambda _: {"capabilities": ["completion", "tools"]}
+    ollama_server.pages["/api/tags"] = {"models": [{"name": "tiny"}]}
+    local = LocalModel("ollama:tiny", ollama_server.url)
+    session = App(by_turns(live, local), model="simulated").session()
+    await session.send(["What is this?", CAT])
+    assert (await session.send("And?")).text
+    sent = ollama_server.requests[-1].body
+    assert "[image: a cat]" in str(sent)
+    assert reasons(session.ticks[1].context) == ["ollama:tiny takes no images"]
+    assert_forks_compile_to_what_was_sent(session)
+    await local.aclose()
+    session.close()
+
+
 @pytest.mark.parametrize("ids", [["", ""], ["a", "a"], ["functions.x:0", "päng"], ["x" * 65, "x" * 65]])
 async def test_calls_get_ids_that_are_plain_and_differ(ids: Sequence[str]) -> None:
     calls = [ToolCall(given, "add_note", {"note": given}) for given in ids]
