@@ -99,7 +99,7 @@ class SessionCore:
             usage_watchers=self.spending.watchers,
             set_knob=self._set_knob_later,
         )
-        self.policies = Policies(policies, remember=self.outbox.policy)
+        self.policies = Policies(policies, remember=self.outbox.policy, recall=self.outbox.answers)
         self.mount = Mount(node, self.environment, state, carry=home.post)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
@@ -136,7 +136,8 @@ class SessionCore:
     def notes(self) -> list[str]:
         """What its user should be told and has not been."""
         lost = [text for text in self._lost() if text not in self._told]
-        return [*self.mount.root.notes, *self.knobs.notes, *lost]
+        unstored = [trouble] if (trouble := self.journal.trouble) else []
+        return [*self.mount.root.notes, *self.knobs.notes, *lost, *unstored]
 
     def _lost(self) -> list[str]:
         """Name the kept state for which no hook has mounted."""

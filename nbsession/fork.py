@@ -9,6 +9,9 @@ from nbsession.history import ForkPoint
 from nbsession.timeline import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.content import Entry
     from nbsession.core import SessionCore
     from nbsession.outbox import Shared
     from nbsession.state import StateLog
@@ -18,13 +21,15 @@ if TYPE_CHECKING:
 class Fork(NamedTuple):
     """What a fork begins with: the timeline, the state and the ticks up to a point of its parent.
 
-    ``shared`` is what of it is in the store, or on its way there, as the parent's.
+    ``answers`` are its policies'; ``shared`` is what of all this is in the store, or on its
+    way there, as the parent's.
     """
 
     record: Record
     state: StateLog
     ticks: list[Tick]
     point: ForkPoint
+    answers: Mapping[str, tuple[Entry, ...]]
     shared: Shared | None
 
 
@@ -60,4 +65,5 @@ def _from_now(core: SessionCore) -> Fork:
 def _fork(core: SessionCore, head: str | None, version: int, ticks: int, point: ForkPoint) -> Fork:
     record = Record()
     record.restore(core.record.all(), head)
-    return Fork(record, core.state.prefix(version), core.ticks[:ticks], point, core.outbox.shared())
+    state, answers = core.state.prefix(version), core.policies.answers
+    return Fork(record, state, core.ticks[:ticks], point, answers, core.outbox.shared())

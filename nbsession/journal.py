@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, Entry, ToolResult, block_from_dict
-from nbsession.errors import StoreError
+from nbsession.errors import NbsessionError, StoreError
 from nbsession.event_rows import row_of
 from nbsession.lease import Lease
 from nbsession.policies import entries_of
@@ -68,6 +68,7 @@ class Journal:
         self.revision = revision
         self._lease = Lease(store, session) if store is not None else None
         self._backlog = Rows()
+        self._failure: NbsessionError | None = None
         self._lock = threading.Lock()  # on the revision and the backlog, which belong together
         self._writer: concurrent.futures.ThreadPoolExecutor | None = None
 
@@ -80,6 +81,17 @@ class Journal:
     def keeps(self) -> bool:
         """Whether there is a store."""
         return self.store is not None
+
+    @property
+    def trouble(self) -> str:
+        """What is not kept and why, ``""`` where the last attempt to store did not fail."""
+        failure, count = self._failure, len(self._backlog.rows)
+        if failure is None or not count:
+            return ""
+        return (
+            f"the last {count} rows of session {self.session!r} are in memory only, and are stored with the next "
+            f"that can be: {failure}"
+        )
 
     def standing(self) -> tuple[int, Rows]:
         """Return the number of rows that are durable, and those that are not yet."""
@@ -125,10 +137,16 @@ class Journal:
         revision, waiting = self.standing()
         if not waiting:  # an append before this one took it along
             return
-        token = self._lease.hold(revision)
-        stored = self.store.append(self.session, waiting.rows, waiting.texts, revision=revision, token=token)
+        try:
+            token = self._lease.hold(revision)
+            stored = self.store.append(
+                self.session, waiting.rows, waiting.texts, revision=revision, token=token
+            )
+        except NbsessionError as error:
+            self._failure = error
+            raise
         with self._lock:
-            self.revision = stored
+            self.revision, self._failure = stored, None
             del self._backlog.rows[: len(waiting.rows)]
             for digest in waiting.texts:
                 self._backlog.texts.pop(digest, None)

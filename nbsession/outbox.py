@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import tick_rows
 from nbsession.errors import NbsessionError
-from nbsession.journal import SHARED, Rows, entry_row
+from nbsession.journal import SHARED, Rows, entry_row, read_past
 from nbsession.policies import row_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
@@ -89,6 +89,12 @@ class Outbox:
         if self.keeps:
             self._rows.add(Row("policy", key, row_of(shown, self._answers.get(name), self._record.by_id)))
             self._answers[name] = (key, shown)
+
+    def answers(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Return what policies answered, as far as it is stored, by their keys."""
+        store = self.journal.store
+        past = read_past(store, self.journal.session) if store is not None else None
+        return past.policies if past is not None else {}
 
     def birth(
         self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None, shared: Shared | None

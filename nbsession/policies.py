@@ -20,21 +20,41 @@ Policy: TypeAlias = Callable[[Sequence[Entry]], Any]
 """Takes entries and returns (or is awaited for) the entries to show instead."""
 
 Memo: TypeAlias = Callable[[str, str, tuple[Entry, ...]], None]
+Recall: TypeAlias = Callable[[], Mapping[str, tuple[Entry, ...]]]
+
+
+KEPT = 64
+"""Answers of policies that a session has in memory."""
 
 
 class Policies:
     """The policies of one session, in order; each sees what the one before it returned.
 
     ``remember`` is told a policy's name, the key that says what it saw, and what it returned.
+    The latest answers are in memory; an older one is looked up in what ``recall`` returns.
     """
 
-    def __init__(self, policies: Sequence[Policy], *, remember: Memo | None = None) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], *, remember: Memo | None = None, recall: Recall | None = None
+    ) -> None:
         for policy in policies:
             if not callable(policy):
                 raise SessionError(f"a policy is a function of the entries, got {policy!r}")
         self.functions = tuple(policies)
         self._remember = remember
-        self.known: dict[str, tuple[Entry, ...]] = {}
+        self._recall = recall
+        self._answers: dict[str, tuple[Entry, ...]] = {}  # the one used last stands last
+        self._dropped: set[str] = set()
+
+    @property
+    def answers(self) -> Mapping[str, tuple[Entry, ...]]:
+        """What policies answered, as far as it is in memory, by the keys that say what they saw."""
+        return dict(self._answers)
+
+    def take_over(self, answers: Mapping[str, tuple[Entry, ...]]) -> None:
+        """Know answers of an earlier process, or of the session that this one was forked from."""
+        for key, shown in answers.items():
+            self._keep(key, shown)
 
     def __bool__(self) -> bool:
         return bool(self.functions)
@@ -45,12 +65,13 @@ class Policies:
         for position, policy in enumerate(self.functions):
             seen = self.functions[: position + 1]
             key = _key(seen, shown)
-            if key not in self.known:
+            answer = self._find(key)
+            if answer is None:
                 returned = policy(shown)
                 if inspect.isawaitable(returned):
                     returned = await returned
-                self._know(policy, key, _checked(policy, returned))
-            shown = self.known[key]
+                answer = self._know(policy, key, _checked(policy, returned))
+            shown = answer
         return shown
 
     def look(self, entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
@@ -62,18 +83,35 @@ class Policies:
         for position, policy in enumerate(self.functions):
             seen = self.functions[: position + 1]
             key = _key(seen, shown)
-            if key not in self.known and inspect.iscoroutinefunction(policy):
+            answer = self._find(key)
+            if answer is None and inspect.iscoroutinefunction(policy):
                 waiting.append(_name(policy))
                 continue
-            if key not in self.known:
-                self._know(policy, key, _checked(policy, policy(shown)))
-            shown = self.known[key]
+            shown = self._know(policy, key, _checked(policy, policy(shown))) if answer is None else answer
         return shown, tuple(waiting)
 
-    def _know(self, policy: Policy, key: str, shown: tuple[Entry, ...]) -> None:
-        self.known[key] = shown
+    def _know(self, policy: Policy, key: str, shown: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        self._keep(key, shown)
         if self._remember is not None:
             self._remember(_name(policy), key, shown)
+        return shown
+
+    def _find(self, key: str) -> tuple[Entry, ...] | None:
+        shown = self._answers.get(key)
+        if shown is None and key in self._dropped and self._recall is not None:
+            shown = self._recall().get(key)
+        if shown is not None:
+            self._keep(key, shown)
+        return shown
+
+    def _keep(self, key: str, shown: tuple[Entry, ...]) -> None:
+        """Have an answer in memory, as the one used last."""
+        self._answers.pop(key, None)
+        self._answers[key] = shown
+        while len(self._answers) > KEPT:
+            oldest = next(iter(self._answers))
+            del self._answers[oldest]
+            self._dropped.add(oldest)
 
 
 Answer: TypeAlias = tuple[str, tuple[Entry, ...]]

@@ -31,7 +31,7 @@ def recover(core: SessionCore, past: Past) -> None:
     Nothing is run again: a tool that had started without a result that was kept is
     *unknown*, and a request that was sent is not sent again under its id.
     """
-    core.policies.known.update(past.policies)
+    core.policies.take_over(past.policies)
     core.feed.sequence = past.sequence
     for key, data in past.executions.items():
         if data["status"] == "running":

@@ -93,6 +93,8 @@ class Session:
             budget=app.budget,
             policies=app.policies,
         )
+        if fork is not None:
+            self._core.policies.take_over(fork.answers)
         if past is not None:
             recover(self._core, past)
         elif store is not None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nbsession.content import ToolCall, ToolResult
+from nbsession.errors import SessionError
 from nbsession.events import Event, TickContext, TickEnd, ToolEnd, ToolStart
 from tests.support.crashing import app
 
@@ -151,3 +152,26 @@ async def test_a_request_is_answered_once_also_after_a_restart(tmp_path: Path) -
     assert len(again.ticks) == 2
     with pytest.raises(Exception, match="another message"):
         again.send("something else", request_id="r1")
+
+
+async def test_a_request_that_a_crash_cut_is_not_sent_again_under_its_id(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    killed_after(url, 1.0, "slow")
+    for _ in range(2):  # the second time after an orderly end
+        heir = app(url, rate=0)
+        session = heir.session("crash")
+        cut = session.send("talk", request_id="slow")
+        result = await cut
+        assert (result.stop_reason, result.reason) == ("aborted", "the process ended while it ran")
+        assert result.text == session.timeline[-1].text != ""
+        assert [tick.execution for tick in session.ticks] == [cut.id]
+        assert [entry.role for entry in session.timeline] == ["user", "assistant"]
+        assert session.send("talk", request_id="slow") is cut
+        with pytest.raises(SessionError, match="request 'slow' was sent before with another message"):
+            session.send("talk louder", request_id="slow")
+        await session.aclose()
+        assert heir.store is not None
+        heir.store.close()
+    session = app(url, rate=0).session("crash")
+    assert (await session.send("talk", request_id="another")).text
+    assert len(session.timeline) > 2

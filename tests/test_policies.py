@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from nbsession import App, Entry, Timeline
+from nbsession import App, Entry, Session, Timeline
 from nbsession.content import Text
+from nbsession.policies import KEPT
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
 
@@ -102,3 +103,46 @@ async def test_a_policy_that_returns_something_else_is_named() -> None:
     session = App(Timeline(), model=ScriptedModel("never"), policies=[prose]).session()
     with pytest.raises(Exception, match=r"prose returned str; return the entries to show"):
         await session.send("a")
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_only_the_latest_answers_are_in_memory_and_the_others_are_not_asked_for_again(
+    again: bool,
+) -> None:
+    calls: list[int] = []
+
+    async def latest(entries: Sequence[Entry]) -> Sequence[Entry]:
+        calls.append(len(entries))
+        return entries[-3:]
+
+    def session_of(store: MemoryStore) -> Session:
+        return App(Timeline(), model=ScriptedModel(*["ok"] * 101), policies=[latest], store=store).session(
+            "s"
+        )
+
+    store = MemoryStore()
+    session = session_of(store)
+    for number in range(100):
+        await session.send(f"{number}")
+    assert len(calls) == 100
+    if again:
+        await session.aclose()
+        session = session_of(store)
+    assert len(session._core.policies.answers) == KEPT
+    session.rewind(session.timeline[4].id)
+    await session.render()
+    assert len(calls) == 100, "it is the third message, which was seen before"
+    assert texts(session.ticks[-1].context) == ["1", "ok", "2"]
+
+
+async def test_a_fork_has_the_answers_of_its_parent() -> None:
+    calls: list[int] = []
+
+    async def latest(entries: Sequence[Entry]) -> Sequence[Entry]:
+        calls.append(len(entries))
+        return entries[-1:]
+
+    session = App(Timeline(), model=ScriptedModel("one", "two"), policies=[latest]).session()
+    await session.send("a")
+    await session.fork(at=0, before=True).render()
+    assert calls == [1]

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, select
@@ -55,6 +55,7 @@ class SqlStore:
             if self._is_file
             else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
+        self._identity = sqlite.Identity(self.location) if self._is_file else None
         self._unpacked: dict[str, int] = {}
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
@@ -156,13 +157,19 @@ class SqlStore:
             sql_lease.renew(connection, session, token, seconds)
 
     def release(self, session: str, token: int) -> None:
-        with self._writing() as connection:
-            if sql_lease.release(connection, session, token):
-                sql_rows.pack(connection, session)
         self._unpacked.pop(session, None)
+        with suppress(StoreError):  # the lease is let go of also where there is no room for that
+            self._pack(session, token)
+        with self._writing() as connection:
+            sql_lease.release(connection, session, token)
         if self._is_file:
-            with self._typed(), self._turn:
+            with suppress(StoreError), self._typed(), self._turn:
                 sqlite.tidy(self._engine)
+
+    def _pack(self, session: str, token: int) -> None:
+        with self._writing() as connection:
+            if sql_lease.holds(connection, session, token):
+                sql_rows.pack(connection, session)
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         wanted = [record.plain(digest, "a digest") for digest in digests]
@@ -222,6 +229,8 @@ class SqlStore:
         """Turn the database's errors into ours, with the location and what to do."""
         if not self._release.alive:
             raise StoreError(f"the store {self.location} was closed: open it again", location=self.location)
+        if self._identity is not None:
+            self._identity.check()
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:

@@ -30,12 +30,15 @@ def renew(connection: Connection, session: str, token: int, seconds: float) -> N
     connection.execute(_change(session).values(expires=_now(connection) + seconds))
 
 
-def release(connection: Connection, session: str, token: int) -> bool:
-    """Let go of the lease, if the token is the latest; say whether it was."""
-    changed = connection.execute(
-        _change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0)
-    )
-    return changed.rowcount == 1
+def release(connection: Connection, session: str, token: int) -> None:
+    """Let go of the lease, if the token is the latest."""
+    connection.execute(_change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0))
+
+
+def holds(connection: Connection, session: str, token: int) -> bool:
+    """Say whether the token is the latest, and keep it so until the caller's write is done."""
+    lease = _latest(connection, session, writes=False)
+    return bool(lease.owner) and lease.token == token
 
 
 def check(connection: Connection, session: str, token: int) -> None:

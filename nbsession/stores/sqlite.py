@@ -42,11 +42,13 @@ _SHARED = {
 
 _ELSEWHERE = "set $NBSESSION_STORE to another place"
 
+_READABLE = "what is there can still be read, by sqlite:///file:{}?immutable=1&uri=true if nobody writes it"
+
 # What the beginning of SQLite's own name for an error means for the file, and what to do.
 _REMEDIES = {
     "SQLITE_READONLY": (
         "is read-only",
-        f"make the file and its folder writable, or {_ELSEWHERE}; what is there can still be read",
+        f"make the file and its folder writable, or {_ELSEWHERE}; {_READABLE}",
     ),
     "SQLITE_FULL": (
         "is full, or the disk is",
@@ -150,6 +152,36 @@ def engine(url: URL, location: str) -> Engine:
     return made
 
 
+class Identity:
+    """Which file a path named when it was opened: a database that is deleted or replaced can still be written.
+
+    What is written then is lost, or mixed up with what another program put there.
+    """
+
+    def __init__(self, location: str) -> None:
+        self._path = Path(location)
+        self._opened = self._present()
+
+    def check(self) -> None:
+        """Raise a ``StoreError`` where the path names no file now, or another one."""
+        present = self._present()
+        if self._opened is None:  # it is only now made
+            self._opened = present
+        elif present != self._opened:
+            raise StoreError(
+                f"{self._path} was {'replaced by another file' if present else 'deleted or moved away'} while it was "
+                "open: put it back to go on, or open the store again for what is there now; nothing of this was kept",
+                location=str(self._path),
+            )
+
+    def _present(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 def set_journal(engine: Engine, location: str) -> None:
     """Turn on the write-ahead log, or turn it off where its shared memory does not reach everyone.
 
@@ -213,5 +245,5 @@ def explain(name: str, location: str, cause: object) -> str:
     cause = " ".join(str(cause).split())  # one line, for those that show errors in one
     for beginning, (state, advice) in _REMEDIES.items():
         if name.startswith(beginning):
-            return f"{location} {state} ({cause}): {advice}"
+            return f"{location} {state} ({cause}): {advice.format(location)}"
     return f"{location} cannot be used ({cause}): see that it can be reached; nothing of this was kept"

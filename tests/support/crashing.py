@@ -62,7 +62,7 @@ async def slowly(url: str) -> None:
     session = agent.session("crash")
     print("ready", flush=True)
     length = 0
-    async for event in session.send("talk"):
+    async for event in session.send("talk", request_id="slow"):
         if isinstance(event, TextDelta):
             length += len(event.text)
             print(f"text {time.monotonic()} {length}", flush=True)
