@@ -1,4 +1,4 @@
-"""What adapter and session add to the SDK's raw stream, against the same server on the loopback.
+"""What adapter and session add to the SDK's raw stream, for each API, against the same server on the loopback.
 
 The server is a process of its own that sends 2,000 deltas an answer. Each round
 reads one answer bare, one through the adapter and one through a new session
@@ -16,22 +16,25 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import App, System, Timeline, component
 from nbsession.content import Message, Text
 from nbsession.context import context_of
 from nbsession.events import TextDelta
+from nbsession.models import anthropic_request, openai_request
 from nbsession.models.anthropic import AnthropicModel
-from nbsession.models.anthropic_request import request_of
+from nbsession.models.openai import OpenAIModel
 from nbsession.tokens import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from anthropic import AsyncAnthropic
+    from openai import AsyncOpenAI
 
     from nbsession.context import CompiledContext
+    from nbsession.models import ModelAdapter
 
 DELTAS = 2_000
 ROUNDS = 15
@@ -59,9 +62,9 @@ def Storyteller() -> list[object]:
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """Run the server in a process of its own and give its URL."""
-    command = [sys.executable, "-m", "tests.support.fake_messages", str(DELTAS)]
+def served(server: str) -> Iterator[str]:
+    """Run a server of the tests in a process of its own and give its URL."""
+    command = [sys.executable, "-m", f"tests.support.{server}", str(DELTAS)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -79,20 +82,29 @@ async def timed(deltas: AsyncIterator[str]) -> Reading:
     return Reading(first, time.perf_counter() - started, characters)
 
 
-async def bare(client: AsyncAnthropic, context: CompiledContext) -> AsyncIterator[str]:
-    async with await client.messages.create(**request_of(context, MODEL), stream=True) as stream:
+async def bare_messages(client: AsyncAnthropic, context: CompiledContext) -> AsyncIterator[str]:
+    request = anthropic_request.request_of(context, MODEL)
+    async with await client.messages.create(**request, stream=True) as stream:
         async for event in stream:
             if event.type == "content_block_delta" and event.delta.type == "text_delta":
                 yield event.delta.text
 
 
-async def adapted(model: AnthropicModel, context: CompiledContext) -> AsyncIterator[str]:
+async def bare_chat(client: AsyncOpenAI, context: CompiledContext) -> AsyncIterator[str]:
+    request = openai_request.request_of(context, MODEL)
+    async with await client.chat.completions.create(**request, stream=True) as stream:
+        async for chunk in stream:
+            if chunk.choices and (text := chunk.choices[0].delta.content):
+                yield text
+
+
+async def adapted(model: ModelAdapter, context: CompiledContext) -> AsyncIterator[str]:
     async for event in model.stream(context):
         if isinstance(event, TextDelta):
             yield event.text
 
 
-async def in_session(model: AnthropicModel) -> AsyncIterator[str]:
+async def in_session(model: ModelAdapter) -> AsyncIterator[str]:
     session = App(Storyteller, model=model).session()
     async for event in session.send(QUESTION):
         if isinstance(event, TextDelta):
@@ -100,21 +112,35 @@ async def in_session(model: AnthropicModel) -> AsyncIterator[str]:
     await session.aclose()
 
 
-async def measure(url: str) -> list[tuple[Reading, ...]]:
-    """Return the readings of each round: bare, through the adapter, through a session."""
+async def measure_messages(url: str) -> list[tuple[Reading, ...]]:
     from anthropic import AsyncAnthropic
 
-    context = context_of(["You are kind."], [Message("user", (Text(QUESTION),))])
     model = AnthropicModel(MODEL, base_url=url)
-    rounds = []
     async with AsyncAnthropic(api_key="none", base_url=url) as client:
-        ways = (lambda: bare(client, context), lambda: adapted(model, context), lambda: in_session(model))
-        for number in range(ROUNDS + WARM_UP):
-            readings: dict[int, Reading] = {}
-            for way in range(len(ways)):
-                place = (way + number) % len(ways)
-                readings[place] = await timed(ways[place]())
-            rounds.append(tuple(readings[place] for place in range(len(ways))))
+        return await measure(lambda context: bare_messages(client, context), model)
+
+
+async def measure_chat(url: str) -> list[tuple[Reading, ...]]:
+    from openai import AsyncOpenAI
+
+    model = OpenAIModel(MODEL, base_url=url)
+    async with AsyncOpenAI(api_key="none", base_url=url) as client:
+        return await measure(lambda context: bare_chat(client, context), model)
+
+
+async def measure(
+    bare: Callable[[CompiledContext], AsyncIterator[str]], model: Any
+) -> list[tuple[Reading, ...]]:
+    """Return the readings of each round: bare, through the adapter, through a session."""
+    context = context_of(["You are kind."], [Message("user", (Text(QUESTION),))])
+    ways = (lambda: bare(context), lambda: adapted(model, context), lambda: in_session(model))
+    rounds = []
+    for number in range(ROUNDS + WARM_UP):
+        readings: dict[int, Reading] = {}
+        for way in range(len(ways)):
+            place = (way + number) % len(ways)
+            readings[place] = await timed(ways[place]())
+        rounds.append(tuple(readings[place] for place in range(len(ways))))
     await model.aclose()
     return rounds[WARM_UP:]
 
@@ -133,10 +159,21 @@ def estimating() -> float:
 
 
 def main() -> None:
-    with served() as url:
-        rounds = asyncio.run(measure(url))
+    for api, server, measuring in (
+        ("Messages", "fake_messages", measure_messages),
+        ("Chat Completions", "fake_chat", measure_chat),
+    ):
+        with served(server) as url:
+            report(api, asyncio.run(measuring(url)))
+    print(
+        f"the estimate of {ESTIMATED:,} bytes: {estimating() * 1e3:.3f} ms (target ≤ {TARGET_ESTIMATE * 1e3:.0f} ms)"
+    )
+
+
+def report(api: str, rounds: list[tuple[Reading, ...]]) -> None:
+    """Print the table of one API."""
     assert len({reading.characters for readings in rounds for reading in readings}) == 1
-    print("| | bare SDK | through the adapter | through a session | target |\n|---|---|---|---|---|")
+    print(f"| {api} | bare SDK | through the adapter | through a session | target |\n|---|---|---|---|---|")
     for label, field, target in (
         ("first text", "first", f"≤ {TARGET_FIRST * 1e3:.0f} ms added"),
         (f"{DELTAS:,} deltas", "whole", ""),
@@ -149,9 +186,7 @@ def main() -> None:
         print(f"| {label} | {' | '.join(cells)} | {target} |")
     rates = [DELTAS / statistics.median(readings[way].whole for readings in rounds) for way in range(3)]
     print(f"| deltas a second | {' | '.join(f'{rate:,.0f}' for rate in rates)} | ≥ {TARGET_RATE:,} |")
-    print(
-        f"\nthe estimate of {ESTIMATED:,} bytes: {estimating() * 1e3:.3f} ms (target ≤ {TARGET_ESTIMATE * 1e3:.0f} ms)"
-    )
+    print()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import ModelError
 from nbsession.models.base import Capabilities, Source, refuse_unfit
@@ -21,6 +22,8 @@ from nbsession.models.wire import DEFAULT_TIMEOUT, Wire
 from nbsession.prices import window_of
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI, AsyncStream
+
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
 
@@ -150,7 +153,16 @@ class OpenAIModel:
             # Read from the environment by the SDK, and nobody else's business.
             client.organization = client.project = None
         answer = Answer(self.name, context, self._prefix)
-        create = client.chat.completions.create
-        async with aclosing(self._wire.events(context, endpoint, answer, create, request)) as events:
+        events = self._wire.events(context, endpoint, answer, partial(_create, client), request)
+        async with aclosing(events):
             async for event in events:
                 yield event
+
+
+async def _create(client: AsyncOpenAI, **body: Any) -> AsyncStream[Any]:
+    """Ask for a stream of plain JSON data: to make the SDK's objects of it takes three times as long as all else."""
+    from openai import AsyncStream
+
+    return await client.post(
+        "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any]
+    )

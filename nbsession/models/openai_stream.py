@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession import tokens
@@ -70,40 +70,43 @@ class Answer:
         self._refusal: list[str] = []
         self._usage: Usage | None = None
 
-    def take(self, chunk: Any) -> Iterator[ModelEvent]:
-        """Take the next chunk, in which the SDK sets every field that is missing to ``None``; give its events.
+    def take(self, chunk: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        """Take the next chunk, as JSON data, and give its events.
 
         Raises ``ModelError`` of kind ``"stream"`` for a tool input that is not a
         JSON object.
         """
         if not self.started:
             self.started = True
-            yield MessageStart(f"{self._prefix}:{chunk.model}" if chunk.model else self._model, "live")
-        if chunk.usage is not None:
-            self._usage = usage_of(chunk.usage)
-        for choice in chunk.choices or ():
-            if choice.index:
+            identifier = chunk.get("model")
+            yield MessageStart(f"{self._prefix}:{identifier}" if identifier else self._model, "live")
+        if usage := chunk.get("usage"):
+            self._usage = usage_of(usage)
+        if self.complete:
+            return  # some servers say twice why they stopped
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):
                 continue
-            if choice.delta is not None:
-                yield from self._delta(choice.delta)
-            if choice.finish_reason:
-                yield from self._finish(choice.finish_reason)
+            if delta := choice.get("delta"):
+                yield from self._delta(delta)
+            if reason := choice.get("finish_reason"):
+                yield from self._finish(reason)
 
     def end(self) -> Iterable[ModelEvent]:
         """Give what stands at the end of a complete answer; usage comes after the stop reason."""
         usage = self._usage or Usage(self._context.tokens, self._written, estimated=True)
         return (MessageDelta(self._reason, usage, "".join(self._refusal)), MessageStop())
 
-    def _delta(self, delta: Any) -> Iterator[ModelEvent]:
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
         # The field of open-weight reasoning models has two spellings, by server.
-        more = delta.model_extra
-        if more and (thinking := more.get("reasoning_content") or more.get("reasoning")):
+        thinking = delta.get("reasoning_content") or delta.get("reasoning")
+        if thinking and isinstance(thinking, str):
             yield from self._write("thinking", thinking)
-        if text := delta.content:
+        if text := delta.get("content"):
             yield from self._write("text", text)
-        if refusal := delta.refusal:
+        if refusal := delta.get("refusal"):
             self._refusal.append(refusal)
-        for call in delta.tool_calls or ():
+        for call in delta.get("tool_calls") or ():
             yield from self._call(call)
 
     def _write(self, kind: str, text: str) -> Iterator[ModelEvent]:
@@ -114,9 +117,9 @@ class Answer:
             yield ContentBlockStart(block.index, "text" if kind == "text" else "thinking")
         yield from block.text_deltas(text)
 
-    def _call(self, call: Any) -> Iterator[ModelEvent]:
-        function = call.function
-        place, given, name = call.index or 0, call.id or "", (function and function.name) or ""
+    def _call(self, call: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        function = call.get("function") or {}
+        place, given, name = call.get("index") or 0, call.get("id") or "", function.get("name") or ""
         block = self._calls.get(place)
         if block is None or (given and name and given != block.given):
             # Some servers give every call the place 0.
@@ -124,7 +127,7 @@ class Answer:
             block = self._calls[place] = self._open("tool_call", given, name)
             self._waiting.append(block)
             yield ContentBlockStart(block.index, "tool_call", id=block.id, name=block.name)
-        if piece := function and function.arguments:
+        if piece := function.get("arguments"):
             yield from block.input_deltas(piece)
 
     def _open(self, kind: str, given: str = "", name: str = "") -> _OpenBlock:
@@ -159,14 +162,14 @@ class Answer:
         self.complete = True
 
 
-def usage_of(usage: Any) -> Usage:
+def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Read the API's figures, whose ``prompt_tokens`` is all input and whose details are shares."""
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    prompt = usage.get("prompt_tokens_details") or {}
+    completion = usage.get("completion_tokens_details") or {}
     return Usage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cache_read_tokens=(prompt and prompt.cached_tokens) or 0,
-        # The field is younger than the others.
-        cache_write_tokens=getattr(prompt, "cache_write_tokens", None) or 0,
-        thinking_tokens=(completion and completion.reasoning_tokens) or 0,
+        input_tokens=usage.get("prompt_tokens") or 0,
+        output_tokens=usage.get("completion_tokens") or 0,
+        cache_read_tokens=prompt.get("cached_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        thinking_tokens=completion.get("reasoning_tokens") or 0,
     )

@@ -10,9 +10,10 @@ Replies are made, broken and served as those of ``fake_messages`` are.
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.support.fake_messages import FakeMessages, Reply
+from tests.support.fake_messages import FakeMessages, Reply, serve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,3 +109,7 @@ class FakeChat(FakeMessages):
     def bodies(self) -> Sequence[SSE]:
         """The bodies of the requests that came in."""
         return [request.body for request in self.requests]
+
+
+if __name__ == "__main__":
+    serve(FakeChat(), answer(*pieces("Twelve chars" * int(sys.argv[1]), size=12)))

@@ -5,7 +5,7 @@
         model = AnthropicModel("claude-test", base_url=server.url)
 
 Each request takes the next reply; without one it is answered with a greeting.
-``python -m tests.support.fake_messages`` serves from a process of its own.
+``python -m tests.support.fake_messages 100`` serves answers of 100 deltas from a process of its own.
 """
 
 from __future__ import annotations
@@ -296,11 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
             return b""
 
 
-def main() -> None:
-    """Serve long answers until standard input ends; print the URL. ``argv``: deltas an answer."""
-    deltas = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    with FakeMessages() as server:
-        server.replies = _Endless(message(text_block("Twelve chars" * deltas, 12)))
+def serve(server: FakeMessages, reply: Reply) -> None:
+    """Give the same reply until standard input ends; print the URL."""
+    with server:
+        # Written once, so that the server is not what takes the time.
+        written = tuple({"raw": server.frame(event).decode()} for event in reply.events)
+        server.replies = _Endless(replace(reply, events=written))
         print(server.url, flush=True)  # noqa: T201  # whoever started it reads it
         sys.stdin.read()
 
@@ -316,4 +317,4 @@ class _Endless(deque[Reply]):
 
 
 if __name__ == "__main__":
-    main()
+    serve(FakeMessages(), message(text_block("Twelve chars" * int(sys.argv[1]), 12)))
