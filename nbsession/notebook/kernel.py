@@ -113,6 +113,8 @@ def interruptible_tools() -> Iterator[None]:
         earlier(number, frame)
         task = asyncio.current_task(loop)
         if task is not None and task.get_name() == TASK:
+            # Marked as well: an error alone would pass for the tool's own, and the model be told of a failure.
+            task.cancel()
             raise asyncio.CancelledError
 
     signal.signal(signal.SIGINT, interrupt)

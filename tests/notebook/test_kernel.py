@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from nbsession import App, Timeline, tool
 from nbsession.notebook import kernel as shims
+from nbsession.notebook.loop import Engine
+from nbsession.testing import ScriptedModel, call
 from tests.notebook.kernels import OLDER, Kernel, older_ipykernel, running_kernel
 
 SETUP = """
@@ -119,3 +124,41 @@ def _parent(message: dict[str, Any]) -> str | None:
 
 def _after(message: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(message["header"]["date"] >= other["header"]["date"])
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """The interrupts that the handler before ours was told of; like ipykernel's, it raises nothing."""
+    numbers: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGINT, earlier)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_an_interrupt_of_a_tool_that_blocks_this_loop_stops_before_the_model_is_called_again(
+    heard: list[int], stubborn: bool
+) -> None:
+    @tool
+    async def block() -> str:
+        """Never come back."""
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except asyncio.CancelledError:
+            if not stubborn:
+                raise
+        return "took no notice"
+
+    model = ScriptedModel(call("block"), "never asked for")
+    app = App(Timeline(), model=model, tools=[block])
+    engine = Engine()
+    try:
+        app.home.bind(engine.loop, user_loop=asyncio.get_running_loop())
+        with shims.interruptible_tools():
+            result = await app.session().send("Go.")
+    finally:
+        engine.stop()
+    assert heard == [signal.SIGINT]
+    assert len(model.contexts) == 1
+    assert result.stop_reason == "aborted"
+    assert [run.result.status for run in result.tool_calls if run.result] == ["interrupted"]
