@@ -149,6 +149,8 @@ def _refusal(name: str, prefix: str) -> str:
         return f"{name!r} is not a whole model name; write {form!r}"
     if not name:
         return f"a model's name is empty; there are {_listed()}"
+    if name.startswith("gpt-"):
+        return f"no model is named {name!r}; did you mean 'openai:{name}'?"
     guess = did_you_mean(prefix, _PREFIXES)
     hint = guess if "did you mean" in guess else f"; there are {_listed()}, or pass an adapter"
     return f"no model is named {name!r}{hint}"

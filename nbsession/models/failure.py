@@ -92,6 +92,8 @@ def refused(refusal: Refusal, key: str) -> ModelError:
         text = f"{name} failed on its side{said}; send again"
     elif any(sign in words.lower() for sign in _TOO_LARGE):
         text = f"the context is too large for {name}{said}; show less, such as Timeline(limit=20)"
+    elif "not support" in words.lower():
+        text = f"{name} refused what it does not take{said}; leave it out, or choose another model"
     else:
         text = f"{name} refused the request{said}; look at the compiled context and the settings"
     return failed(text, kind)

@@ -219,7 +219,8 @@ class Wire:
                 # What stands for several tries says nothing; a certificate or a name does.
                 why = without_key(str(error), endpoint.key)
                 why = "" if not why or why.startswith("All connection") else f" ({why})"
-                text = f"{name} could not be reached at {host}{why}; check that it runs and the network, then send again"
+                check = "that it runs" if on_this_machine(endpoint.url) else "the network"
+                text = f"{name} could not be reached at {host}{why}; check {check}, then send again"
             return failed(text, "connection")
         if not opened:
             why = without_key(f"{type(error).__name__}: {error}", endpoint.key)

@@ -234,6 +234,11 @@ async def test_what_cannot_be_read_is_a_broken_stream(provider: Provider, data: 
             "request",
             "for want of credit .402.: Pay; add",
         ),
+        (
+            Reply(status=400, body={"error": {"message": "tiny does not support tools"}}),
+            "request",
+            r"refused what it does not take \(400\): tiny does not support tools; leave it out",
+        ),
     ],
 )
 async def test_an_error_of_any_form_is_told(provider: Provider, reply: Reply, kind: str, said: str) -> None:

@@ -63,9 +63,10 @@ def test_an_adapter_stands_for_itself() -> None:
         ("ollama:", "write 'ollama:<id>'"),
         ("anthropc:claude-new-9", "did you mean 'anthropic'"),
         ("simulatd", "did you mean 'simulated'"),
+        ("gpt-4", "no model is named 'gpt-4'; did you mean 'openai:gpt-4'"),
         (
-            "gpt-4",
-            "no model is named 'gpt-4'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'llama",
+            "wizard",
+            "no model is named 'wizard'; there are 'anthropic:<id>', 'openai:<id>', 'ollama:<id>', 'llama",
         ),
         ("", "a model's name is empty"),
     ],
