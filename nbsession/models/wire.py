@@ -75,12 +75,13 @@ class Wire:
         if (held := self._clients.get(loop, {}).get(endpoint)) is not None:
             return held[0]
         sdk = await asyncio.to_thread(self._service.load)
-        for old in [old for old in self._clients if old.is_closed()]:
-            del self._clients[old]
+        for other in list(self._clients):  # other threads have loops, too
+            if other.is_closed():
+                self._clients.pop(other, None)
         clients = self._clients.setdefault(loop, {})
         if endpoint not in clients:  # another task may have been quicker
             client = self._new_client(sdk, endpoint)
-            clients[endpoint] = (client, _until_closed(clients, endpoint, client))
+            clients[endpoint] = (client, self._until_closed(loop, client))
             await anext(clients[endpoint][1])
         return clients[endpoint][0]
 
@@ -175,6 +176,14 @@ class Wire:
             http_client=http,
         )
 
+    async def _until_closed(self, loop: asyncio.AbstractEventLoop, client: Any) -> AsyncGenerator[None, None]:
+        """Hold a client until this is closed, as a loop does with its generators before it closes."""
+        try:
+            yield
+        finally:
+            self._clients.pop(loop, None)
+            await client.close()
+
     def _incomplete(self, stream: Any, arrival: Arrival) -> ModelError:
         kind = stream.response.headers.get("content-type", "").partition(";")[0] or "nothing"
         if not arrival.started and kind != "text/event-stream":
@@ -249,17 +258,6 @@ class Wire:
         return refused(
             Refusal(self._model, status, kind, words, wait, self._service.key_variable), endpoint.key
         )
-
-
-async def _until_closed(
-    clients: dict[Endpoint, _Held], endpoint: Endpoint, client: Any
-) -> AsyncGenerator[None, None]:
-    """Hold a client until this is closed, as a loop does with its generators before it closes."""
-    try:
-        yield
-    finally:
-        clients.pop(endpoint, None)
-        await client.close()
 
 
 async def _opened(create: Callable[..., Awaitable[Any]], request: Mapping[str, Any]) -> Any:

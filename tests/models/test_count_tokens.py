@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from nbsession import App, System, Timeline, component
 from nbsession.content import Message, Text, ToolSpec
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import MissingKeyError, ModelError
 from nbsession.models import AnthropicModel
 from tests.support.fake_messages import FakeMessages, Reply, status
+
+
+@component
+def Notepad() -> list[Any]:
+    return [System("You keep notes."), Timeline()]
+
 
 NOTE = ToolSpec("add_note", "Keep a note.", {"type": "object", "properties": {}})
 
@@ -24,6 +33,19 @@ async def test_the_provider_counts_what_would_be_sent(
     [request] = messages_server.requests
     assert request.path == "/v1/messages/count_tokens"
     assert sorted(request.body) == ["messages", "model", "output_config", "system", "tools"]
+
+
+async def test_what_a_message_would_send_is_counted_before_it_is_sent(
+    messages_server: FakeMessages, live: AnthropicModel
+) -> None:
+    session = App(Notepad, model=live).session()
+    messages_server.will(Reply(body={"input_tokens": 42}))
+    assert await live.count_tokens(session.compile("Hi")) == 42
+    await session.send("Hi")
+    await session.aclose()
+    counted, sent = (request.body for request in messages_server.requests)
+    assert counted["messages"][0]["content"][0]["text"] == sent["messages"][0]["content"][0]["text"] == "Hi"
+    assert len(session.ticks) == 1
 
 
 @pytest.mark.parametrize(
