@@ -16,6 +16,7 @@ from nbsession.history import ForkPoint, History
 from nbsession.journal import Journal, Past
 from nbsession.message import Draft, digest_of, drafts_of
 from nbsession.mount import STATE
+from nbsession.output import check_output
 from nbsession.preview import Preview, preview_of
 from nbsession.recovery import recover
 from nbsession.session_knobs import SessionKnobs
@@ -270,8 +271,8 @@ class Session:
         id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
         for its events.
         """
-        if output is not None and not callable(getattr(output, "model_validate_json", None)):
-            raise SessionError(f"output= takes a pydantic model class, got {output!r}")
+        if output is not None:
+            check_output(output)
         uses = tuple(ToolUse(tool, "send") for tool in tools)
         options = Options(
             self._checked(model),

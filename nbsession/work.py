@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
-from nbsession.errors import ModelError, SessionError
+from nbsession.errors import SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.lifecycle import call_hook
-from nbsession.models.base import refuse_unfit
+from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
+from nbsession.output import read_output
 from nbsession.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.thinking import origin_of
 from nbsession.tick import (
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 FLUSH = 0.4
 """Seconds between two writes of a response that is coming in."""
-
-OUTPUT = "output_schema"
-"""The model setting that asks for an answer of a JSON schema."""
 
 CUT = ("max_tokens", "refusal", "context_window")
 """Stop reasons of a model that end the execution under the same name."""
@@ -146,7 +144,9 @@ class Work:
             compiled = core.compile(
                 options.tools,
                 needs_timeline=bool(execution.drafts),
-                settings=None if options.output is None else {OUTPUT: options.output.model_json_schema()},
+                settings=None
+                if options.output is None
+                else {OUTPUT_SCHEMA: options.output.model_json_schema()},
                 choose=core.model_for(options.model),
                 fresh=core.record.since(self._sent_up_to),
             )
@@ -277,16 +277,9 @@ class Work:
     def _read_output(self, tick: Tick) -> Any:
         """Read the answer as the pydantic model that was asked for."""
         output = self._execution.options.output
-        if output is None or tick.stop_reason != "end_turn":
+        if output is None or tick.stop_reason not in ("end_turn", "stop_sequence"):
             return None
-        try:
-            return output.model_validate_json(tick.text)
-        except ValueError as error:
-            raise ModelError(
-                f"{tick.model} did not answer with a {output.__name__}: {error}; the answer is kept, ask again",
-                retryable=True,
-                kind="other",
-            ) from error
+        return read_output(output, tick.response, tick.model)
 
     def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
         core, execution = self._core, self._execution

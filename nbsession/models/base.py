@@ -20,6 +20,10 @@ Source: TypeAlias = Literal["live", "recorded", "simulated"]
 """Where a response came from: a model, a recording, or rules without a language model."""
 
 
+OUTPUT_SCHEMA = "output_schema"
+"""The model setting that asks for an answer of a JSON schema."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a model takes.
@@ -27,13 +31,14 @@ class Capabilities:
     A context is compiled for it: old pictures and documents, tool calls and steps of
     a provider's own tools that it does not take are put into words, and said so.
     ``server_tools`` says that its provider runs tools itself, and takes their steps and
-    citations back as they came. ``window`` is in tokens, ``None`` where it is not known.
+    citations back as they came; ``output`` that it can be held to a JSON schema. ``window`` is in tokens, ``None`` where it is not known.
     """
 
     tools: bool = True
     images: bool = True
     documents: bool = True
     server_tools: bool = False
+    output: bool = True
     window: int | None = None
 
 
@@ -67,11 +72,21 @@ class ModelAdapter(Protocol):
 
 
 def refuse_unfit(context: CompiledContext, model: ModelAdapter) -> None:
-    """Raise ``ModelError`` where the context holds tools, images or documents that the model does not take."""
+    """Raise ``ModelError`` where the context has what the model does not take.
+
+    Tools, images, documents, or a schema of its answer.
+    """
     can = model.capabilities
     if context.tools and not can.tools:
         names = ", ".join([tool.name for tool in context.tools])
         _refuse(model, "tools", names)
+    schema = context.settings.get(OUTPUT_SCHEMA)
+    if schema and not can.output:
+        raise ModelError(
+            f"{model.name} cannot be held to a schema, and is asked for a {schema.get('title', 'JSON object')}; "
+            "choose another model, or send without output=",
+            kind="request",
+        )
     if can.images and can.documents:
         return
     for block in _blocks(context):

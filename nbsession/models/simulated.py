@@ -58,7 +58,7 @@ class SimulatedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(output=False)
 
     def __repr__(self) -> str:
         return f"<SimulatedModel at {self.rate:g} words a second>" if self.rate else "<SimulatedModel>"
