@@ -243,7 +243,8 @@ class Work:
         core.finish_tick(tick)
         self._tick = None
         execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
-        await core.outbox.keep(core.outbox.tick_ended(tick))
+        if tick.should_continue:  # else it is kept with the end of the execution, which follows
+            await core.outbox.keep(core.outbox.tick_ended(tick))
 
     def _decide(self, tick: Tick) -> None:
         """Decide whether another tick follows, before the continuations are asked."""

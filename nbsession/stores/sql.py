@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, select
+from sqlalchemy import URL, Connection, Engine, bindparam, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
@@ -18,6 +18,9 @@ from nbsession.stores import record, schema, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
 
+_MINE = schema.sessions.update().where(
+    (schema.sessions.c.id == bindparam("wanted")) & (schema.sessions.c.revision == bindparam("known"))
+)
 _DIGESTS_AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
 _PAGE = 1_000
 
@@ -293,8 +296,7 @@ def _advance(
         # Some drivers don't count inserted rows unless asked.
         moved = connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount
     else:
-        columns = schema.sessions.c
-        mine = (columns.id == session) & (columns.revision == revision)
-        moved = connection.execute(schema.sessions.update().where(mine).values(values)).rowcount
+        found = {"wanted": session, "known": revision}
+        moved = connection.execute(_MINE, found | values).rowcount
     if moved != 1:
         _expect(connection, session, revision)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Connection, Update, extract, func, select
+from sqlalchemy import Connection, Update, bindparam, extract, func, select
 
 from nbsession.stores import schema
 from nbsession.stores.lease import Lease, this_process
 
 _COLUMNS = schema.leases.c
+
+# Made once: each append asks, and to put a statement together takes longer than SQLite takes to answer it.
+_LATEST = select(_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process).where(
+    _COLUMNS.session == bindparam("wanted")
+)
+_TO_READ, _TO_WRITE = _LATEST.with_for_update(read=True), _LATEST.with_for_update()
 
 
 def acquire(connection: Connection, session: str, owner: str, seconds: float) -> int:
@@ -48,9 +54,7 @@ def check(connection: Connection, session: str, token: int) -> None:
 
 def _latest(connection: Connection, session: str, *, writes: bool) -> Lease:
     # The lock on the row keeps a server's other transactions out; SQLite's writers are alone anyway.
-    columns = (_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process)
-    query = select(*columns).where(_COLUMNS.session == session).with_for_update(read=not writes)
-    found = connection.execute(query).first()
+    found = connection.execute(_TO_WRITE if writes else _TO_READ, {"wanted": session}).first()
     return Lease(*found) if found else Lease()
 
 

@@ -29,6 +29,7 @@ PACKS = 16
 
 _ROWS = schema.rows.c
 _PACKS = schema.packs.c
+_INSERT = schema.rows.insert()
 
 
 def add(
@@ -46,7 +47,7 @@ def add(
         _pack(connection, session, [*_take(connection, session), *enumerate(lines, sequence)])
         return 0
     connection.execute(
-        schema.rows.insert(),
+        _INSERT,
         [
             {"session": session, "sequence": number, "line": line}
             for number, line in enumerate(lines, sequence)
