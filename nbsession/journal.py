@@ -17,6 +17,7 @@ from nbsession.lease import Lease
 from nbsession.policies import entries_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
+from nbsession.texts import lifted, lower, wanted
 from nbsession.tick_rows import grown
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _read_past(store: SessionStore, session: str) -> Past | None:
         return None
     past = Past(revision=revision)
     entries: dict[str, Entry] = {}
-    for row in (*_shared(store, rows[0]), *rows):
+    for row in _with_texts(store, [*_shared(store, rows[0]), *rows]):
         if row.kind == "entry":
             entries[row.key] = _entry(row)
             past.entries.append(entries[row.key])
@@ -272,15 +273,30 @@ def _shared(store: SessionStore, birth: Row) -> list[Row]:
     return shared
 
 
-def entry_row(entry: Entry) -> Row:
-    """Return the row that an entry is kept as: without its id, which is the key, and what is as usual."""
+def entry_row(entry: Entry, texts: dict[str, str]) -> Row:
+    """Return the row that an entry is kept as: without its id, which is the key, and what is as usual.
+
+    Its long texts are added to ``texts``.
+    """
     usual = {"id": entry.id, "status": "complete", "metadata": {}}
     data = entry.to_dict()
-    return Row(
-        "entry",
-        entry.id,
-        {name: data[name] for name in data if name not in usual or usual[name] != data[name]},
-    )
+    data = {name: data[name] for name in data if name not in usual or usual[name] != data[name]}
+    data["content"], paths = lifted(data["content"], texts)
+    return Row("entry", entry.id, {**data, LONG: paths} if paths else data)
+
+
+LONG = "long"
+"""Where the row of an entry says which of its texts are kept by their digests."""
+
+
+def _with_texts(store: SessionStore, rows: list[Row]) -> list[Row]:
+    """Put the long texts back into the rows of entries."""
+    lacking = [row.data for row in rows if row.kind == "entry" and LONG in row.data]
+    if lacking:
+        texts = store.texts({text for data in lacking for text in wanted(data["content"], data[LONG])})
+        for data in lacking:
+            lower(data["content"], data[LONG], texts)
+    return rows
 
 
 def _entry(row: Row) -> Entry:

@@ -72,7 +72,7 @@ class Outbox:
     def entry(self, entry: Entry) -> None:
         """Let an entry of the timeline wait; it becomes the head."""
         if self.keeps:
-            self._rows.add(entry_row(entry))
+            self._rows.add(entry_row(entry, self._rows.texts))
 
     def head(self, head: str | None) -> None:
         """Let wait that the head was moved."""

@@ -8,7 +8,6 @@ reference would not be shorter.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Text, Thinking, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import SessionError, StoreError
+from nbsession.texts import digest_of, put
 from nbsession.tick import Tick, ToolRun
 from nbsession.timeline import Chunk
 from nbsession.tokens import Usage
@@ -36,9 +36,6 @@ SHARED = ("execution", "model", "source", "system", "tools", "specs", "settings"
 ENTRY = "entry:"
 """What a reference to an entry begins with; its id follows, and where it is not the timeline's own, "@" and the path."""
 
-
-DIGEST = 32
-"""Hexadecimal digits of a text's SHA-256 by which it is kept: half of them, as no two texts meet by chance."""
 
 SHORT = 400
 """Characters of a part's JSON up to which it stands in the row."""
@@ -87,7 +84,7 @@ def _shareable(tick: Tick, entries: Mapping[str, Entry], texts: dict[str, str]) 
         "source": tick.source,
         "system": [_reference(part, entries, texts) for part in context.system],
         "tools": [_reference(part, entries, texts) for part in context._tools],
-        "specs": _put(specs, texts),
+        "specs": put(specs, texts),
         "settings": dict(context.settings),
         "withheld": [list(item) for item in context.withheld],
     }
@@ -215,7 +212,7 @@ def _reference(part: Part, entries: Mapping[str, Entry], texts: dict[str, str]) 
     if part.blocks and part.text == _joined(part.blocks):
         del data["text"]
     text = json.dumps(data, ensure_ascii=False, sort_keys=True)
-    return data if len(text) <= SHORT else _put(text, texts)
+    return data if len(text) <= SHORT else put(text, texts)
 
 
 def _shows(part: Part, entry: Entry) -> bool:
@@ -235,16 +232,6 @@ def _part(data: dict[str, Any]) -> Part:
         start, end = data["body"]
         data["body"] = data["text"][start:end]
     return Part.from_dict(data)
-
-
-def _put(text: str, texts: dict[str, str]) -> str:
-    digest = _digest(text)[:DIGEST]
-    texts[digest] = text
-    return digest
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def growth(kept: Sequence[Block], content: Sequence[Block]) -> dict[str, Any]:
@@ -359,7 +346,7 @@ class StoredContext(CompiledContext):
             {ref for ref in wanted if isinstance(ref, str) and not ref.startswith(ENTRY)}
         )
         for digest, text in texts.items():
-            if not _digest(text).startswith(digest):
+            if not digest_of(text).startswith(digest):
                 raise StoreError(
                     f"text {digest} of tick {self._number} is not what was kept under that digest; "
                     "restore the store from a copy"

@@ -118,6 +118,23 @@ async def test_text_that_hardly_compresses_takes_no_more_than_half_as_much_again
     assert size <= 1.5 * distinct
 
 
+async def test_a_long_message_that_is_sent_again_and_again_is_kept_once(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
+    app = App(Timeline(), model=ScriptedModel(*["Read."] * 400), store=store)
+    message = noise(50_000)
+    for name in ("one", "two"):
+        session = app.session(name)
+        for _ in range(50):
+            assert (await session.send(message)).text == "Read."
+        await session.aclose()
+    assert on_disk(tmp_path) < 3 * len(message)
+    again = app.session("one")
+    assert [entry.text for entry in again.timeline] == [message, "Read."] * 50
+    assert again.verify() == []
+    await again.aclose()
+    store.close()
+
+
 async def test_what_is_kept_of_the_ticks_is_exactly_what_they_sent(tmp_path: Path) -> None:
     contexts, _, _ = await footprint(tmp_path, handbook=HANDBOOK, size=2_000, counts=True)
     store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
