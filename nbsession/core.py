@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 KNOB = "knob:"
 SENT = "sent:"
 WINDOW = "window"
+SPAWNED = "spawned"
 CLOSED = "the session was closed"
 
 
@@ -86,7 +87,7 @@ class SessionCore:
         self.steered: list[Draft] = []
         self.queued: list[Draft] = []
         self.feed = Feed(self.outbox, record, ticks)
-        self.spending = Spending(ticks, budget, state.current.get(WINDOW))
+        self.spending = Spending(ticks, budget, state.current.get(WINDOW), state.current.get(SPAWNED))
         self._next_window = self.spending.window
         self.sent: tuple[Sent, ...] = _sent_in(state.current)
         self._kept_sent = self.sent
@@ -360,6 +361,8 @@ class SessionCore:
         try:
             self.drain()
         finally:
+            if (spawned := self.spending.spawned) is not None:
+                self._keep_state([(SPAWNED, spawned)])
             tick.ended = time.time()
             tick.head_after, tick.state_after = self.record.head, self.state.version
 

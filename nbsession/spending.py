@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ServerTool
 from nbsession.environment import SessionUsage, Watchers
@@ -12,7 +12,7 @@ from nbsession.prices import cost
 from nbsession.tokens import Usage, calibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nbsession.budget import Budget
     from nbsession.context import CompiledContext
@@ -42,13 +42,23 @@ class Spending:
     ``window`` is the model's, in tokens.
     """
 
-    def __init__(self, ticks: Sequence[Tick], budget: Budget | None, window: int | None) -> None:
+    def __init__(
+        self,
+        ticks: Sequence[Tick],
+        budget: Budget | None,
+        window: int | None,
+        spawned: Mapping[str, Any] | None = None,
+    ) -> None:
         self.budget = budget
         self.window = window
         self.parent: Spending | None = None
         self.watchers = Watchers()
         self._ticks = ticks
-        self._total = Total(ticks)
+        self._spawned = Total()
+        if spawned is not None:
+            self._spawned.usage, self._spawned.cost = Usage.from_dict(spawned["usage"]), spawned["cost"]
+        self._total = Total()
+        self.recount()
         self._limit: Budget | None = None
         self._execution = Total()
 
@@ -70,13 +80,18 @@ class Spending:
             tick.usage = _of_cut(tick, response)
         tick.cost = price_of(tick)
         for spending in self._lineage():
+            if spending is not self:
+                spending._spawned.add(tick)
             spending._total.add(tick)
             spending._execution.add(tick)
             spending.watchers.mark()
 
     def recount(self) -> None:
-        """Sum the session's own ticks up anew."""
-        self._total = Total(self._ticks)
+        """Sum up anew what the session's ticks used, and what it spawned."""
+        total = self._total = Total(self._ticks)
+        total.usage = total.usage + self._spawned.usage
+        known = total.cost is not None and self._spawned.cost is not None
+        total.cost = total.cost + self._spawned.cost if known else None  # type: ignore[operator]  # both are known
 
     def check(self, context: CompiledContext, model: str) -> None:
         """Raise ``BudgetError`` if the next model call would pass the budget of an execution or a session."""
@@ -87,6 +102,12 @@ class Spending:
             ):
                 if budget is not None:
                     budget.check(whose, model, so_far.usage, so_far.cost, context.tokens)
+
+    @property
+    def spawned(self) -> dict[str, Any] | None:
+        """What spawned sessions used, as JSON data: nobody else keeps it. ``None`` where there were none."""
+        used = self._spawned.usage
+        return {"usage": used.to_dict(), "cost": self._spawned.cost} if used.total_tokens else None
 
     def so_far(self) -> SessionUsage:
         """Sum up for ``use_usage`` and ``session.usage``."""

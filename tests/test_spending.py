@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, StopReason, System, Timeline, component, prices, tool
+from nbsession import App, StopReason, System, Timeline, component, prices, tool, use_usage
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta, MessageStart
 from nbsession.stores import MemoryStore
@@ -136,6 +136,40 @@ async def test_an_executions_budget_binds_what_it_spawns() -> None:
     assert len(model.contexts) == 2
     model.responses = (*model.responses[:2], ["b", used(1)])
     assert (await session.send("go on")).stop_reason is StopReason.end_turn
+
+
+async def test_what_spawned_sessions_used_is_kept_and_a_past_tick_compiles_with_what_it_saw() -> None:
+    @component
+    def Helper() -> Any:
+        return Timeline()
+
+    @tool
+    async def delegate(context: ToolContext) -> str:
+        """Let another one do it."""
+        return str(await context.spawn(Helper, "help"))
+
+    @component
+    def Lead() -> Any:
+        return [
+            System(f"{use_usage().total_tokens} tokens, {use_usage().cost} dollars"),
+            delegate,
+            Timeline(),
+        ]
+
+    store = MemoryStore()
+    calling = [call("delegate"), MessageDelta("tool_use", Usage(10))]
+    model = Priced(calling, ["a", used(2_000)], ["b", used(5)], "c")
+    session = App(Lead, model=model, store=store).session("s")
+    await session.send("go")
+    assert session.usage.total_tokens == 2_015
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+    now = session.compile().hash
+    await session.aclose()
+    again = App(Lead, model=model, store=store, budget={"tokens": 2_016}).session("s")
+    assert (again.usage.total_tokens, again.usage.cost) == (2_015, 2_015)
+    assert again.compile().hash == now
+    assert (await again.send("more")).stop_reason is StopReason.budget
 
 
 async def test_the_share_of_the_window_is_what_the_model_counted() -> None:
