@@ -107,6 +107,7 @@ class SessionCore:
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
         self._told: set[str] = set()
+        self._refused: SessionError | None = None
 
     # Knobs and notes
 
@@ -412,10 +413,16 @@ class SessionCore:
 
     def drain(self) -> None:
         """Note what changed in the tree's kept state; what cannot be kept is a ``SessionError``."""
-        changes, refused = self.mount.drain()
-        self._keep_state(changes)
+        self.note_changes()
+        refused, self._refused = self._refused, None
         if refused is not None:
             raise refused
+
+    def note_changes(self) -> None:
+        """Note what changed in the tree's kept state; the next ``drain`` says what of it cannot be kept."""
+        changes, refused = self.mount.drain()
+        self._keep_state(changes)
+        self._refused = self._refused or refused
 
     def keep_soon(self) -> None:
         """Store what was changed between executions, without waiting for it."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from bisect import bisect_right
 from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from nbsession.errors import SessionError
@@ -58,16 +60,18 @@ class EventLog:
     """An append-only log of events with any number of readers.
 
     One thread writes, readers may be on any. ``limit`` bounds how many events are
-    kept (a few more, so that not each one drops another); the oldest go first.
+    kept (a few more, so that not each one drops another); the oldest go first, but
+    none after number ``settled``, where that is set: they are kept nowhere else yet.
     Deltas take the sequence number of the durable event before them.
     """
 
-    __slots__ = ("_base", "_closed", "_items", "_limit", "_lock", "_open", "_readers")
+    __slots__ = ("_base", "_closed", "_items", "_limit", "_lock", "_open", "_readers", "settled")
 
     def __init__(self, limit: int | None = None) -> None:
         self._items: list[Item] = []
         self._base = 0
         self._limit = limit
+        self.settled: int | None = None
         self._open: dict[int, BlockText] = {}
         self._closed = False
         self._readers: set[_Reader] = set()
@@ -86,13 +90,17 @@ class EventLog:
                         finished.closed = True
                 self._items.append(event)
             if self._limit is not None and len(self._items) > self._limit * 1.1:
-                dropped = len(self._items) - self._limit
-                del self._items[:dropped]
-                self._base += dropped
+                self._drop(len(self._items) - self._limit)
             readers = tuple(self._readers) if self._readers else ()
         for reader in readers:
             reader.wake()
         return block
+
+    def _drop(self, count: int) -> None:
+        if self.settled is not None:
+            count = min(count, bisect_right(self._items, self.settled, key=attrgetter("sequence")))
+        del self._items[:count]
+        self._base += count
 
     def _delta(self, event: TextDelta | InputJsonDelta, share: BlockText | None) -> BlockText:
         block = self._open.get(event.index)

@@ -92,7 +92,7 @@ class EventReader:
         self._opened: dict[int, Block] = {}
 
     def read(self, data: Mapping[str, Any]) -> Iterator[Event]:
-        """Give the events of one row; a block that ended has its joined delta before its end."""
+        """Give the events of one row; a block, also one that was cut, has its joined delta after its start."""
         words = data["events"]
         for sequence, (word, following) in enumerate(
             zip(words, [*words[1:], None], strict=True), data["first"]
@@ -100,7 +100,7 @@ class EventReader:
             if isinstance(word, dict) and word["type"] == "execution_start" and "text" not in word:
                 word = {**word, "text": self._entries[following.partition(" ")[2]].text}
             for event in self._events(word):
-                event.sequence = sequence if event.durable else sequence - 1
+                event.sequence = sequence
                 yield event
 
     def _events(self, word: Any) -> Iterable[Event]:
@@ -128,9 +128,8 @@ class EventReader:
             if not self._blocks:
                 return [events.ContentBlockStart(index, "text")]
             block = self._opened[index] = self._blocks.pop(0)
-            return [_block_start(index, block)]
-        block = self._opened.pop(index, Text(""))
-        return [*_joined(index, block), events.ContentBlockStop(index, block)]
+            return [_block_start(index, block), *_joined(index, block)]
+        return [events.ContentBlockStop(index, self._opened.pop(index, Text("")))]
 
 
 def stored_events(

@@ -45,6 +45,8 @@ class Feed:
         if event.durable:
             self.sequence += 1
             self._outbox.note(event)
+            if self._outbox.keeps:
+                self._log.settled = self._outbox.stored
         event.sequence = self.sequence
         if isinstance(event, MessageStart):
             self._log.end_blocks()
@@ -78,7 +80,7 @@ class Feed:
                 return
             except SessionError:
                 # It rested until the next events were no longer in memory: on from the store, if that is any further.
-                if place.last == begun_at:
+                if place.last == begun_at and self._outbox.stored <= begun_at:
                     raise
 
     async def _stored(self, last: int) -> AsyncGenerator[Event]:

@@ -37,6 +37,7 @@ class Outbox:
     """The facts of one session, in the order they came, until ``keep`` stores them together.
 
     Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
+    ``stored`` is the number of the last event that is durable.
     """
 
     def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
@@ -46,8 +47,11 @@ class Outbox:
         self._rows = Rows()
         self._last_tick: Mapping[str, Any] = {}
         self._begun: Tick | None = None
+        self._last_answer: tuple[int, dict[str, Any]] = (-1, {})
         self._last_end: Row | None = None
         self._answers: dict[str, Answer] = {}
+        self._noted = 0
+        self.stored = 0
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -173,11 +177,21 @@ class Outbox:
         self._begun = tick
         return Row("tick", str(tick.number), row)
 
-    def tick_ended(self, tick: Tick) -> Row | None:
-        """Return the row of what came of a tick, ``None`` where the last one said the same."""
+    def tick_answered(self, tick: Tick) -> Row | None:
+        """Return the row of a complete answer: what it used is known also where its tools are cut by a crash."""
         if not self.keeps:
             return None
-        ended = Row("tick", str(tick.number), tick_rows.ending(tick))
+        self._last_answer = (tick.number, tick_rows.answer(tick))
+        return Row("tick", str(tick.number), self._last_answer[1])
+
+    def tick_ended(self, tick: Tick) -> Row | None:
+        """Return the row of what came of a tick since its answer, ``None`` where the last one said the same."""
+        if not self.keeps:
+            return None
+        said = self._last_answer[1] if self._last_answer[0] == tick.number else {}
+        data = tick_rows.ending(tick)
+        data = {name: value for name, value in data.items() if name not in said or said[name] != value}
+        ended = Row("tick", str(tick.number), data)
         if ended == self._last_end:
             return None
         self._last_end = ended

@@ -11,6 +11,7 @@ from nbsession.result import StopReason, result_of
 from nbsession.spending import price_of
 from nbsession.stores.base import Row
 from nbsession.thinking import origin_of
+from nbsession.tick_rows import tell_answer
 from nbsession.tokens import calibrated
 
 if TYPE_CHECKING:
@@ -66,17 +67,17 @@ def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
     tick.reason = CUT["reason"]
     partial = past.partials.get(tick.number)
     if partial and core.record.head == tick.head_before:
-        tick.response = partial
         # Its row has the name of the adapter: what a model says of itself comes with the end.
         metadata = origin_of(partial, tick.context, tick.model)
         core.append("assistant", partial, status="interrupted", metadata=metadata)
+    core.heal(past.tool_calls)
+    tick.interrupted = True
+    tick.head_after, tick.state_after = core.record.head, core.state.version
+    tell_answer(tick, core.record)
     if not tick.usage.total_tokens:
         # Nobody heard what it used; the provider charges it all the same.
         tick.usage = estimated_usage(calibrated(tick.model).apply(tick.context.tokens), tick.response)
         tick.cost = price_of(tick)
         core.spending.recount()
-    core.heal(past.tool_calls)
-    tick.interrupted = True
-    tick.head_after = core.record.head
     core.outbox.add(core.outbox.tick_ended(tick))
     core.feed.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))

@@ -120,7 +120,8 @@ class Tick:
         )
 
     def __repr__(self) -> str:
-        return f"<Tick {self.number}: {self.stop_reason or 'running'}, {len(self.tool_calls)} tool calls>"
+        how = "interrupted" if self.interrupted else self.stop_reason or "running"
+        return f"<Tick {self.number}: {how}, {len(self.tool_calls)} tool calls>"
 
 
 class CallIds:

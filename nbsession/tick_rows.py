@@ -90,8 +90,8 @@ def _shareable(tick: Tick, entries: Mapping[str, Entry], texts: dict[str, str]) 
     }
 
 
-def ending(tick: Tick) -> dict[str, Any]:
-    """Return a tick's row as it ends: what is not as usual."""
+def answer(tick: Tick) -> dict[str, Any]:
+    """Return a tick's row as its answer is complete: what the entry with the answer does not say."""
     usage = {name: value for name, value in tick.usage.to_dict().items() if value}
     data: dict[str, Any] = {
         "model": tick.model,
@@ -101,6 +101,13 @@ def ending(tick: Tick) -> dict[str, Any]:
         "detail": tick.detail,
         "usage": usage,
         "first_token": tick.first_token,
+    }
+    return {**{name: value for name, value in data.items() if value}, "cost": tick.cost}
+
+
+def ending(tick: Tick) -> dict[str, Any]:
+    """Return a tick's row as it ends: what is not as usual."""
+    data: dict[str, Any] = {
         "interrupted": tick.interrupted,
         "should_continue": tick.should_continue,
         "reason": tick.reason,
@@ -109,8 +116,8 @@ def ending(tick: Tick) -> dict[str, Any]:
     if tick.error is not None:
         data["response"] = [block.to_dict() for block in tick.response]
     return {
+        **answer(tick),
         **{name: value for name, value in data.items() if value},
-        "cost": tick.cost,
         "ended": tick.ended,
         "head_after": tick.head_after,
         "state_after": tick.state_after,
@@ -388,7 +395,6 @@ def as_sent(tick: Tick, sent: str | None) -> bool:
 
 
 def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
-    head = record.get(data.get("head_after") or "")
     tick = Tick(
         number,
         data["execution"],
@@ -411,6 +417,15 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         reason=data.get("reason", ""),
         error=SessionError(data["error"]) if data.get("error") else None,
     )
+    tell_answer(tick, record)
+    if not tick.response and data.get("response"):
+        tick.response = tuple(block_from_dict(item) for item in data["response"])
+    return tick
+
+
+def tell_answer(tick: Tick, record: Record) -> None:
+    """Give a tick its response and its tools' results, as they stand in the entries up to where it ended."""
+    head = record.get(tick.head_after or "")
     answers: list[Entry] = []
     while head is not None and head.id != tick.head_before:
         answers.append(head)
@@ -423,6 +438,3 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
             results = {block.call_id: block for block in entry.content if isinstance(block, ToolResult)}
             for run in tick.tool_calls:
                 run.result = results.get(run.id)
-    if not tick.response and data.get("response"):
-        tick.response = tuple(block_from_dict(item) for item in data["response"])
-    return tick

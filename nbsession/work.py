@@ -122,6 +122,7 @@ class Work:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
             self._answer_calls()
             self._heed_interrupt(tick)
+            core.note_changes()
             await core.outbox.keep()  # before any hook: what a tool did is not to be unknown any longer
         self._answer_calls()
         await self._end_tick(tick)
@@ -186,7 +187,7 @@ class Work:
                 flusher.cancel()
                 await asyncio.wait({flusher})
         self._commit_response(tick)
-        await core.outbox.keep()
+        await core.outbox.keep(core.outbox.tick_answered(tick))
 
     async def _keep_partials(self, tick: Tick, response: Response) -> None:
         """Store what has come of a response twice a second, so that a crash loses no more than that."""
@@ -292,6 +293,7 @@ class Work:
             execution.checkpoint()
             row = core.outbox.tool(tick, run)
             if row is not None:
+                core.note_changes()  # a result is never kept without the state that its tool set
                 await core.outbox.keep(row)
 
         return ToolScope(toolbox, execution.emit, context_for, self._approve, keep, core.home.user_loop)

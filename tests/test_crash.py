@@ -50,7 +50,7 @@ async def events_of(session: Session, after: int | None = None) -> list[Event]:
     events = []
     async for event in session.subscribe(after):
         events.append(event)
-        if event.type == "done" and event.sequence == session._core.feed.sequence:
+        if event.durable and event.sequence == session._core.feed.sequence:
             break
     return events
 
