@@ -71,6 +71,9 @@ class App:
     ) -> Session:
         """Open a session; the same id gives the same session, from memory or from the store.
 
+        Opening only reads, also while another process has the session: that is told by
+        ``SessionBusyError`` where something is to be written. A session that another
+        process has gone on with meanwhile is read from the store anew.
         Without an id it is a new one. ``tools`` are added to the app's, ``props`` go to
         the root component.
         """
@@ -88,7 +91,7 @@ class App:
         open_one = self._sessions.get(id) if id is not None else None
         if open_one is not None and open_one.status == "closed":
             raise SessionClosedError(f"session {id!r} is being closed; await session.aclose() first")
-        if open_one is not None:
+        if open_one is not None and not open_one.superseded:
             return open_one
         past = read_past(self.store, id) if self.store is not None and id is not None else None
         return self.adopt(

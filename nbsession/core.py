@@ -101,7 +101,7 @@ class SessionCore:
             set_knob=self._set_knob_later,
         )
         self.policies = Policies(policies, remember=self.outbox.policy, recall=self.outbox.answers)
-        self.mount = Mount(node, self.environment, state, carry=home.post)
+        self.mount = self._mount_of(node)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
         self._keeper: asyncio.Task[None] | None = None
@@ -185,7 +185,14 @@ class SessionCore:
         gone = [(address, GONE) for address in now if address.startswith(STATE) and address not in then]
         self._keep_state([*gone, *then.items()])
         self.mount.root.unmount()
-        self.mount = Mount(node, self.environment, self.state, carry=self.home.post)
+        self.mount = self._mount_of(node)
+
+    def _mount_of(self, node: Any) -> Mount:
+        return Mount(node, self.environment, self.state, carry=self.home.post, on_change=self._state_was_set)
+
+    def _state_was_set(self) -> None:
+        """Store state that is set between executions; within one it is stored as that goes on."""
+        self.keep_soon()
 
     def _state_at(self, head: str | None) -> dict[str, Any]:
         """Return the component state as it was when the timeline stood at an entry, the last time."""
@@ -400,9 +407,11 @@ class SessionCore:
     # What is kept
 
     def _keep_state(self, changes: list[tuple[str, Any]]) -> None:
+        known = self.state.current.keys()
+        begun = all(address.startswith(STATE) and address not in known for address, _ in changes)
         new = self.state.record(changes)
         if new:
-            self.outbox.changes(self.state.version, new)
+            self.outbox.changes(self.state.version, new, due=not begun)
 
     def _keep_sent(self, sent: tuple[Sent, ...] = ()) -> None:
         """Note the trailing parts that stay where they were sent: each by itself, for a long execution has many."""
@@ -431,12 +440,15 @@ class SessionCore:
         if self.home.here:
             self._keeper = asyncio.get_running_loop().create_task(self._keep_on(), name="nbsession keep")
         else:  # no loop runs: nobody else touches the session
+            self.note_changes()
             self.outbox.keep_now()
 
     async def _keep_on(self) -> None:
         try:
+            self.note_changes()
             while self.outbox:
                 await self.outbox.try_keep()
+                self.note_changes()
         finally:
             self._keeper = None
 
@@ -451,11 +463,15 @@ class SessionCore:
             await running.settled()
         for child in self.children:
             await child.aclose()
+        self.note_changes()
         try:
             await self.mount.unmount(self.session)
         finally:
             try:
-                await self.outbox.keep()
+                self.note_changes()
+                # Who only looked is not told that another process writes.
+                await (self.outbox.keep() if self.outbox.due else self.outbox.try_keep())
+                self.drain()
             finally:
                 self.feed.close()
                 self.journal.close()

@@ -13,7 +13,7 @@ from nbsession.event_log import EventLog
 from nbsession.events import Done, Error, Event, ExecutionEnd, ExecutionStart
 from nbsession.message import digest_of
 from nbsession.result import Result, StopReason
-from nbsession.work import Work
+from nbsession.work import Work, output_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -72,6 +72,8 @@ class Execution:
         self._driver: asyncio.Task[None] | None = None
         self._abort_reason: str | None = None
         self._told = False
+        self._past = False
+        self.withdrawn = False
 
     # What users call
 
@@ -79,7 +81,7 @@ class Execution:
         return self._wait().__await__()
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return self.log.read()
+        return self._core.feed.of(self.id) if self._past else self.log.read()
 
     @property
     def result(self) -> Execution:
@@ -148,7 +150,7 @@ class Execution:
     def ended(cls, session: Session, core: SessionCore, id: str, result: Result) -> Execution:
         """Return an execution of an earlier process, with what is kept of it; one that failed fails again."""
         execution = cls(session, core, (), Options())
-        execution.id, execution.status = id, "done"
+        execution.id, execution.status, execution._past = id, "done", True
         work = execution._work
         work.ticks, work.stop, work.reason = list(result.ticks), result.stop_reason, result.reason
         if result.stop_reason is StopReason.error:
@@ -158,6 +160,12 @@ class Execution:
             execution._outcome.set_result(result)
         execution.log.close()
         return execution
+
+    def read_as(self, output: Any) -> None:
+        """Read the answer of an earlier process as a pydantic model: which one it was is not kept."""
+        if self._past and self.error is None:
+            result = self._outcome.result()
+            result.output = output_of(result.ticks[-1], output) if result.ticks else None
 
     @property
     def request(self) -> tuple[str, str] | None:
@@ -187,6 +195,7 @@ class Execution:
 
     def withdraw(self, reason: str) -> None:
         """End an execution that has not begun: nothing of it is in the timeline, and no hook hears of it."""
+        self.withdrawn = True
         self._work.stop, self._work.reason = StopReason.aborted, reason
         for event in (
             ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))),
@@ -199,6 +208,7 @@ class Execution:
 
     def refuse(self, error: Exception) -> None:
         """Fail an execution that could not even be queued."""
+        self.withdrawn = True
         self._work.stop, self._work.reason = StopReason.error, str(error)
         self._settle(error)
 
@@ -296,7 +306,8 @@ class Execution:
 
     async def _call_end_hooks(self, error: BaseException | None) -> None:
         self._say_why(error)
-        await self._core.end_execution(self._work.result())
+        if not self._work.held_elsewhere:  # then nothing of the tree runs here, not even its effects
+            await self._core.end_execution(self._work.result())
 
     async def _store_end(self, error: BaseException | None) -> None:
         self._say_why(error)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from nbsession.errors import SessionError
 from nbsession.event_log import EventLog
 from nbsession.event_rows import stored_events
-from nbsession.events import ContentBlockStart, Event, InputJsonDelta, MessageStart, TextDelta
+from nbsession.events import (
+    ContentBlockStart,
+    Done,
+    Event,
+    ExecutionStart,
+    InputJsonDelta,
+    MessageStart,
+    TextDelta,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -44,10 +52,10 @@ class Feed:
         """Number a durable event; keep it here, in the store and in the log of its execution."""
         if event.durable:
             self.sequence += 1
-            self._outbox.note(event)
-            if self._outbox.keeps:
-                self._log.settled = self._outbox.stored
         event.sequence = self.sequence
+        if event.durable and self._outbox.keeps:
+            self._outbox.note(event)
+            self._log.settled = self._outbox.stored
         if isinstance(event, MessageStart):
             self._log.end_blocks()
             if log is not None:
@@ -82,6 +90,17 @@ class Feed:
                 # It rested until the next events were no longer in memory: on from the store, if that is any further.
                 if place.last == begun_at and self._outbox.stored <= begun_at:
                     raise
+
+    async def of(self, execution: str) -> AsyncGenerator[Event]:
+        """Give the events of one execution that has ended."""
+        inside = False
+        async with aclosing(self.subscribe(0)) as events:
+            async for event in events:
+                inside = inside or (isinstance(event, ExecutionStart) and event.execution == execution)
+                if inside:
+                    yield event
+                if inside and isinstance(event, Done):
+                    return
 
     async def _stored(self, last: int) -> AsyncGenerator[Event]:
         """Give the events that only the store has."""

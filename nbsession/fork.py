@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.errors import SessionError
@@ -38,8 +39,14 @@ def fork_of(core: SessionCore, at: int | None, before: bool) -> Fork:
 
     Raises ``SessionError`` for a tick that is not there, and after one that has not ended.
     """
+    if at is None and before:
+        raise SessionError("fork(before=True) needs a tick to stand before: give fork(at=…, before=True)")
     if at is None:
         return _from_now(core)
+    try:
+        at = index(at)
+    except TypeError:
+        raise SessionError(f"fork(at=) takes the number of a tick, got {at!r}") from None
     if not -len(core.ticks) <= at < len(core.ticks):
         raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {len(core.ticks)} ticks")
     tick = core.ticks[at]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, Entry, ToolResult, block_from_dict
-from nbsession.errors import NbsessionError, StoreError
+from nbsession.errors import NbsessionError, SessionBusyError, StoreError
 from nbsession.event_rows import row_of
 from nbsession.lease import Lease
 from nbsession.policies import entries_of
@@ -59,8 +59,7 @@ class Journal:
 
     What could not be stored waits, and goes in front of what is stored next, so that a
     store that recovers has everything. The session's lease is taken before the first
-    write. Without a store nothing is kept, and nothing
-    costs anything.
+    write. Without a store nothing is kept, and nothing costs anything.
     """
 
     def __init__(self, store: SessionStore | None, session: str, *, revision: int = 0) -> None:
@@ -77,6 +76,13 @@ class Journal:
     def behind(self) -> bool:
         """Whether something is not stored so far."""
         return bool(self._backlog)
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a write was refused and another process has written since: nothing more can be stored."""
+        if self.store is None or not isinstance(self._failure, SessionBusyError):
+            return False
+        return self.store.revision(self.session) != self.revision
 
     @property
     def keeps(self) -> bool:
@@ -145,6 +151,8 @@ class Journal:
             )
         except NbsessionError as error:
             self._failure = error
+            if isinstance(error, SessionBusyError):
+                self._lease.lose()
             raise
         with self._lock:
             self.revision, self._failure = stored, None

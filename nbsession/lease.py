@@ -35,10 +35,16 @@ class Lease:
         if self._token is None:
             from nbsession.stores.lease import this_owner
 
-            self._token = self._store.acquire(self._session, this_owner(), SECONDS, revision=revision)
+            token = self._token = self._store.acquire(self._session, this_owner(), SECONDS, revision=revision)
             if self._store.blocking:
-                threading.Thread(target=self._beat, name="nbsession-lease", daemon=True).start()
+                threading.Thread(
+                    target=self._beat, args=(token,), name="nbsession-lease", daemon=True
+                ).start()
         return self._token
+
+    def lose(self) -> None:
+        """Know that it was taken over: the next ``hold`` asks for it anew."""
+        self._token = None
 
     def release(self) -> None:
         """Let go, so that another process may hold the session at once."""
@@ -47,11 +53,10 @@ class Lease:
             with suppress(NbsessionError):  # an unreachable store lets the lease expire
                 self._store.release(self._session, self._token)
 
-    def _beat(self) -> None:
-        assert self._token is not None
-        while not self._released.wait(HEARTBEAT):
+    def _beat(self, token: int) -> None:
+        while not self._released.wait(HEARTBEAT) and token == self._token:
             try:
-                self._store.renew(self._session, self._token, SECONDS)
+                self._store.renew(self._session, token, SECONDS)
             except SessionBusyError:  # taken over: the next write says so
                 return
             except NbsessionError:  # out of reach for now: the lease may outlast that

@@ -35,7 +35,15 @@ class Mount:
     and hook.
     """
 
-    def __init__(self, node: Any, environment: Environment, state: StateLog, *, carry: Any = None) -> None:
+    def __init__(
+        self,
+        node: Any,
+        environment: Environment,
+        state: StateLog,
+        *,
+        carry: Any = None,
+        on_change: Callable[[], object] | None = None,
+    ) -> None:
         kept = {
             address.removeprefix(STATE): value
             for address, value in state.current.items()
@@ -53,6 +61,7 @@ class Mount:
             restore=kept,
             revive=revive,
             check=_encoded,
+            on_change=on_change,
         )
 
     def own(self) -> None:

@@ -37,7 +37,8 @@ class Outbox:
     """The facts of one session, in the order they came, until ``keep`` stores them together.
 
     Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
-    ``stored`` is the number of the last event that is durable.
+    ``stored`` is the number of the last event that is durable; ``due`` says that what
+    waits would be missed.
     """
 
     def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
@@ -50,8 +51,8 @@ class Outbox:
         self._last_answer: tuple[int, dict[str, Any]] = (-1, {})
         self._last_end: Row | None = None
         self._answers: dict[str, Answer] = {}
-        self._noted = 0
-        self.stored = 0
+        self.stored = self._noted = 0
+        self.due = False
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -72,19 +73,23 @@ class Outbox:
         """Let a durable event wait."""
         if self.keeps:
             self._rows.events.append(event)
+            self._noted = event.sequence
 
     def entry(self, entry: Entry) -> None:
         """Let an entry of the timeline wait; it becomes the head."""
         if self.keeps:
             self._rows.add(entry_row(entry, self._rows.texts))
+            self.due = True
 
     def head(self, head: str | None) -> None:
         """Let wait that the head was moved."""
         self.add(Row("head", "", {"head": head}))
+        self.due = True
 
-    def changes(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+    def changes(self, version: int, changes: Iterable[tuple[str, Any]], *, due: bool = True) -> None:
         """Let changes of the kept state wait; ``version`` is the state's after them."""
         if self.keeps:
+            self.due = self.due or due
             data = {"changes": [[key] if value is GONE else [key, value] for key, value in changes]}
             self._rows.add(Row("state", str(version), data))
 
@@ -115,6 +120,7 @@ class Outbox:
         """Let wait what a fork begins with: its place in what it shares with its parent, or a copy of it all."""
         if not self.keeps:
             return
+        self.due = True
         if shared is None:
             self._copy(version, changes)
             return
@@ -162,6 +168,7 @@ class Outbox:
         }
         if execution.request is not None:
             data["request"] = list(execution.request)
+        self.due = True
         return Row("execution", execution.id, data)
 
     def tick_began(self, tick: Tick) -> Row | None:
@@ -217,9 +224,10 @@ class Outbox:
 
     async def keep(self, *rows: Row | None) -> None:
         """Store what waits, then ``rows``, as one transaction; returns when it is durable."""
-        waiting = self._taken(rows)
+        waiting, last = self._taken(rows), self._noted
         if waiting or self.journal.behind:
             await self.journal.append(waiting)
+            self._stored(last)
 
     async def try_keep(self, *rows: Row | None) -> None:
         """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
@@ -229,7 +237,13 @@ class Outbox:
     def keep_now(self) -> None:
         """Store as ``try_keep`` does, and block; for a program in which no loop runs."""
         with suppress(NbsessionError):
-            self.journal.append_now(self._taken(()))
+            waiting, last = self._taken(()), self._noted
+            self.journal.append_now(waiting)
+            self._stored(last)
+
+    def _stored(self, last: int) -> None:
+        self.stored = max(self.stored, last)
+        self.due = bool(self._rows)
 
     def _taken(self, rows: Iterable[Row | None]) -> Rows:
         for row in rows:

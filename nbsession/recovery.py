@@ -41,6 +41,7 @@ def recover(core: SessionCore, past: Past) -> None:
     if past.untold and latest is not None:
         core.feed.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
         core.feed.emit(Done())
+    core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
     for key, data in past.executions.items():
         if data.get("request"):
             request_id, digest = data["request"]

@@ -23,9 +23,12 @@ class RequestIds:
         self._known[request_id] = (digest, execution)
 
     def find(self, request_id: str, digest: str) -> Execution | None:
-        """Return the execution of a request that was sent before; ``SessionError`` where its message was another."""
+        """Return the execution of a request that was sent before; ``SessionError`` where its message was another.
+
+        One that was withdrawn before it began was not sent: nothing of it is kept anywhere.
+        """
         known = self._known.get(request_id)
-        if known is None:
+        if known is None or known[1].withdrawn:
             return None
         if known[0] != digest:
             raise SessionError(

@@ -114,6 +114,11 @@ class Session:
         return "idle" if self._core.current is None else "running"
 
     @property
+    def superseded(self) -> bool:
+        """Whether another process has gone on with it, so that what is here can be looked at and forked only."""
+        return self._core.current is None and self._core.journal.superseded
+
+    @property
     def timeline(self) -> Record:
         """The conversation: the entries on the path to the head."""
         return self._core.record
@@ -267,8 +272,9 @@ class Session:
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
         execution; ``output`` is a pydantic model to answer with. With a ``request_id``
-        the same message is sent once, also after a restart; another message under its
-        id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
+        the same message is sent once in this session, also after a restart, and has the
+        options and the outcome of the first time; one that was withdrawn before it began
+        may be sent again, and another message under its id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
         for its events.
         """
         if output is not None:
@@ -286,6 +292,8 @@ class Session:
         drafts = drafts_of(message)
         if request_id is None:
             return self._enqueue(drafts, options)
+        if type(request_id) is not str or not request_id.strip():
+            raise SessionError(f"request_id= takes a non-empty string, got {request_id!r}")
         return self._core.home.call(lambda: self._once(request_id, drafts, options))
 
     def _once(self, request_id: str, drafts: list[Draft], options: Options) -> Execution:
@@ -295,6 +303,8 @@ class Session:
         if known is None:
             known = self._enqueue(drafts, options)
             self._core.requests.remember(request_id, digest, known)
+        elif options.output is not None:
+            known.read_as(options.output)
         return known
 
     def render(self, **props: Any) -> Execution:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
-from nbsession.errors import SessionError
+from nbsession.errors import SessionBusyError, SessionError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.lifecycle import call_hook
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
@@ -51,6 +51,7 @@ class Work:
         self.ticks: list[Tick] = []
         self.stop = StopReason.end_turn
         self.reason = ""
+        self.held_elsewhere = False
         self._core = core
         self._execution = execution
         self._output: Any = None
@@ -69,7 +70,11 @@ class Work:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
         core, execution = self._core, self._execution
         core.spending.begin(execution.options.budget)
-        await core.outbox.keep(core.outbox.execution(execution, "running"))
+        try:
+            await core.outbox.keep(core.outbox.execution(execution, "running"))
+        except SessionBusyError:
+            self.held_elsewhere = True
+            raise
         await core.settle()
         await core.announce(execution.session)
         await core.mount.fire("on_execution_start", execution, execution.session)
@@ -80,7 +85,8 @@ class Work:
                 self.reason = f"it reached the limit of {execution.max_ticks} ticks"
                 return
             tick = await self._next_tick()
-        self._output = self._read_output(tick)
+        if execution.options.output is not None:
+            self._output = output_of(tick, execution.options.output)
 
     def result(self) -> Result:
         """Sum up what there is so far."""
@@ -276,13 +282,6 @@ class Work:
             self.stop, self.reason = StopReason.end_turn, ""
         tick.should_continue = go_on
 
-    def _read_output(self, tick: Tick) -> Any:
-        """Read the answer as the pydantic model that was asked for."""
-        output = self._execution.options.output
-        if output is None or tick.stop_reason not in ("end_turn", "stop_sequence"):
-            return None
-        return read_output(output, tick.response, tick.model)
-
     def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
         core, execution = self._core, self._execution
 
@@ -306,3 +305,10 @@ class Work:
             return await waiting
         finally:
             del self._questions[call.id]
+
+
+def output_of(tick: Tick, output: Any) -> Any:
+    """Read a tick's answer as the pydantic model that was asked for; ``None`` where it was cut."""
+    if tick.stop_reason not in ("end_turn", "stop_sequence"):
+        return None
+    return read_output(output, tick.response, tick.model)

@@ -141,7 +141,7 @@ async def test_a_fork_of_a_long_session_takes_a_few_rows_and_its_first_send_few_
         rows = opened.store.load(fork.id) or []
         assert [row.kind for row in rows[:2]] == ["session", "fork"]
         assert sum(row.kind == "entry" for row in rows) == 2
-        assert sum(row.kind == "tick" for row in rows) == 2
+        assert sum(row.kind == "tick" for row in rows) == 3, "begun, answered, ended"
         assert sum(len(str(row.data)) for row in rows) < 4_000
         await fork.aclose()
     await session.aclose()
@@ -259,3 +259,14 @@ async def test_a_fork_whose_parent_is_gone_says_so(tmp_path: Path) -> None:
     other.append("fork", store.load("fork") or [], revision=0)
     with pytest.raises(StoreError, match=r"'fork' shares the first \d+ rows of 's', which has 0"):
         App(Notepad, store=other).session("fork")
+
+
+async def test_a_fork_from_what_is_no_tick_is_refused(tmp_path: Path) -> None:
+    session = app(tmp_path, "a").session("s")
+    await session.send("one")
+    with pytest.raises(SessionError, match=r"there is no tick 1; session 's' has 1 ticks"):
+        session.fork(at=1)
+    with pytest.raises(SessionError, match=r"fork\(at=\) takes the number of a tick, got '0'"):
+        session.fork(at="0")  # type: ignore[arg-type]  # what a form gives
+    with pytest.raises(SessionError, match=r"fork\(before=True\) needs a tick"):
+        session.fork(before=True)

@@ -6,12 +6,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from nbsession import SessionBusyError
+from nbsession import (
+    App,
+    SessionBusyError,
+    Timeline,
+    component,
+    use_data,
+    use_effect,
+    use_on_execution_end,
+    use_on_mount,
+)
+from nbsession import lease as leases
+from nbsession.stores import SqlStore
+from nbsession.testing import ScriptedModel
 from tests.support.crashing import app
 
 ROOT = Path(__file__).parent.parent
@@ -38,14 +50,25 @@ async def test_a_second_process_is_told_who_holds_the_session_and_may_read_it(tm
     here = app(url, rate=0)
     with talking(url) as pid:
         session = here.session("crash")
+        assert here.store is not None
+        opened_at = here.store.revision("crash")
         assert [entry.text for entry in session.timeline][:1] == ["talk"]
         with pytest.raises(SessionBusyError, match=f"held by process {pid} on"):
             await session.send("me too")
         assert here.model.contexts == []
-    with suppress(SessionBusyError):  # what it could not store is refused where the other wrote since
-        await session.aclose()
+        reader = app(url, rate=0).session("crash")
+        assert (reader.verify(), len(reader.compile().messages)) == ([], 1)
+        await reader.aclose()
+        while here.store.revision("crash") == opened_at:
+            pass
     again = here.session("crash")
+    assert again is not session, "the other one has written since"
+    assert [entry.text for entry in session.timeline][-1] == "me too"
     assert (await again.send("now it is mine")).text
+    kept = session.fork(id="kept")
+    assert [entry.text for entry in kept.timeline][-1] == "me too"
+    with pytest.raises(SessionBusyError, match="fork what is in memory here under a new id"):
+        await session.aclose()
     await again.aclose()
 
 
@@ -63,3 +86,44 @@ async def test_what_an_old_owner_writes_late_is_refused(tmp_path: Path) -> None:
         "first",
         "taken over by a second session of this process",
     ]
+
+
+async def test_nothing_of_the_tree_runs_in_a_process_that_may_not_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    ran: list[str] = []
+
+    @component
+    def Agent() -> object:
+        use_effect(lambda: ran.append("effect"), ())
+        use_on_mount(lambda: ran.append("mount"))
+        use_on_execution_end(lambda: ran.append("end"))
+        use_data("data", lambda: ran.append("fetch"))
+        return Timeline()
+
+    with talking(url):
+        here = App(
+            Agent, model=ScriptedModel(), store=SqlStore(url), policies=[lambda _: ran.append("policy")]
+        )
+        with pytest.raises(SessionBusyError):
+            await here.session("crash").send("me too")
+    assert ran == []
+
+
+async def test_who_was_taken_over_and_nothing_was_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SECONDS", 0.0)
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    old = app(url, rate=0).session("s")
+    await old.send("first")
+    store = SqlStore(url)
+    store.release("s", store.acquire("s", "process 1 on elsewhere", 60))
+    with pytest.raises(SessionBusyError, match="was acquired by another and released"):
+        await old.send("second")
+    assert not old.superseded
+    assert (await old.send("third")).text
+    assert [entry.text for entry in app(url).session("s").timeline if entry.role == "user"][1:] == [
+        "second",
+        "third",
+    ]
+    await old.aclose()

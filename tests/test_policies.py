@@ -146,3 +146,27 @@ async def test_a_fork_has_the_answers_of_its_parent() -> None:
     await session.send("a")
     await session.fork(at=0, before=True).render()
     assert calls == [1]
+
+
+async def test_a_fork_knows_what_a_policy_answered_live_and_after_a_restart() -> None:
+    calls = 0
+
+    async def summarise(entries: Sequence[Entry]) -> Sequence[Entry]:
+        nonlocal calls
+        calls += 1
+        return entries[-1:]
+
+    store = MemoryStore()
+    replies = ScriptedModel("one", "two", "three")
+    session = App(Timeline(), model=replies, policies=[summarise], store=store).session("s")
+    await session.send("a")
+    await session.send("b")
+    hashes = [tick.context.hash for tick in session.ticks]
+    fork = session.fork(id="fork")
+    assert [fork.fork(at=n, before=True).compile().hash for n in range(2)] == hashes
+    await fork.send("c")
+    for each in (fork, session):
+        await each.aclose()
+    again = App(Timeline(), policies=[summarise], store=store).session("fork")
+    assert [again.fork(at=n, before=True).compile().hash for n in range(2)] == hashes
+    assert calls == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from nbsession import App, SessionError, System, Timeline, component, use_data, use_knob, use_state
 from nbsession.errors import ModelError
 from nbsession.stores import MemoryStore
-from nbsession.testing import ScriptedModel, call
+from nbsession.testing import ScriptedModel, call, pause
 from tests.support.notepad import Notepad
 
 if TYPE_CHECKING:
@@ -157,3 +158,71 @@ async def test_a_request_that_failed_fails_again_and_is_not_sent_again() -> None
         await again.send("hi", request_id="r")
     assert str(again.ticks[0].error) == "no such model"
     assert (model.contexts, len(again.timeline)) == ([], 1)
+
+
+async def test_state_that_is_set_between_executions_is_kept_without_another_one() -> None:
+    setters: list[Any] = []
+
+    def body() -> Any:
+        setters.append(use_state(0)[1])
+        return Timeline()
+
+    store = MemoryStore()
+    first = App(agent(body), model=ScriptedModel("a"), store=store).session("s")
+    await first.send("hi")
+    setters[-1](7)
+    await asyncio.sleep(0)
+    assert App(agent(body), store=store).session("s").state == {"Agent#0": 7}
+    setters[-1](8)
+    await first.aclose()
+    assert App(agent(body), store=store).session("s").state == {"Agent#0": 8}
+
+
+async def test_a_request_of_before_the_restart_tells_its_events_and_reads_its_output() -> None:
+    class Size(BaseModel):
+        size: int
+
+    store = MemoryStore()
+    first = App(Timeline(), model=ScriptedModel('{"size": 3}', "b"), store=store).session("s")
+    execution = first.send("how large?", request_id="r", output=Size)
+    told = [event.type async for event in execution if event.durable]
+    await first.send("more")
+    await first.aclose()
+    again = App(Timeline(), model=ScriptedModel(), store=store).session("s")
+    repeated = again.send("how large?", request_id="r", output=Size)
+    assert (await repeated).output == Size(size=3)
+    assert [event.type async for event in repeated if event.durable] == told
+
+
+async def test_a_request_that_was_withdrawn_before_it_began_may_be_sent_again() -> None:
+    held = pause()
+    session = App(Timeline(), model=ScriptedModel([held, "a"], "b")).session("s")
+    running = session.send("one")
+    await held.reached
+    waiting = session.send("two", request_id="r")
+    assert session.send("two", request_id="r") is waiting
+    waiting.abort()
+    assert (await waiting).text == ""
+    again = session.send("two", request_id="r")
+    held.release()
+    assert ((await running).text, (await again).text) == ("a", "b")
+
+
+@pytest.mark.parametrize("request_id", ["", " ", 5])
+async def test_a_request_id_is_a_text(request_id: Any) -> None:
+    session = App(Timeline(), model=ScriptedModel("a")).session()
+    with pytest.raises(SessionError, match="request_id= takes a non-empty string"):
+        session.send("hi", request_id=request_id)
+
+
+async def test_a_request_id_is_its_sessions_own_also_in_forks_of_restored_sessions() -> None:
+    store = MemoryStore()
+    first = App(Timeline(), model=ScriptedModel("a", "b"), store=store).session("s")
+    await first.send("hi", request_id="r")
+    fork = first.fork(id="fork")
+    assert (await fork.send("hi", request_id="r")).text == "b"
+    await fork.aclose()
+    model = ScriptedModel()
+    again = App(Timeline(), model=model, store=store).session("fork")
+    assert (await again.send("hi", request_id="r")).text == "b"
+    assert model.contexts == []

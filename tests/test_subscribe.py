@@ -172,6 +172,16 @@ def test_from_any_number_on_there_is_neither_gap_nor_duplicate(after: int, rests
     asyncio.run(reading())
 
 
+async def test_events_stay_in_memory_until_they_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "KEPT", 20)
+    session = counting(MemoryStore(), [call("count", to=200)], "end")
+    reading = session.subscribe()
+    await asyncio.gather(session.send("go"), anext(reading))
+    read = await drain(reading)
+    assert numbers(read) == list(range(2, 2 + len(numbers(read))))
+    assert len(read) > 200
+
+
 async def test_readers_that_left_are_forgotten() -> None:
     session = counting(MemoryStore(), "a")
     reading = session.subscribe()

@@ -32,7 +32,7 @@ class Lease:
             return
         raise SessionBusyError(
             f"session {session!r} is held by {self.owner} since {_clock(self.since, now)}; "
-            "open it read-only, or stop that process"
+            "it can be read and forked here; to write it, close it there or stop that process"
         )
 
     def check_token(self, session: str, token: int, *, writes: bool = False) -> None:
@@ -43,7 +43,7 @@ class Lease:
         nothing = ", and nothing of this was kept" if writes else ""
         raise SessionBusyError(
             f"the lease of session {session!r} {by} since this writer acquired it{nothing}; open {session!r} "
-            "again to go on from what is there, or fork it under a new id"
+            "again to go on from what is there, or fork what is in memory here under a new id"
         )
 
     def check_renewable(self, session: str, token: int) -> None:

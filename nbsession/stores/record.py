@@ -157,7 +157,7 @@ def conflict(session: str, known: int, kept: int) -> SessionBusyError:
     return SessionBusyError(
         f"session {session!r} has {kept} rows in the store and this writer knew {known}: another one wrote "
         f"meanwhile, and nothing of this was kept; open {session!r} again to go on from what is there, or "
-        "fork it under a new id"
+        "fork what is in memory here under a new id"
     )
 
 

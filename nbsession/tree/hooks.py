@@ -79,8 +79,8 @@ class State(Cell, Stable):
         if check is not None and new is not value:
             check(new)
         self.value = new
-        if self.persist and root.changes is not None:
-            root.changes[self] = fiber
+        if self.persist:
+            root.note_change(self, fiber)
         if fiber.status == CLEAN:
             root.enqueue(fiber)
 

@@ -50,6 +50,9 @@ class Tree:
         """Queue a clean fiber for the next round."""
         raise NotImplementedError
 
+    def note_change(self, cell: Cell, fiber: Fiber) -> None:
+        """Remember that a cell's kept value was set; a tree that is thrown away need not."""
+
     def note(self, text: str) -> None:
         """Keep a note of something odd that is no error."""
         raise NotImplementedError

@@ -49,7 +49,8 @@ class Root(Tree):
     ``restore`` maps addresses to kept values, which ``revive(raw, initial)`` makes
     the state of hooks that mount there. ``check(address, value)`` raises for a value
     that cannot be kept, where it is set. ``on_dirty`` is called when the tree, at
-    rest, becomes dirty.
+    rest, becomes dirty, ``on_change`` when kept state is set for the first time since
+    ``drain_changes``, other than while rendering.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Root(Tree):
         revive: Callable[[Any, Any], Any] | None = None,
         check: Callable[[str, Any], object] | None = None,
         on_dirty: Callable[[], object] | None = None,
+        on_change: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(leaves, environment)
         self.owner: int | None = None
@@ -73,6 +75,7 @@ class Root(Tree):
         self._carry = carry
         self._revive = revive or _as_kept
         self._on_dirty = on_dirty
+        self._on_change = on_change
         self._queue: list[Fiber] = [self.fiber]
         self._inbox: deque[Callable[[], None]] = deque()
         self._taken: set[str] = set()
@@ -217,6 +220,15 @@ class Root(Tree):
         # Another component may have mounted where one is gone.
         drained.update(alive)
         return list(drained.items())
+
+    def note_change(self, cell: Cell, fiber: Fiber) -> None:
+        """Remember that a cell's kept value was set."""
+        if self.changes is None:
+            return
+        first = not self.changes
+        self.changes[cell] = fiber
+        if first and self._on_change is not None and not self._flushing:
+            self._on_change()
 
     @property
     def unrestored(self) -> list[str]:

@@ -81,7 +81,7 @@ def test_a_second_process_is_told_who_holds_the_session_and_can_read_it(url: str
         who = f"process {holder.process.pid} on {socket.gethostname()}"
         with pytest.raises(
             SessionBusyError,
-            match=rf"session 'draft' is held by {who} since \d\d:\d\d; open it read-only, or stop that process",
+            match=rf"session 'draft' is held by {who} since \d\d:\d\d; it can be read and forked here; ",
         ):
             store.acquire("draft", this_owner(), 60)
         assert store.load("draft") == [Row("entry", "e1", {})]
