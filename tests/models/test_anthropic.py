@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from nbsession.content import Message, Text, Thinking, ToolCall
-from nbsession.context import CompiledContext, context_of
-from nbsession.errors import ModelError
+from nbsession.content import Text, Thinking, ToolCall
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
@@ -31,43 +28,20 @@ from tests.support.fake_messages import (
     thinking_block,
     tool_block,
 )
+from tests.support.live import ask, failure, finished
 
 if TYPE_CHECKING:
-    from nbsession.events import ModelEvent
     from tests.support.fake_messages import SSE, FakeMessages
 
 KEY = "sk-secret-1234"
 HELLO = text("Hello you there.")
 
 
-def context(words: str = "Hi") -> CompiledContext:
-    return context_of(["You are kind."], [Message("user", (Text(words),))])
-
-
-async def answer(model: AnthropicModel, into: list[ModelEvent] | None = None) -> list[ModelEvent]:
-    events: list[ModelEvent] = [] if into is None else into
-    async with aclosing(model.stream(context())) as stream:
-        async for event in stream:
-            events.append(event)  # noqa: PERF401  # what came before a failure is looked at
-    return events
-
-
-async def failure(model: AnthropicModel) -> ModelError:
-    with pytest.raises(ModelError) as caught:
-        await answer(model)
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-def finished(events: list[ModelEvent]) -> list[Any]:
-    return [event.content for event in events if isinstance(event, ContentBlockStop)]
-
-
 async def test_text_streams_in_pieces_with_their_offsets(
     messages_server: FakeMessages, live: AnthropicModel
 ) -> None:
     messages_server.will(HELLO)
-    assert await answer(live) == [
+    assert await ask(live) == [
         MessageStart("anthropic:claude-test-1", "live"),
         ContentBlockStart(0, "text"),
         TextDelta(0, "Hello yo", 0),
@@ -88,7 +62,7 @@ async def test_text_streams_in_pieces_with_their_offsets(
 
 
 async def test_the_request_is_the_context(messages_server: FakeMessages, live: AnthropicModel) -> None:
-    await answer(live)
+    await ask(live)
     sent = messages_server.requests[0]
     assert sent.path == "/v1/messages"
     assert sent.headers["authorization"] == f"Bearer {KEY}"
@@ -102,7 +76,7 @@ async def test_a_tool_without_input_gets_an_empty_one(
     messages_server: FakeMessages, live: AnthropicModel
 ) -> None:
     messages_server.will(message(tool_block("now", ""), stop_reason="tool_use"))
-    assert finished(await answer(live)) == [ToolCall("toolu_1", "now", {})]
+    assert finished(await ask(live)) == [ToolCall("toolu_1", "now", {})]
 
 
 async def test_an_input_sent_at_once_is_taken(messages_server: FakeMessages, live: AnthropicModel) -> None:
@@ -112,14 +86,14 @@ async def test_an_input_sent_at_once_is_taken(messages_server: FakeMessages, liv
         {"type": "content_block_stop"},
     ]
     messages_server.will(message(block, stop_reason="tool_use"))
-    assert finished(await answer(live)) == [ToolCall("call_1", "add_note", {"note": "x"})]
+    assert finished(await ask(live)) == [ToolCall("call_1", "add_note", {"note": "x"})]
 
 
 async def test_thinking_keeps_the_block_it_came_in(
     messages_server: FakeMessages, live: AnthropicModel
 ) -> None:
     messages_server.will(message(thinking_block("Let me see.\n", "c2ln"), text_block("Yes.")))
-    thinking, reply = finished(await answer(live))
+    thinking, reply = finished(await ask(live))
     assert thinking == Thinking(
         "Let me see.\n", {"type": "thinking", "thinking": "Let me see.\n", "signature": "c2ln"}
     )
@@ -135,7 +109,7 @@ async def test_hidden_thinking_is_kept_though_it_has_no_text(
         {"type": "content_block_stop"},
     ]
     messages_server.will(message(thinking_block("", "c2ln"), block, text_block("Yes.")))
-    omitted, hidden, _ = finished(await answer(live))
+    omitted, hidden, _ = finished(await ask(live))
     assert omitted == Thinking("", {"type": "thinking", "thinking": "", "signature": "c2ln"})
     assert hidden == Thinking("", redacted)
 
@@ -144,7 +118,7 @@ async def test_thinking_that_nobody_signed_is_not_to_be_sent_back(
     messages_server: FakeMessages, live: AnthropicModel
 ) -> None:
     messages_server.will(message(thinking_block("Hm.", signature=""), text_block("Yes.")))
-    assert finished(await answer(live))[0] == Thinking("Hm.", {})
+    assert finished(await ask(live))[0] == Thinking("Hm.", {})
 
 
 @pytest.mark.parametrize("half", ['{"note": "half', "", '{"note": "whole"}'])
@@ -154,7 +128,7 @@ async def test_a_tool_call_cut_by_max_tokens_never_ends(
     messages_server.will(
         message(text_block("I note"), tool_block("add_note", half), stop_reason="max_tokens")
     )
-    events = await answer(live)
+    events = await ask(live)
     assert finished(events) == [Text("I note")]
     assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == ["max_tokens"]
     assert isinstance(events[-1], MessageStop)
@@ -165,7 +139,7 @@ async def test_calls_before_the_one_that_was_cut_are_whole(
 ) -> None:
     blocks = (tool_block("a", '{"x": 1}', "toolu_1"), tool_block("b", '{"x":', "toolu_2"))
     messages_server.will(message(*blocks, stop_reason="max_tokens"))
-    assert finished(await answer(live)) == [ToolCall("toolu_1", "a", {"x": 1})]
+    assert finished(await ask(live)) == [ToolCall("toolu_1", "a", {"x": 1})]
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -179,7 +153,7 @@ async def test_several_blocks_come_in_order_however_they_are_cut(
         tool_block("b", '{"y": 2}', "toolu_2", size=size),
     )
     messages_server.will(message(*blocks, stop_reason="tool_use"))
-    events = await answer(live)
+    events = await ask(live)
     assert [str(block) for block in finished(events)] == ["Hm, näh.", "Zwei Notizen ☃.", "a(x='ü')", "b(y=2)"]
     assert [event.index for event in events if isinstance(event, ContentBlockStop)] == [0, 1, 2, 3]
 
@@ -187,7 +161,7 @@ async def test_several_blocks_come_in_order_however_they_are_cut(
 async def test_a_refusal_says_why(messages_server: FakeMessages, live: AnthropicModel) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "It could do harm."}
     messages_server.will(message(stop_reason="refusal", stop_details=details))
-    events = await answer(live)
+    events = await ask(live)
     assert [(event.stop_reason, event.detail) for event in events if isinstance(event, MessageDelta)] == [
         ("refusal", "It could do harm.")
     ]
@@ -205,7 +179,7 @@ async def test_stop_reasons_are_passed_on(
     messages_server: FakeMessages, live: AnthropicModel, reason: str, ours: str
 ) -> None:
     messages_server.will(message(text_block("So"), stop_reason=reason))
-    events = await answer(live)
+    events = await ask(live)
     assert [event.stop_reason for event in events if isinstance(event, MessageDelta)] == [ours]
 
 
@@ -224,7 +198,7 @@ async def test_events_and_blocks_of_unknown_types_are_passed_over(
     reply = message(novelty, [*odd, {"type": "content_block_stop"}])
     events = (reply.events[0], {"type": "weather_report", "sky": "blue"}, *reply.events[1:])
     messages_server.will(Reply(events))
-    assert finished(await answer(live)) == [Text("Hello")]
+    assert finished(await ask(live)) == [Text("Hello")]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +270,7 @@ async def test_a_server_on_this_machine_is_not_sent_the_key_in_the_environment(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     model = AnthropicModel("tiny", base_url=messages_server.url, prefix="ollama", caching=False)
-    await answer(model)
+    await ask(model)
     await model.aclose()
     sent = messages_server.requests[0]
     assert KEY not in json.dumps(dict(sent.headers))
@@ -340,7 +314,7 @@ async def test_what_a_careless_server_leaves_out_is_made_up(
     whole = message(text_block("I note."), tool_block("add_note", "{}"), stop_reason="tool_use")
     left_out = ("message_start", "content_block_stop")
     messages_server.will(Reply(tuple(event for event in whole.events if event["type"] not in left_out)))
-    events = await answer(live)
+    events = await ask(live)
     assert events[0] == MessageStart("anthropic:claude-test-1", "live")
     assert finished(events) == [Text("I note."), ToolCall("toolu_1", "add_note", {})]
     assert isinstance(events[-1], MessageStop)
@@ -353,7 +327,7 @@ async def test_blocks_that_all_stand_at_place_0_are_told_apart(
     messages_server.will(
         Reply(tuple({**event, "index": 0} if "index" in event else event for event in whole.events))
     )
-    events = await answer(live)
+    events = await ask(live)
     assert finished(events) == [Text("One."), Text("Two.")]
     assert [event.index for event in events if isinstance(event, ContentBlockStop)] == [0, 1]
 

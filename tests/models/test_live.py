@@ -32,40 +32,16 @@ from nbsession.events import (
 )
 from nbsession.models import Capabilities, wire
 from tests.support.fake_messages import FakeMessages, Reply, broken
-from tests.support.live import KEY
+from tests.support.live import KEY, ask, context, failure, finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nbsession.events import ModelEvent
-    from nbsession.models import ModelAdapter
     from tests.support.live import Provider
 
 LONG = "Hello you there. " * 8
 WORDS = "Grüße ☃ and 😀, done."
-
-
-def context(words: str = "Hi") -> CompiledContext:
-    return context_of(["You are kind."], [Message("user", (Text(words),))])
-
-
-async def ask(
-    model: ModelAdapter, asked: CompiledContext | None = None, into: list[ModelEvent] | None = None
-) -> list[ModelEvent]:
-    events: list[ModelEvent] = [] if into is None else into
-    async with aclosing(model.stream(asked or context())) as stream:  # type: ignore[type-var]  # adapters are generators
-        async for event in stream:
-            events.append(event)  # noqa: PERF401  # what came before a failure is looked at
-    return events
-
-
-async def failure(model: Any, asked: CompiledContext | None = None) -> ModelError:
-    with pytest.raises(ModelError) as caught:
-        await ask(model, asked)
-    await model.aclose()
-    assert "\n" not in str(caught.value)
-    assert caught.value.__cause__ is caught.value.__context__ is None
-    return caught.value
 
 
 async def answered(provider: Provider, reply: Reply) -> list[Any]:
@@ -75,10 +51,6 @@ async def answered(provider: Provider, reply: Reply) -> list[Any]:
     events = await ask(model)
     await model.aclose()
     return finished(events)
-
-
-def finished(events: list[ModelEvent]) -> list[Any]:
-    return [event.content for event in events if isinstance(event, ContentBlockStop)]
 
 
 async def test_a_tool_call_ends_with_its_whole_input(provider: Provider) -> None:

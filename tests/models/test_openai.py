@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession.content import Message, Text, Thinking, ToolCall
-from nbsession.context import CompiledContext, context_of
+from nbsession.content import Text, Thinking, ToolCall
 from nbsession.errors import ModelError
 from nbsession.events import (
     ContentBlockStart,
@@ -33,6 +31,7 @@ from tests.support.fake_chat import (
     text,
 )
 from tests.support.fake_messages import Reply, broken
+from tests.support.live import ask, context, failure, finished
 
 if TYPE_CHECKING:
     from nbsession.events import ModelEvent
@@ -40,29 +39,6 @@ if TYPE_CHECKING:
 
 KEY = "sk-secret-1234"
 HELLO = text("Hello you there.")
-
-
-def context(words: str = "Hi") -> CompiledContext:
-    return context_of(["You are kind."], [Message("user", (Text(words),))])
-
-
-async def ask(model: OpenAIModel, into: list[ModelEvent] | None = None) -> list[ModelEvent]:
-    events: list[ModelEvent] = [] if into is None else into
-    async with aclosing(model.stream(context())) as stream:
-        async for event in stream:
-            events.append(event)  # noqa: PERF401  # what came before a failure is looked at
-    return events
-
-
-async def failure(model: OpenAIModel) -> ModelError:
-    with pytest.raises(ModelError) as caught:
-        await ask(model)
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-def finished(events: list[ModelEvent]) -> list[Any]:
-    return [event.content for event in events if isinstance(event, ContentBlockStop)]
 
 
 def ending(events: list[ModelEvent]) -> MessageDelta:

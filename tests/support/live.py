@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from nbsession.content import Message, Text
+from nbsession.context import CompiledContext, context_of
+from nbsession.errors import ModelError
+from nbsession.events import ContentBlockStop
 from nbsession.models import AnthropicModel, OpenAIModel
 from tests.support import fake_chat, fake_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nbsession.events import ModelEvent
+    from nbsession.models import ModelAdapter
     from tests.support.fake_messages import FakeMessages, Reply
 
 KEY = "sk-secret-1234"
@@ -75,3 +84,33 @@ def openai(server: FakeMessages) -> Provider:
         ),
         lambda code, words="no luck", **headers: fake_chat.status(code, None, words, **headers),
     )
+
+
+def context(words: str = "Hi") -> CompiledContext:
+    return context_of(["You are kind."], [Message("user", (Text(words),))])
+
+
+async def ask(
+    model: ModelAdapter, asked: CompiledContext | None = None, into: list[ModelEvent] | None = None
+) -> list[ModelEvent]:
+    """Return the events of an answer, also in ``into``: there they are where it fails, too."""
+    events: list[ModelEvent] = [] if into is None else into
+    async with aclosing(model.stream(asked or context())) as stream:  # type: ignore[type-var]  # adapters are generators
+        async for event in stream:
+            events.append(event)  # noqa: PERF401  # what came before a failure is looked at
+    return events
+
+
+async def failure(model: Any, asked: CompiledContext | None = None) -> ModelError:
+    """Return the failure of an answer: one sentence, and nothing behind it."""
+    with pytest.raises(ModelError) as caught:
+        await ask(model, asked)
+    await model.aclose()
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    return caught.value
+
+
+def finished(events: list[ModelEvent]) -> list[Any]:
+    """Return the blocks that came to their end."""
+    return [event.content for event in events if isinstance(event, ContentBlockStop)]
