@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from nbsession.content import (
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.models.anthropic_server_tools import OWN_TOOLS, tool_param
 from nbsession.models.closed_schema import closed
+from nbsession.models.media import base64_of, check_image, text_of
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -43,8 +43,6 @@ SETTINGS = (
 
 COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 """The fields of a request whose tokens can be counted before it is sent."""
-
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 # Adaptive thinking came with 4.6; ids read claude-<family>-<major>[-<minor>][-<date>].
 _VERSION = re.compile(r"^claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?:-\d{8})?$")
@@ -205,30 +203,17 @@ def _tool_result(result: ToolResult) -> dict[str, Any]:
 def _image_source(image: Image) -> dict[str, Any]:
     if image.url and not image.data:
         return {"type": "url", "url": image.url}
-    if image.media_type not in IMAGE_TYPES:
-        raise ModelError(
-            f"{image} is of type {image.media_type!r}; models take {', '.join(IMAGE_TYPES)}: convert it to PNG",
-            kind="request",
-        )
+    check_image(image)
     return _base64(image.media_type, image.data)
 
 
 def _document(document: Document) -> dict[str, Any]:
     if document.url and not document.data:
         source: dict[str, Any] = {"type": "url", "url": document.url}
-    elif document.media_type == "application/pdf":
-        source = _base64(document.media_type, document.data)
-    elif document.media_type.startswith("text/"):
-        source = {
-            "type": "text",
-            "media_type": "text/plain",
-            "data": document.data.decode("utf-8", "replace"),
-        }
+    elif (text := text_of(document)) is not None:
+        source = {"type": "text", "media_type": "text/plain", "data": text}
     else:
-        raise ModelError(
-            f"{document} is of type {document.media_type!r}; models take PDF and text: convert it to one of these",
-            kind="request",
-        )
+        source = _base64(document.media_type, document.data)
     data: dict[str, Any] = {"type": "document", "source": source}
     if document.title:
         data["title"] = document.title
@@ -236,7 +221,7 @@ def _document(document: Document) -> dict[str, Any]:
 
 
 def _base64(media_type: str, data: bytes) -> dict[str, Any]:
-    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode("ascii")}
+    return {"type": "base64", "media_type": media_type, "data": base64_of(data)}
 
 
 def _trailing(context: CompiledContext) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, Document, Image, Message, Text, ToolCall, ToolResult
 from nbsession.errors import ModelError, did_you_mean
+from nbsession.models.media import base64_of, check_image, text_of
 from nbsession.models.strict_schema import strict
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ SETTINGS = (
     "service_tier",
 )
 """What ``Model(name, **settings)`` may set for a model of this API."""
-
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 _RENAMED = {"effort": "reasoning_effort", "stop_sequences": "stop"}
 _LONGEST_ID = 40
@@ -180,11 +178,7 @@ def _part(block: Block) -> dict[str, Any] | None:
 def _image_url(image: Image) -> str:
     if image.url and not image.data:
         return image.url
-    if image.media_type not in IMAGE_TYPES:
-        raise ModelError(
-            f"{image} is of type {image.media_type!r}; models take {', '.join(IMAGE_TYPES)}: convert it to PNG",
-            kind="request",
-        )
+    check_image(image)
     return _data_url(image.media_type, image.data)
 
 
@@ -194,14 +188,8 @@ def _document(document: Document) -> dict[str, Any]:
             f"{document} is given by its URL, and this API takes documents by their bytes only; load it first",
             kind="request",
         )
-    if document.media_type.startswith("text/"):
-        text = document.data.decode("utf-8", "replace")
+    if (text := text_of(document)) is not None:
         return {"type": "text", "text": f"{document.title}\n\n{text}" if document.title else text}
-    if document.media_type != "application/pdf":
-        raise ModelError(
-            f"{document} is of type {document.media_type!r}; models take PDF and text: convert it to one of these",
-            kind="request",
-        )
     name = document.title or "document"
     file = {
         "filename": name if name.endswith(".pdf") else f"{name}.pdf",
@@ -211,7 +199,7 @@ def _document(document: Document) -> dict[str, Any]:
 
 
 def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{media_type};base64,{base64_of(data)}"
 
 
 def _call_id(identifier: str) -> str:
