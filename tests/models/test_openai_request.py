@@ -136,7 +136,7 @@ def test_documents_go_in_as_files_or_as_text() -> None:
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        (Image("image/tiff", b"x"), "models take image/jpeg"),
+        (Image("image/tiff", b"x"), "models take image/png"),
         (Document("application/zip", b"x"), "models take PDF and text"),
         (Document("application/pdf", url="https://example.org/a.pdf"), "by their bytes only; load it first"),
     ],
