@@ -107,7 +107,6 @@ class SessionCore:
         self._keeper: asyncio.Task[None] | None = None
         self._announced = len(record)
         self._told: set[str] = set()
-        self._refused: SessionError | None = None
 
     # Knobs and notes
 
@@ -142,10 +141,16 @@ class SessionCore:
         return [*self.mount.root.notes, *self.knobs.notes, *lost, *unstored]
 
     def _lost(self) -> list[str]:
-        """Name the kept state for which no hook has mounted."""
+        """Name the kept state for which no hook has mounted, and the knobs that none has declared."""
         if not self.mount.mounted:
             return []
-        return [f"kept state at {address} fits no component now" for address in self.mount.root.unrestored]
+        return [
+            *[f"kept state at {address} fits no component now" for address in self.mount.root.unrestored],
+            *[
+                f"knob {name!r} was set to {value!r} and no component has it now"
+                for name, value in self.knobs.unclaimed.items()
+            ],
+        ]
 
     # The timeline
 
@@ -423,15 +428,12 @@ class SessionCore:
     def drain(self) -> None:
         """Note what changed in the tree's kept state; what cannot be kept is a ``SessionError``."""
         self.note_changes()
-        refused, self._refused = self._refused, None
-        if refused is not None:
+        for refused in self.mount.refused.values():
             raise refused
 
     def note_changes(self) -> None:
-        """Note what changed in the tree's kept state; the next ``drain`` says what of it cannot be kept."""
-        changes, refused = self.mount.drain()
-        self._keep_state(changes)
-        self._refused = self._refused or refused
+        """Note what changed in the tree's kept state; ``drain`` says what of it cannot be kept."""
+        self._keep_state(self.mount.drain())
 
     def keep_soon(self) -> None:
         """Store what was changed between executions, without waiting for it."""
@@ -471,7 +473,6 @@ class SessionCore:
                 self.note_changes()
                 # Who only looked is not told that another process writes.
                 await (self.outbox.keep() if self.outbox.due else self.outbox.try_keep())
-                self.drain()
             finally:
                 self.feed.close()
                 self.journal.close()

@@ -72,6 +72,7 @@ class Knobs:
         self._on_set = on_set
         self._knobs: dict[str, _Knob] = {}
         self._kept: dict[str, Any] = dict(values or {})
+        self._unclaimed = set(self._kept)
         self._history: deque[Setting] = deque(maxlen=HISTORY)
         self._read_only = False
         self._momentary_ended = False
@@ -86,6 +87,7 @@ class Knobs:
         """
         knob = self._knobs.get(spec.name)
         if knob is None:
+            self._unclaimed.discard(spec.name)
             knob = self._knobs[spec.name] = _Knob(spec)
             knob.holders[holder] = spec
             if spec.name in self._kept:
@@ -115,6 +117,11 @@ class Knobs:
         knob = self._knobs.get(name)
         if knob is not None and holder in knob.holders:
             knob.holders[to] = knob.holders.pop(holder)
+
+    @property
+    def unclaimed(self) -> Mapping[str, Any]:
+        """The values this began with whose knobs no component has declared so far."""
+        return {name: value for name, value in self._kept.items() if name in self._unclaimed}
 
     def check(self) -> None:
         """Raise ``KnobError``, naming both paths, if two holders of one knob have different specs.

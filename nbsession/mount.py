@@ -53,6 +53,7 @@ class Mount:
         self.state = state
         self.mounted = False
         self.waiting: tuple[str, ...] = ()
+        self.refused: dict[str, SessionError] = {}
         self.root = Root(
             node,
             leaves=LEAVES,
@@ -209,18 +210,21 @@ class Mount:
         pending = dict.fromkeys((*self.pending, *environment.asked))
         return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose)
 
-    def drain(self) -> tuple[list[tuple[str, Any]], SessionError | None]:
-        """Return what changed in the tree's kept state since the last call, and why some of it is refused."""
+    def drain(self) -> list[tuple[str, Any]]:
+        """Return what changed in the tree's kept state since the last call.
+
+        ``refused`` says, by address, what cannot be kept, until another value is set there.
+        """
         changes: list[tuple[str, Any]] = []
-        refused: SessionError | None = None
         for address, value in self.root.drain_changes():
+            self.refused.pop(address, None)
             try:
                 kept = GONE if value is TREE_GONE else _encoded(address, value)
             except SessionError as error:
-                refused = refused or error
+                self.refused[address] = error
             else:
                 changes.append((STATE + address, kept))
-        return changes, refused
+        return changes
 
     def outline(self) -> Outline:
         """Return the tree as its author wrote it."""

@@ -84,10 +84,15 @@ class Policies:
             seen = self.functions[: position + 1]
             key = _key(seen, shown)
             answer = self._find(key)
-            if answer is None and inspect.iscoroutinefunction(policy):
-                waiting.append(_name(policy))
-                continue
-            shown = self._know(policy, key, _checked(policy, policy(shown))) if answer is None else answer
+            if answer is None:
+                returned = policy(shown)
+                if inspect.isawaitable(returned):
+                    if inspect.iscoroutine(returned):
+                        returned.close()  # it has not begun
+                    waiting.append(_name(policy))
+                    continue
+                answer = self._know(policy, key, _checked(policy, returned))
+            shown = answer
         return shown, tuple(waiting)
 
     def _know(self, policy: Policy, key: str, shown: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -170,9 +175,15 @@ def _checked(policy: Policy, returned: Any) -> tuple[Entry, ...]:
         raise SessionError(
             f"policy {_name(policy)} returned {type(returned).__name__}; return the entries to show, as a list"
         )
+    ids: set[str] = set()
     for entry in returned:
         if not isinstance(entry, Entry):
             raise SessionError(f"policy {_name(policy)} returned a {type(entry).__name__} among the entries")
+        if entry.id in ids:
+            raise SessionError(
+                f"policy {_name(policy)} returned two entries with the id {entry.id!r}; give a new one an id of its own"
+            )
+        ids.add(entry.id)
     open_calls: list[str] = []
     for entry in returned:
         results = [block.call_id for block in entry.content if isinstance(block, ToolResult)]

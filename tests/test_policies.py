@@ -170,3 +170,23 @@ async def test_a_fork_knows_what_a_policy_answered_live_and_after_a_restart() ->
     again = App(Timeline(), policies=[summarise], store=store).session("fork")
     assert [again.fork(at=n, before=True).compile().hash for n in range(2)] == hashes
     assert calls == 3
+
+
+async def test_an_object_may_be_an_async_policy() -> None:
+    class Latest:
+        async def __call__(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+            return entries[-1:]
+
+    session = App(Timeline(), model=ScriptedModel("one", "two"), policies=[Latest()]).session()
+    await session.send("a")
+    assert texts((await session.send("b")).ticks[0].context) == ["b"]
+    assert session.compile().pending == (Latest.__qualname__,)
+
+
+async def test_a_policy_may_not_show_an_entry_twice() -> None:
+    def echo(entries: Sequence[Entry]) -> Sequence[Entry]:
+        return [*entries, *entries]
+
+    session = App(Timeline(), model=ScriptedModel("never"), policies=[echo]).session()
+    with pytest.raises(Exception, match=r"echo returned two entries with the id 'en_"):
+        await session.send("a")

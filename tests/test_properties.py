@@ -170,8 +170,8 @@ class Mounted:
     @property
     def context(self) -> CompiledContext:
         self.mount.flush()
-        changes, refused = self.mount.drain()
-        assert refused is None
+        changes = self.mount.drain()
+        assert not self.mount.refused
         self.mount.state.record(changes)
         return self.mount.compile().context
 

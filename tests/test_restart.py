@@ -226,3 +226,44 @@ async def test_a_request_id_is_its_sessions_own_also_in_forks_of_restored_sessio
     again = App(Timeline(), model=model, store=store).session("fork")
     assert (await again.send("hi", request_id="r")).text == "b"
     assert model.contexts == []
+
+
+async def test_a_knob_that_no_component_has_any_more_is_said_and_its_value_stays_kept() -> None:
+    def old() -> Any:
+        use_knob("depth", 3, min=0, max=9)
+        return Timeline()
+
+    def new() -> Any:
+        use_knob("width", 1)
+        return Timeline()
+
+    store = MemoryStore()
+    first = App(agent(old), model=ScriptedModel("a"), store=store).session("s")
+    first.knobs["depth"] = 8
+    await first.aclose()
+    again = App(agent(new), store=store).session("s")
+    again.compile()
+    assert again.notes == ["knob 'depth' was set to 8 and no component has it now"]
+    await again.aclose()
+    assert App(agent(old), store=store).session("s").knobs["depth"] == 8
+
+
+async def test_an_initial_state_that_cannot_be_kept_is_refused_until_it_can() -> None:
+    initial: list[Any] = [{1, 2}]
+
+    def body() -> Any:
+        _, set_value = use_state(initial[0])
+        initial.append(set_value)
+        return Timeline()
+
+    model = ScriptedModel("a")
+    session = App(agent(body), model=model, store=MemoryStore()).session("s")
+    for _ in range(2):
+        with pytest.raises(
+            SessionError, match=r"state 0 of Agent holds \{1, 2\} \(set\), which cannot be kept"
+        ):
+            await session.send("hi")
+    assert model.contexts == []
+    initial[-1]([1, 2])
+    assert (await session.send("hi")).text == "a"
+    assert session.state == {"Agent#0": [1, 2]}

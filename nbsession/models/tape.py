@@ -171,6 +171,7 @@ class Tape:
         self._recordings[recording.key] = recording
 
     def _parse(self, text: str) -> None:
+        text = _whole_lines(text)
         self._lines = text.count("\n") + (not text.endswith("\n"))
         for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
@@ -210,7 +211,12 @@ class Tape:
                 lines = [_HEADER, *lines]
             text = "".join(f"{_dump(line)}\n" for line in lines)
             if size and self._last_byte(descriptor, size) != b"\n":
-                text = f"\n{text}"
+                tail = _unfinished(self.path.read_bytes())
+                if tail:
+                    size -= tail
+                    os.ftruncate(descriptor, size)
+                else:
+                    text = f"\n{text}"
             data = text.encode("utf-8", "surrogatepass")
             if os.write(descriptor, data) != len(data):
                 os.ftruncate(descriptor, size)
@@ -223,6 +229,24 @@ class Tape:
     def _last_byte(descriptor: int, size: int) -> bytes:
         os.lseek(descriptor, size - 1, os.SEEK_SET)
         return os.read(descriptor, 1)
+
+
+def _whole_lines(text: str) -> str:
+    """Leave out a last line that was cut while it was written; its answer was never whole."""
+    tail = _unfinished(text.encode("utf-8", "surrogatepass"))
+    return text.encode("utf-8", "surrogatepass")[:-tail].decode("utf-8", "surrogatepass") if tail else text
+
+
+def _unfinished(data: bytes) -> int:
+    """Return how many bytes at the end of a file are the beginning of a line that was cut, 0 where none was."""
+    last = data[data.rfind(b"\n") + 1 :]
+    if not last.startswith(b"{"):
+        return 0
+    try:
+        json.loads(last)
+    except (ValueError, RecursionError):
+        return len(last)
+    return 0
 
 
 def difference(asked: CompiledContext, recorded: CompiledContext) -> tuple[str, str]:

@@ -343,6 +343,21 @@ async def test_a_last_line_without_its_end_does_not_swallow_the_next(path: Path)
     assert (await ask(RecordedModel(path), context("Other"))).text == "Two."
 
 
+async def test_a_line_that_was_cut_while_it_was_written_costs_its_answer_alone(path: Path) -> None:
+    first, second = context("first"), context("second")
+    await record(path, "one", "two", contexts=(first, second))
+    whole = read(path)
+    last = len(whole.splitlines()[-1])
+    for left in (1, last // 2, last - 1):
+        write(path, whole[: left - last - 1])
+        assert (await ask(RecordedModel(path), first)).text == "one"
+        with pytest.raises(RecordingMissError):
+            await ask(RecordedModel(path), second)
+        await record(path, "two again", contexts=(second,))
+        assert (await ask(RecordedModel(path), second)).text == "two again"
+        assert (await ask(RecordedModel(path), first)).text == "one"
+
+
 async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     path.parent.mkdir()
     write(path, '{"nbsession": "recordings", "version": 2}\n')
