@@ -21,10 +21,11 @@ def opened(path: Path, *responses: Any) -> Session:
 
 
 async def talked(path: Path) -> Session:
-    """Return a session of three ticks; the second and the third show a note, the third another message."""
-    session = opened(path, [call("add_note", note=NOTE)], "done", "fine")
+    """Return a session of four ticks; all but the first show a note, the last two a long message."""
+    session = opened(path, [call("add_note", note=NOTE)], "done", "fine", "good")
     await session.send("the first message")
-    await session.send("the second message")
+    await session.send("the second message" + " and more" * 200)
+    await session.send("the third message")
     return session
 
 
@@ -37,12 +38,17 @@ def rows_of(kind: str, old: str, new: str) -> Callable[[str], str]:
 
 
 CHANGES: dict[str, tuple[Callable[..., None], Callable[[str], str | None], list[int]]] = {
-    "a shared part": (edit_texts, lambda text: text.replace("- buy milk", "- buy wine"), [1, 2]),
-    "a short part": (edit_rows, rows_of("tick", "a friendly", "an angry"), [0, 1, 2]),
-    "a message": (edit_rows, rows_of("entry", "the second", "another"), [2]),
-    "a tool's schema": (edit_texts, lambda text: text.replace("Keep a note", "Burn a note"), [0, 1, 2]),
-    "a part that is no JSON now": (edit_texts, lambda text: '"{"' if "- buy milk" in text else text, [1, 2]),
-    "a part that is gone": (edit_texts, lambda text: None if "- buy milk" in text else text, [1, 2]),
+    "a shared part": (edit_texts, lambda text: text.replace("- buy milk", "- buy wine"), [1, 2, 3]),
+    "a short part": (edit_rows, rows_of("tick", "a friendly", "an angry"), [0, 1, 2, 3]),
+    "a message": (edit_rows, rows_of("entry", "the third", "another"), [3]),
+    "a long message": (edit_texts, lambda text: text.replace("the second", "another"), [2, 3]),
+    "a tool's schema": (edit_texts, lambda text: text.replace("Keep a note", "Burn a note"), [0, 1, 2, 3]),
+    "a part that is no JSON now": (
+        edit_texts,
+        lambda text: '"{"' if "- buy milk" in text else text,
+        [1, 2, 3],
+    ),
+    "a part that is gone": (edit_texts, lambda text: None if "- buy milk" in text else text, [1, 2, 3]),
 }
 
 
