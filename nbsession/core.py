@@ -14,7 +14,7 @@ from nbsession.events import EntryCommitted, KnobSet, ToolEnd, ToolProgress
 from nbsession.feed import Feed
 from nbsession.knobs import Knobs, Setting
 from nbsession.line import Line
-from nbsession.mount import STATE, Mount
+from nbsession.mount import HOOK, STATE, Mount
 from nbsession.outbox import Outbox
 from nbsession.policies import Policies
 from nbsession.request_ids import RequestIds
@@ -413,7 +413,7 @@ class SessionCore:
 
     def _keep_state(self, changes: list[tuple[str, Any]]) -> None:
         known = self.state.current.keys()
-        begun = all(address.startswith(STATE) and address not in known for address, _ in changes)
+        begun = all(address.startswith((STATE, HOOK)) and address not in known for address, _ in changes)
         new = self.state.record(changes)
         if new:
             self.outbox.changes(self.state.version, new, due=not begun)

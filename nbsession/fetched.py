@@ -38,7 +38,11 @@ class DataCell(Cell):
     def mount(cls, fiber: Fiber, *, keep: bool) -> DataCell:
         """Return a cell with the data that was kept for this place, if any."""
         cell = cls(fiber, keep=keep)
-        kept = fiber.root.restored(fiber, fiber.cursor, None) if keep and fiber.root.restore else None
+        kept = (
+            fiber.root.restored(fiber, fiber.cursor, None, "use_data")
+            if keep and fiber.root.restore
+            else None
+        )
         if isinstance(kept, dict) and _readable(kept):
             # What fits its model no more is fetched again.
             with suppress(ValueError):

@@ -12,7 +12,7 @@ from nbsession.fragment import LEAVES, ToolUse
 from nbsession.hooks import KnobCell
 from nbsession.lifecycle import CallbackCell, call_cell, call_hook
 from nbsession.outline import Outline, outline_of
-from nbsession.state import GONE, StateLog, encode, revive
+from nbsession.state import GONE, StateLog, check_hook, encode, hook_of, revive
 from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Fiber, Root
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nbsession.models.base import ModelAdapter
 
 STATE = "state:"
+HOOK = "hook:"
 ROUNDS = 25
 
 
@@ -49,6 +50,11 @@ class Mount:
             for address, value in state.current.items()
             if address.startswith(STATE)
         }
+        begun = {
+            address.removeprefix(HOOK): hook
+            for address, hook in state.current.items()
+            if address.startswith(HOOK)
+        }
         self.environment = environment
         self.state = state
         self.mounted = False
@@ -61,6 +67,7 @@ class Mount:
             carry=carry,
             restore=kept,
             revive=revive,
+            fits=lambda address, kind, initial: check_hook(begun.get(address), hook_of(kind, initial)),
             check=_encoded,
             on_change=on_change,
         )
@@ -224,6 +231,8 @@ class Mount:
                 self.refused[address] = error
             else:
                 changes.append((STATE + address, kept))
+        for address, cell in self.root.drained.items():
+            changes.append((HOOK + address, hook_of(cell.kind, getattr(cell, "initial", type(None)))))
         return changes
 
     def outline(self) -> Outline:

@@ -24,7 +24,8 @@ GONE: Any = _Gone()
 class StateLog:
     """Every change of kept state, in order; ``at(version)`` is the state after so many changes.
 
-    Addresses are ``state:<path>#<hook>``, ``knob:<name>``, ``sent:<number>`` and ``window``; values are
+    Addresses are ``state:<path>#<hook>``, ``hook:<path>#<hook>`` (what kind of hook has that
+    state), ``knob:<name>``, ``sent:<number>`` and ``window``; values are
     JSON data.
     """
 
@@ -109,6 +110,39 @@ def encode(value: Any, where: str) -> Any:
     if callable(dump):
         return dump(mode="json")
     raise _refused(where, value)
+
+
+def hook_of(kind: str, initial: type) -> str:
+    """Say in two words what a hook keeps: its kind, and what its initial value is; ``any`` where that is ``None``."""
+    for types, name in _NAMES:
+        if issubclass(initial, types):
+            return f"{kind} {name}"
+    return f"{kind} model"
+
+
+_NAMES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((type(None),), "any"),
+    ((bool,), "bool"),
+    ((int, float), "number"),
+    ((str,), "text"),
+    ((list, tuple), "list"),
+    ((dict,), "dict"),
+)
+
+
+def check_hook(kept: str | None, hook: str) -> None:
+    """Raise a ``ValueError`` where state of one hook (see ``hook_of``) is not for another; ``None`` is not known."""
+    if kept is None or kept == hook:
+        return
+    (kind, initial), (kind_now, initial_now) = kept.split(), hook.split()
+    if kind != kind_now:
+        raise ValueError(f"it was kept by {_hook_name(kind)}, and {_hook_name(kind_now)} is there now")
+    if "any" not in (initial, initial_now):
+        raise ValueError(f"it began as a {initial}, and begins as a {initial_now} now")
+
+
+def _hook_name(kind: str) -> str:
+    return kind if kind.startswith("use_") else f"use_{kind}"
 
 
 def revive(raw: Any, initial: Any) -> Any:

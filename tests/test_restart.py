@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from nbsession import App, SessionError, System, Timeline, component, use_data, use_knob, use_state
+from nbsession import (
+    App,
+    SessionError,
+    System,
+    Timeline,
+    component,
+    use_data,
+    use_knob,
+    use_reducer,
+    use_state,
+)
 from nbsession.errors import ModelError
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call, pause
@@ -267,3 +277,70 @@ async def test_an_initial_state_that_cannot_be_kept_is_refused_until_it_can() ->
     initial[-1]([1, 2])
     assert (await session.send("hi")).text == "a"
     assert session.state == {"Agent#0": [1, 2]}
+
+
+def keeps_text() -> Any:
+    use_state("text")
+    return Timeline()
+
+
+def keeps_list() -> Any:
+    use_state(["a"])
+    return Timeline()
+
+
+def keeps_model() -> Any:
+    use_state(Old())
+    return Timeline()
+
+
+def reduces() -> Any:
+    use_reducer(lambda state, action: state + action, "reduced")
+    return Timeline()
+
+
+def fetches() -> Any:
+    use_data("data", lambda: "fetched")
+    return Timeline()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (keeps_text, keeps_list, "it began as a text, and begins as a list now"),
+        (keeps_model, keeps_text, "it began as a model, and begins as a text now"),
+        (keeps_text, reduces, "it was kept by use_state, and use_reducer is there now"),
+        (fetches, keeps_text, "it was kept by use_data, and use_state is there now"),
+        (keeps_text, fetches, "it was kept by use_state, and use_data is there now"),
+    ],
+)
+async def test_state_of_another_hook_is_said_and_starts_anew(
+    old: Callable[[], Any], new: Callable[[], Any], why: str
+) -> None:
+    again = await after(MemoryStore(), old, new)
+    await again.send("more")
+    (note,) = again.notes
+    assert note.startswith("kept state at Agent#0 does not fit its hook any more and starts anew: it was ")
+    assert note.endswith(why)
+    fresh = App(agent(new), model=ScriptedModel("c")).session()
+    await fresh.send("hi")
+    assert again.state == fresh.state
+
+
+async def test_state_that_became_another_type_than_it_began_with_is_kept() -> None:
+    setters: list[Any] = []
+
+    def body() -> Any:
+        setters.extend(use_state(initial)[1] for initial in (None, 0, "idle", ()))
+        return Timeline()
+
+    store = MemoryStore()
+    first = App(agent(body), model=ScriptedModel("a"), store=store).session("s")
+    await first.send("hi")
+    for setter, value in zip(setters, ({"a": 1}, 0.5, {"done": True}, ["b"]), strict=False):
+        setter(value)
+    await first.aclose()
+    again = App(agent(body), store=store).session("s")
+    again.compile()
+    assert list(again.state.values()) == [{"a": 1}, 0.5, {"done": True}, ["b"]]
+    assert again.notes == []

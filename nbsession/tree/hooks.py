@@ -29,14 +29,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 class State(Cell, Stable):
     """A state cell, which is its own setter: call it with a value, or with a function of the present one."""
 
-    __slots__ = ("fiber", "persist", "value")
+    __slots__ = ("fiber", "initial", "persist", "value")
 
     kind = "state"
 
-    def __init__(self, fiber: Fiber, value: Any, persist: bool) -> None:
+    def __init__(self, fiber: Fiber, value: Any, persist: bool, initial: type) -> None:
         self.fiber = fiber
         self.value = value
         self.persist = persist
+        self.initial = initial
 
     def __call__(self, value: Any) -> None:
         """Set the state; the component renders again at the next flush.
@@ -88,7 +89,7 @@ class State(Cell, Stable):
         return value(self.value) if callable(value) else value
 
     def clone(self, fiber: Fiber) -> Self:
-        return type(self)(fiber, self.value, self.persist)
+        return type(self)(fiber, self.value, self.persist, self.initial)
 
     def __repr__(self) -> str:
         return f"<{self.kind} of {self.fiber.type.name}: {self.value!r}>"
@@ -170,9 +171,10 @@ def use_state(initial: Any, *, persist: bool = True) -> tuple[Any, State]:
         fiber.cursor = at + 1
         return cell.value, cell
     value = initial() if callable(initial) else initial
+    begun_with = value.__class__
     if persist and fiber.root.restore:
         value = fiber.root.restored(fiber, at, value)
-    state = State(fiber, value, persist)
+    state = State(fiber, value, persist, begun_with)
     if hooks is None:
         fiber.hooks = [state]
     else:
@@ -192,10 +194,11 @@ def use_reducer(
     """
     fiber, at, found = _next_hook("reducer", Reduced)
     if found is None:
-        value = initial() if callable(initial) else initial
+        value: Any = initial() if callable(initial) else initial
+        begun_with = value.__class__
         if persist and fiber.root.restore:
-            value = fiber.root.restored(fiber, at, value)
-        found = Reduced(fiber, value, persist)
+            value = fiber.root.restored(fiber, at, value, "reducer")
+        found = Reduced(fiber, value, persist, begun_with)
         keep(fiber, found)
     found.reducer = reducer
     fiber.cursor = at + 1

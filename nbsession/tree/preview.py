@@ -138,8 +138,8 @@ class Preview(Tree):
     def note(self, text: str) -> None:
         """Nothing: the live tree says it when it happens there."""
 
-    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
-        return self._live.kept(fiber, at, initial)
+    def restored(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
+        return self._live.kept(fiber, at, initial, kind)
 
     def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
         """Nothing: copies of cells hold nothing."""

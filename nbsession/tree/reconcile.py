@@ -57,8 +57,8 @@ class Tree:
         """Keep a note of something odd that is no error."""
         raise NotImplementedError
 
-    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
-        """Return the kept value of a hook that mounts, or ``initial``."""
+    def restored(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
+        """Return the kept value of a hook of that kind that mounts, or ``initial``."""
         raise NotImplementedError
 
     def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:

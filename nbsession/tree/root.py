@@ -39,6 +39,10 @@ def _as_kept(raw: Any, _initial: Any) -> Any:
     return raw
 
 
+def _takes_all(_address: str, _kind: str, _initial: type) -> None:
+    """Let every kept value mount anywhere."""
+
+
 class Root(Tree):
     """A tree of components, mounted at the first ``flush``.
 
@@ -47,7 +51,8 @@ class Root(Tree):
     ``owner`` (a thread's ident) changes from other threads are handed over by
     ``carry(fn)``, in order; without ``carry`` they wait for the next flush.
     ``restore`` maps addresses to kept values, which ``revive(raw, initial)`` makes
-    the state of hooks that mount there. ``check(address, value)`` raises for a value
+    the state of hooks that mount there; ``fits(address, kind, initial's type)`` raises
+    a ``ValueError`` where that is no place for it. ``check(address, value)`` raises for a value
     that cannot be kept, where it is set. ``on_dirty`` is called when the tree, at
     rest, becomes dirty, ``on_change`` when kept state is set for the first time since
     ``drain_changes``, other than while rendering.
@@ -62,6 +67,7 @@ class Root(Tree):
         carry: Callable[[Callable[[], None]], object] | None = None,
         restore: Mapping[str, Any] | None = None,
         revive: Callable[[Any, Any], Any] | None = None,
+        fits: Callable[[str, str, type], object] | None = None,
         check: Callable[[str, Any], object] | None = None,
         on_dirty: Callable[[], object] | None = None,
         on_change: Callable[[], object] | None = None,
@@ -74,6 +80,8 @@ class Root(Tree):
         self.fiber = Fiber.top(Element(TOP, (node,), {}, None), self)
         self._carry = carry
         self._revive = revive or _as_kept
+        self._fits = fits or _takes_all
+        self.drained: dict[str, Cell] = {}
         self._on_dirty = on_dirty
         self._on_change = on_change
         self._queue: list[Fiber] = [self.fiber]
@@ -182,13 +190,17 @@ class Root(Tree):
 
     def state(self) -> dict[str, Any]:
         """Return the kept state: the values of ``use_state`` and ``use_reducer`` by address, ``path#hook``."""
+        return {address: cell.value for address, cell in self._keeping().items()}
+
+    def _keeping(self) -> dict[str, Any]:
+        """Return the cells that are kept, by address."""
         kept: dict[str, Any] = {}
         stack = [(self.fiber, "")]
         while stack:
             fiber, path = stack.pop()
             for at, cell in enumerate(fiber.hooks or ()):
                 if cell.persist:
-                    kept[f"{path}#{at}"] = cell.value
+                    kept[f"{path}#{at}"] = cell
             below = path + "/" if path else ""
             fibers = [child for child in fiber.slots if child.__class__ is Fiber]
             stack.extend((child, below + child.segment) for child in reversed(fibers))
@@ -197,14 +209,16 @@ class Root(Tree):
     def drain_changes(self) -> list[tuple[str, Any]]:
         """Return what changed in the kept state since the last call: addresses with values, or ``GONE``.
 
-        The first call gives all of it. Later ones cost as much as the changes.
+        The first call gives all of it. Later ones cost as much as the changes. ``drained``
+        has the cells of the values.
         """
         if self.changes is None:
             self.changes = {}
-            state = self.state()
-            gone: list[tuple[str, Any]] = [(address, GONE) for address in self._taken if address not in state]
+            self.drained = self._keeping()
+            gone = [(address, GONE) for address in self._taken if address not in self.drained]
             self._taken.clear()
-            return [*gone, *state.items()]
+            return [*gone, *((address, cell.value) for address, cell in self.drained.items())]
+        self.drained = {}
         changes, self.changes = self.changes, {}
         drained: dict[str, Any] = dict.fromkeys(self._gone, GONE)
         self._gone.clear()
@@ -217,6 +231,7 @@ class Root(Tree):
                     drained[address] = GONE
                 else:
                     alive[address] = cell.value
+                    self.drained[address] = cell
         # Another component may have mounted where one is gone.
         drained.update(alive)
         return list(drained.items())
@@ -280,26 +295,27 @@ class Root(Tree):
             self.notes.append(text)
             del self.notes[:-NOTES]
 
-    def restored(self, fiber: Fiber, at: int, initial: Any) -> Any:
+    def restored(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
         """Return the value that ``restore`` has for a hook that mounts, or ``initial``.
 
-        A value that does not fit (``revive`` raises a ``ValueError``) is let go with a note.
+        A value that does not fit (``fits`` or ``revive`` raises a ``ValueError``) is let go with a note.
         """
         address = f"{fiber.path}#{at}"
         if address not in self.restore:
             return initial
-        value = self.kept(fiber, at, initial)
+        value = self.kept(fiber, at, initial, kind)
         del self.restore[address]
         self._taken.add(address)
         return value
 
-    def kept(self, fiber: Fiber, at: int, initial: Any) -> Any:
+    def kept(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
         """Return the same as ``restored``, and leave it for the hook that mounts in earnest."""
         address = f"{fiber.path}#{at}"
         if address not in self.restore:
             return initial
         kept = self.restore[address]
         try:
+            self._fits(address, kind, initial.__class__)
             return self._revive(kept, initial)
         except ValueError as error:
             reason = " ".join(str(error).split())
