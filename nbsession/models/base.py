@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from nbsession.content import Document, Image, ToolResult
 from nbsession.errors import ModelError
@@ -69,6 +70,17 @@ class ModelAdapter(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]: ...
+
+
+def rate_of(given: Any, what: str) -> float:
+    """Return a rate as a number; ``what`` names it in the ``ModelError`` for one that is none."""
+    try:
+        rate = float(given)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not math.isfinite(rate) or rate < 0:
+        raise ModelError(f"{what} must be a number, 0 (at once) or more, got {given!r}", kind="request")
+    return rate
 
 
 def refuse_unfit(context: CompiledContext, model: ModelAdapter) -> None:

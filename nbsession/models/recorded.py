@@ -24,8 +24,8 @@ from nbsession.events import (
     ModelEvent,
     TextDelta,
 )
-from nbsession.models.base import Capabilities, ModelAdapter, Source
-from nbsession.models.tape import Played, Recording, Tape, difference
+from nbsession.models.base import Capabilities, ModelAdapter, Source, rate_of
+from nbsession.models.tape import EVERYTHING, Played, Recording, Tape, difference
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -66,7 +66,9 @@ class RecordedModel:
             )
         self.path = Path(path).expanduser()
         self.record = record
-        self.rate = (0.0 if os.environ.get("CI") else 1.0) if rate is None else float(rate)
+        self.rate = (
+            (0.0 if os.environ.get("CI") else 1.0) if rate is None else rate_of(rate, "RecordedModel(rate=)")
+        )
         self._given = model
         self._tape = Tape(self.path)
 
@@ -84,12 +86,25 @@ class RecordedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Those of the model that it records; a replay takes everything."""
+        """Those of the model that it records; of a replay, those of the model that was recorded last.
+
+        So the context is compiled as it was then.
+        """
         behind = self._behind()
-        return Capabilities(server_tools=True) if behind is None else behind.capabilities
+        if behind is not None:
+            return behind.capabilities
+        try:
+            return self._tape.takes() or EVERYTHING
+        except ModelError:  # who asks it for an answer is told
+            return EVERYTHING
 
     def __repr__(self) -> str:
         return f"<RecordedModel {self.path}{f', records {self.record}' if self.record else ''}>"
+
+    async def prepare(self) -> bool:
+        """Let the model that it records learn what it takes; see ``ModelAdapter``."""
+        prepare = getattr(self._behind(), "prepare", None)
+        return prepare is not None and await prepare()
 
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Replay the answer to ``context``, or ask for it and keep it; see ``ModelAdapter``."""
@@ -130,7 +145,7 @@ class RecordedModel:
                 f"there is no model to record into {self.path}: pass model=, or set ANTHROPIC_API_KEY",
                 kind="request",
             )
-        take = _Take(behind.name)
+        take = _Take(behind)
         async with aclosing(behind.stream(context)) as events:  # type: ignore[type-var]  # adapters are generators
             async for event in events:
                 take.add(event)
@@ -169,8 +184,9 @@ class RecordedModel:
 class _Take:
     """An answer that is coming in, with its pace."""
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: ModelAdapter) -> None:
+        self.model = model.name
+        self._takes = model.capabilities
         self.delta: MessageDelta | None = None
         self._blocks: list[Played] = []
         self._paces: dict[int, list[tuple[int, int]]] = {}
@@ -207,6 +223,7 @@ class _Take:
             self.delta.usage,
             self.delta.detail,
             settings=context.settings,
+            takes=self._takes,
         )
 
 

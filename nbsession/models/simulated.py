@@ -17,7 +17,7 @@ from nbsession.events import (
     MessageStop,
     ModelEvent,
 )
-from nbsession.models.base import Capabilities, Source
+from nbsession.models.base import Capabilities, Source, rate_of
 from nbsession.models.playback import block_events, call_id, estimated_usage, words
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SimulatedModel:
     """
 
     def __init__(self, rate: float | None = None) -> None:
-        self.rate = _default_rate() if rate is None else float(rate)
+        self.rate = _default_rate() if rate is None else rate_of(rate, "SimulatedModel(rate=)")
 
     @property
     def name(self) -> str:
@@ -127,9 +127,4 @@ def _default_rate() -> float:
     given = os.environ.get("NBSESSION_SIMULATED_RATE", "").strip()
     if not given:
         return 0.0 if os.environ.get("CI") else HUMAN_PACE
-    try:
-        return float(given)
-    except ValueError:
-        raise ModelError(
-            f"NBSESSION_SIMULATED_RATE must be a number of words a second (0: at once), got {given!r}"
-        ) from None
+    return rate_of(given, "NBSESSION_SIMULATED_RATE")

@@ -20,16 +20,19 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nbsession.content import Block, block_from_dict
 from nbsession.context import CompiledContext, Part
 from nbsession.errors import ModelError
+from nbsession.models.base import Capabilities
 from nbsession.tokens import Usage
 
 VERSION = 1
+EVERYTHING = Capabilities(server_tools=True)
+"""What a model takes of which nothing else is kept."""
 _HEADER = {"nbsession": "recordings", "version": VERSION}
 _GROUPS = ("system", "tools", "flow")
 _LOST: Mapping[str, Any] = {"kind": "message", "path": "", "text": "(taken out of the file)"}
@@ -50,7 +53,8 @@ class Recording:
     """One answer to one context. ``at`` is when it was made (ISO 8601), ``line`` where it stands in the file.
 
     ``parts`` are the ids of the context's parts, by group; ``Tape.context_of``
-    makes a context of them that can be compared.
+    makes a context of them that can be compared. ``takes`` is what the model took, for
+    which the context was compiled.
     """
 
     key: str
@@ -62,6 +66,7 @@ class Recording:
     detail: str = ""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    takes: Capabilities = EVERYTHING
     line: int = 0
 
 
@@ -88,6 +93,13 @@ class Tape:
         with self._lock:
             self._refresh()
             return self._recordings
+
+    def takes(self) -> Capabilities | None:
+        """Return what the model of the latest recording took, ``None`` where there is none."""
+        with self._lock:
+            self._refresh()
+            latest = next(reversed(self._recordings.values()), None)
+        return None if latest is None else latest.takes
 
     def append(self, recording: Recording, context: CompiledContext) -> None:
         """Add an answer to ``context`` at the end of the file, in one write."""
@@ -345,6 +357,12 @@ def _answer_line(
     if recording.detail:
         line["detail"] = recording.detail
     line["usage"] = usage
+    if recording.takes != EVERYTHING:
+        line["takes"] = {
+            name: value
+            for name, value in asdict(recording.takes).items()
+            if value != getattr(EVERYTHING, name)
+        }
     rest = {**parts, "flow": parts["flow"][keep:]}
     line["context"] = {"like": like, "keep": keep} if keep else {}
     line["context"].update({name: list(keys) for name, keys in rest.items() if keys})
@@ -368,6 +386,7 @@ def _recording_of(data: Mapping[str, Any], number: int, before: Mapping[str, Rec
         data.get("detail", ""),
         groups,
         context.get("settings", {}),
+        replace(EVERYTHING, **data.get("takes", {})),
         number,
     )
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Section, System, Timeline, component, tool
+from nbsession import App, Section, System, Timeline, component, tool, use_usage
 from nbsession.content import Image, Message, Text, Thinking
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError, RecordingMissError
 from nbsession.events import MessageDelta, MessageStart, TextDelta
-from nbsession.models import RecordedModel
+from nbsession.models import RecordedModel, SimulatedModel
+from nbsession.models.base import Capabilities
 from nbsession.testing import EventRecorder, ScriptedModel, call, no_network
 from tests.support.fake_messages import message, status, text, text_block, thinking_block, tool_block
 
@@ -385,3 +386,40 @@ async def test_without_a_live_model_nothing_is_recorded_unasked(path: Path) -> N
 def test_options_that_make_no_sense_are_refused(path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         RecordedModel(path, **options)
+
+
+class Listener(ScriptedModel):
+    """A scripted model that takes no pictures and has a window of its own."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(images=False, window=9000)
+
+
+@component
+def Gauge() -> list[Any]:
+    return [System("You listen."), Timeline(), Section(f"Of {use_usage().window} tokens.", id="window")]
+
+
+async def test_a_replay_is_compiled_for_the_model_that_was_recorded(path: Path) -> None:
+    cat = Image("image/png", b"\x89PNG\r\n\x1a\ncat", alt="a cat", width=64, height=64)
+
+    async def said(model: RecordedModel) -> list[str]:
+        session = App(Gauge, model=model).session()
+        looked = await session.send(["What is this?", cat], model=ScriptedModel("A cat."))
+        texts = [looked.text, *[(await session.send(words)).text for words in ("Who?", "What else?")]]
+        await session.aclose()
+        return texts
+
+    texts = await said(RecordedModel(path, record="new", model=Listener("Tom.", "Nothing.")))
+    assert texts == ["A cat.", "Tom.", "Nothing."]
+    takes = {"images": False, "server_tools": False, "window": 9000}
+    assert json.loads(read(path).splitlines()[-1])["takes"] == takes
+    assert await said(RecordedModel(path)) == texts
+
+
+@pytest.mark.parametrize("rate", ["fast", float("nan"), -1])
+def test_a_rate_that_is_no_number_is_refused(path: Path, rate: Any) -> None:
+    for model in (lambda: RecordedModel(path, rate=rate), lambda: SimulatedModel(rate=rate)):
+        with pytest.raises(ModelError, match=r"Model\(rate=\) must be a number, 0 \(at once\) or more, got "):
+            model()
