@@ -29,7 +29,9 @@ class App:
     ``model`` is a name or an adapter; without one it is ``$NBSESSION_MODEL``,
     Anthropic's if a key is set, else the simulated model. ``store`` keeps the
     sessions; without one they live in memory. ``max_ticks`` bounds an execution's
-    ticks, ``policies`` decide what ``Timeline()`` shows, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost.
+    ticks, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost. ``policies``
+    (functions of the entries, or of them and the session, sync or async) decide what
+    ``Timeline()`` shows; what one costs by ``session.spawn`` is the session's.
     """
 
     def __init__(

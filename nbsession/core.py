@@ -100,7 +100,9 @@ class SessionCore:
             usage_watchers=self.spending.watchers,
             set_knob=self._set_knob_later,
         )
-        self.policies = Policies(policies, remember=self.outbox.policy, recall=self.outbox.answers)
+        self.policies = Policies(
+            policies, remember=self.outbox.policy, recall=self.outbox.answers if journal.keeps else None
+        )
         self.mount = self._mount_of(node)
         self.last_sent = _values_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
@@ -212,14 +214,14 @@ class SessionCore:
     async def settle(self) -> None:
         """Apply the policies and settle the tree."""
         if self.policies:
-            self._show(await self.policies.apply(tuple(self.record)))
+            self._show(await self.policies.apply(tuple(self.record), self.session))
             self.mount.waiting = ()
         await self.mount.settle(self.session)
 
     def render(self) -> None:
         """Render what waits to be rendered, without awaiting anything; effects wait for an execution."""
         if self.policies:
-            shown, self.mount.waiting = self.policies.look(tuple(self.record))
+            shown, self.mount.waiting = self.policies.look(tuple(self.record), self.session)
             self._show(shown)
         self.mount.render()
 

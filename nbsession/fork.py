@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Fork(NamedTuple):
     """What a fork begins with: the timeline, the state and the ticks up to a point of its parent.
 
-    ``answers`` are its policies'; ``shared`` is what of all this is in the store, or on its
+    ``answers`` are its policies' (``older`` the keys of those that the store alone has); ``shared`` is what of all this is in the store, or on its
     way there, as the parent's.
     """
 
@@ -31,6 +31,7 @@ class Fork(NamedTuple):
     ticks: list[Tick]
     point: ForkPoint
     answers: Mapping[str, tuple[Entry, ...]]
+    older: frozenset[str]
     shared: Shared | None
 
 
@@ -73,4 +74,4 @@ def _fork(core: SessionCore, head: str | None, version: int, ticks: int, point: 
     record = Record()
     record.restore(core.record.all(), head)
     state, answers = core.state.prefix(version), core.policies.answers
-    return Fork(record, state, core.ticks[:ticks], point, answers, core.outbox.shared())
+    return Fork(record, state, core.ticks[:ticks], point, answers, core.policies.older, core.outbox.shared())

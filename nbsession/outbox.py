@@ -53,6 +53,7 @@ class Outbox:
         self._answers: dict[str, Answer] = {}
         self.stored = self._noted = 0
         self.due = False
+        self._parent: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -102,7 +103,11 @@ class Outbox:
     def answers(self) -> Mapping[str, tuple[Entry, ...]]:
         """Return what policies answered, as far as it is stored, by their keys."""
         store = self.journal.store
-        past = read_past(store, self.journal.session) if store is not None else None
+        if store is None:
+            return {}
+        past = read_past(store, self.journal.session)
+        if past is None and self._parent is not None:  # a fork that is not stored yet
+            past = read_past(store, self._parent)
         return past.policies if past is not None else {}
 
     def birth(
@@ -121,6 +126,7 @@ class Outbox:
         if not self.keeps:
             return
         self.due = True
+        self._parent = shared.shares[0] if shared is not None and shared.shares is not None else None
         if shared is None:
             self._copy(version, changes)
             return

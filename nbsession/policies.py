@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from nbsession.content import Entry, ToolResult
 from nbsession.errors import SessionError
 
-Policy: TypeAlias = Callable[[Sequence[Entry]], Any]
-"""Takes entries and returns (or is awaited for) the entries to show instead."""
+Policy: TypeAlias = Callable[..., Any]
+"""Takes entries (and the session, if it takes two) and returns, or is awaited for, the entries to show instead."""
 
 Memo: TypeAlias = Callable[[str, str, tuple[Entry, ...]], None]
 Recall: TypeAlias = Callable[[], Mapping[str, tuple[Entry, ...]]]
@@ -31,7 +31,8 @@ class Policies:
     """The policies of one session, in order; each sees what the one before it returned.
 
     ``remember`` is told a policy's name, the key that says what it saw, and what it returned.
-    The latest answers are in memory; an older one is looked up in what ``recall`` returns.
+    The latest answers are in memory (without ``recall`` all); an older one is looked up in
+    what ``recall`` returns.
     """
 
     def __init__(
@@ -51,15 +52,23 @@ class Policies:
         """What policies answered, as far as it is in memory, by the keys that say what they saw."""
         return dict(self._answers)
 
-    def take_over(self, answers: Mapping[str, tuple[Entry, ...]]) -> None:
+    @property
+    def older(self) -> frozenset[str]:
+        """The keys of the answers that are in memory no more."""
+        return frozenset(self._dropped)
+
+    def take_over(
+        self, answers: Mapping[str, tuple[Entry, ...]], older: frozenset[str] = frozenset()
+    ) -> None:
         """Know answers of an earlier process, or of the session that this one was forked from."""
+        self._dropped |= older
         for key, shown in answers.items():
             self._keep(key, shown)
 
     def __bool__(self) -> bool:
         return bool(self.functions)
 
-    async def apply(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    async def apply(self, entries: Sequence[Entry], session: Any = None) -> tuple[Entry, ...]:
         """Return what is shown of ``entries``. Whatever a policy raises passes through."""
         shown = tuple(entries)
         for position, policy in enumerate(self.functions):
@@ -67,14 +76,16 @@ class Policies:
             key = _key(seen, shown)
             answer = self._find(key)
             if answer is None:
-                returned = policy(shown)
+                returned = _call(policy, shown, session)
                 if inspect.isawaitable(returned):
                     returned = await returned
                 answer = self._know(policy, key, _checked(policy, returned))
             shown = answer
         return shown
 
-    def look(self, entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    def look(
+        self, entries: Sequence[Entry], session: Any = None
+    ) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """Return what is shown without waiting, and the names of the policies that would have to be awaited.
 
         Those pass on what they see.
@@ -85,7 +96,7 @@ class Policies:
             key = _key(seen, shown)
             answer = self._find(key)
             if answer is None:
-                returned = policy(shown)
+                returned = _call(policy, shown, session)
                 if inspect.isawaitable(returned):
                     if inspect.iscoroutine(returned):
                         returned.close()  # it has not begun
@@ -113,7 +124,7 @@ class Policies:
         """Have an answer in memory, as the one used last."""
         self._answers.pop(key, None)
         self._answers[key] = shown
-        while len(self._answers) > KEPT:
+        while self._recall is not None and len(self._answers) > KEPT:
             oldest = next(iter(self._answers))
             del self._answers[oldest]
             self._dropped.add(oldest)
@@ -163,6 +174,18 @@ def _key(policies: Sequence[Policy], entries: Sequence[Entry]) -> str:
     for entry in entries:
         digest.update(b"\0" + entry.id.encode())
     return digest.hexdigest()
+
+
+def _call(policy: Policy, entries: tuple[Entry, ...], session: Any) -> Any:
+    try:
+        second = list(inspect.signature(policy).parameters.values())[1:2]
+    except (TypeError, ValueError):  # a builtin's
+        second = []
+    # A parameter with a default is the author's own: def latest(entries, count=20).
+    takes_session = second and second[0].kind in (second[0].POSITIONAL_ONLY, second[0].POSITIONAL_OR_KEYWORD)
+    if takes_session and (second[0].default is second[0].empty or second[0].name == "session"):
+        return policy(entries, session)
+    return policy(entries)
 
 
 def _name(policy: Policy) -> str:

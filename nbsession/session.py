@@ -95,7 +95,7 @@ class Session:
             policies=app.policies,
         )
         if fork is not None:
-            self._core.policies.take_over(fork.answers)
+            self._core.policies.take_over(fork.answers, fork.older)
         if past is not None:
             recover(self._core, past)
         elif store is not None:

@@ -190,3 +190,44 @@ async def test_a_policy_may_not_show_an_entry_twice() -> None:
     session = App(Timeline(), model=ScriptedModel("never"), policies=[echo]).session()
     with pytest.raises(Exception, match=r"echo returned two entries with the id 'en_"):
         await session.send("a")
+
+
+async def test_a_policy_that_takes_the_session_may_ask_a_model_on_its_account() -> None:
+    async def summarise(entries: Sequence[Entry], session: Session) -> Sequence[Entry]:
+        if len(entries) < 4:
+            return entries
+        spoken = "\n".join(entry.text for entry in entries[:-1])
+        summary = await session.spawn(Timeline(), f"Sum up: {spoken}", model=ScriptedModel("in short"))
+        return [dataclasses.replace(entries[0], id="summary", content=(Text(summary.text),)), entries[-1]]
+
+    session = App(Timeline(), model=ScriptedModel("one", "two", "three"), policies=[summarise]).session()
+    for text in "abc":
+        await session.send(text)
+    (child,) = session.children
+    assert texts(child.ticks[0].context) == ["Sum up: a\none\nb\ntwo"]
+    assert texts(session.ticks[-1].context) == ["in short\n\nc"]
+    own = sum(tick.usage.output_tokens for tick in session.ticks)
+    assert session.usage.output_tokens == own + child.usage.output_tokens
+    assert len(session.timeline) == 6
+
+
+async def test_a_default_of_a_policy_is_its_own() -> None:
+    def latest(entries: Sequence[Entry], count: int = 1) -> Sequence[Entry]:
+        return entries[-count:]
+
+    session = App(Timeline(), model=ScriptedModel("one", "two"), policies=[latest]).session()
+    await session.send("a")
+    assert texts((await session.send("b")).ticks[0].context) == ["b"]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_every_tick_of_a_long_session_can_be_forked_before(stored: bool) -> None:
+    async def latest(entries: Sequence[Entry]) -> Sequence[Entry]:
+        return entries[-3:]
+
+    store = MemoryStore() if stored else None
+    session = App(Timeline(), model=ScriptedModel(*["ok"] * 80), policies=[latest], store=store).session("s")
+    for number in range(80):
+        await session.send(f"{number}")
+    for tick in session.ticks[::7]:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
