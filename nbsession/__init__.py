@@ -46,9 +46,7 @@ from nbsession.components import (
 from nbsession.content import (
     Entry,
 )
-from nbsession.context import (
-    CompiledContext,
-)
+from nbsession.context import CompiledContext
 from nbsession.diff import (
     ContextDiff,
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from nbsession.context import CompiledContext, FlowItem, Part, Withheld
+from nbsession.context import CompiledContext, FlowItem, Withheld
 from nbsession.errors import CompileError
 from nbsession.fitting import fitted
 from nbsession.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of
+from nbsession.part import Part
 from nbsession.thinking import replayable
 from nbsession.timeline import Chunk
 

@@ -7,10 +7,12 @@ import difflib
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from nbsession.context import CompiledContext, FlowItem, Part, flatten
+from nbsession.context import CompiledContext, FlowItem, flatten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nbsession.part import Part
 
 
 class Change(NamedTuple):

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nbsession.content import Document, Image, ServerTool, Text, ToolCall, ToolResult
-from nbsession.context import FlowItem, Part, Withheld
+from nbsession.context import FlowItem, Withheld
+from nbsession.part import Part
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import Entry, Text
-from nbsession.context import FlowItem, Part, Withheld, entry_part, tool_part
 from nbsession.errors import CompileError
+from nbsession.part import Part, entry_part, tool_part
 from nbsession.timeline import Chunk
 from nbsession.tools import Tool
 from nbsession.tree import Fiber, Host
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nbsession.content import Block
+    from nbsession.context import FlowItem, Withheld
     from nbsession.models.base import ModelAdapter
 
 LEAVES: tuple[type, ...] = (Tool, Entry, Chunk, Text)

@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Thinking
-from nbsession.context import ORIGIN, FlowItem, Origin, Part, Withheld, kinds_of, prefix_hash
+from nbsession.context import FlowItem, Withheld, prefix_hash
+from nbsession.part import ORIGIN, Origin, Part, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

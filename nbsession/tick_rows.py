@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, Thinking, ToolResult, ToolSpec, block_from_dict
-from nbsession.context import CompiledContext, Part, Withheld, entry_part
+from nbsession.context import CompiledContext, Withheld
 from nbsession.errors import SessionError, StoreError
+from nbsession.part import Part, entry_part
 from nbsession.texts import digest_of, put
 from nbsession.tick import Tick, ToolRun
 from nbsession.timeline import Chunk

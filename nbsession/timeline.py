@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
 from nbsession.content import Entry, Text
-from nbsession.context import Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.errors import SessionError
+from nbsession.part import Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.tokens import MESSAGE_OVERHEAD, estimate
 
 CHUNK = 256

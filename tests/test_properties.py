@@ -40,8 +40,8 @@ from nbsession.timeline import Record
 
 if TYPE_CHECKING:
     from nbsession import CompiledContext
-    from nbsession.context import Part
     from nbsession.diff import ContextDiff
+    from nbsession.part import Part
 
 Kind = Literal[
     "system", "section", "user", "assistant", "counter", "knob", "tool", "folded", "private", "list", "text",

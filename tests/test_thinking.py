@@ -26,8 +26,9 @@ from nbsession import (
     work,
 )
 from nbsession.content import Document, Text, Thinking
-from nbsession.context import CompiledContext, entry_part
+from nbsession.context import CompiledContext
 from nbsession.errors import ModelError
+from nbsession.part import entry_part
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
 from nbsession.thinking import BARE

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession import content
-from nbsession.context import Part, tokens_of
 from nbsession.errors import RenderError
 from nbsession.fragment import MEDIA, Foldable, Fragment
+from nbsession.part import Part, tokens_of
 from nbsession.rich import media
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbsession.context import Part
 from nbsession.fragment import Foldable, Fragment, join_texts, texts_only
+from nbsession.part import Part
 
 if TYPE_CHECKING:
     from nbsession.tree import Fiber

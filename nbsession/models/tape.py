@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from nbsession.content import Block, block_from_dict
-from nbsession.context import CompiledContext, Part
+from nbsession.context import CompiledContext
 from nbsession.errors import ModelError
 from nbsession.models.base import Capabilities
+from nbsession.part import Part
 from nbsession.tokens import Usage
 
 VERSION = 1

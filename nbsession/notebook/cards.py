@@ -19,9 +19,10 @@ from nbsession.notebook.difference import Line, compare
 
 if TYPE_CHECKING:
     from nbsession.content import Block
-    from nbsession.context import CompiledContext, Part, Withheld
+    from nbsession.context import CompiledContext, Withheld
     from nbsession.diff import ContextDiff
     from nbsession.notebook.ledger import Ledger
+    from nbsession.part import Part
 
 SHORT = 90
 """Characters of a single line up to which a text stands in its row, with nothing to unfold."""

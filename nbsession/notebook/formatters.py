@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbsession.context import CompiledContext, Part
+    from nbsession.context import CompiledContext
     from nbsession.diff import ContextDiff
     from nbsession.execution import Execution
     from nbsession.history import History
     from nbsession.outline import Outline
+    from nbsession.part import Part
     from nbsession.preview import Preview
     from nbsession.result import Result
     from nbsession.session import Session
@@ -143,5 +144,5 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("diff", "ContextDiff"): _diff,
     ("history", "History"): _history,
     ("outline", "Outline"): _outline,
-    ("context", "Part"): _part,
+    ("part", "Part"): _part,
 }

@@ -15,9 +15,10 @@ from nbsession.content import (
     ToolResult,
     ToolSpec,
 )
-from nbsession.context import CompiledContext, Part, context_of
+from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError
 from nbsession.models.anthropic_request import SETTINGS, request_of, takes_adaptive_thinking
+from nbsession.part import Part
 
 CACHED = {"type": "ephemeral"}
 NOTE = ToolSpec("add_note", "Keep a note.", {"type": "object", "properties": {"note": {"type": "string"}}})

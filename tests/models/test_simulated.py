@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from nbsession import App, CompiledContext, Knobs, Section, System, Timeline, Tool, component, tool, use_knob
 from nbsession.content import Image, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from nbsession.context import CompiledContext as Context
-from nbsession.context import Part, context_of, entry_part
+from nbsession.context import context_of
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart, MessageDelta, TextDelta
 from nbsession.models import SimulatedModel
 from nbsession.models.simulated import answer_blocks
+from nbsession.part import Part, entry_part
 from nbsession.testing import EventRecorder
 
 

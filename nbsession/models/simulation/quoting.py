@@ -9,8 +9,8 @@ from nbsession.models.simulation.choosing import CHANGING
 from nbsession.models.simulation.words import plain, sentences, stem, stems, word_set, words
 
 if TYPE_CHECKING:
-    from nbsession.context import Part
     from nbsession.models.simulation.reading import Reading
+    from nbsession.part import Part
 
 ENOUGH = 0.5
 """The share of a question's words that a line must hold."""

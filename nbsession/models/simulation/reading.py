@@ -10,8 +10,9 @@ from nbsession.content import Text, ToolCall, ToolResult, ToolSpec
 from nbsession.models.simulation.words import quotes, sentences
 
 if TYPE_CHECKING:
-    from nbsession.context import CompiledContext, Part
+    from nbsession.context import CompiledContext
     from nbsession.models.simulation.failing import Failure
+    from nbsession.part import Part
 
 LONGEST = 4000
 """Characters of a message that the rules look at."""
