@@ -10,7 +10,7 @@ from nbsession.errors import RenderError, SessionClosedError, SessionError
 from nbsession.fragment import ToolUse
 from nbsession.history import Branch, ForkPoint
 from nbsession.home import Home
-from nbsession.journal import read_past
+from nbsession.journal import read_past, uncollected
 from nbsession.policies import Policies
 from nbsession.session import Session
 from nbsession.tree import Component, Element
@@ -81,6 +81,7 @@ class App:
         """
         return self.home.call(lambda: self._session(id, tools, metadata, props))
 
+    @uncollected()
     def _session(
         self,
         id: str | None,

@@ -189,18 +189,9 @@ class Past:
     untold: bool = False
 
 
-def read_past(store: SessionStore, session: str) -> Past | None:
-    """Fold a session's rows, in the order they were kept; ``None`` for a session the store does not know.
-
-    Of its events only the last are read. A fork begins with the rows it shares with its parent.
-    """
-    with _uncollected():
-        return _read_past(store, session)
-
-
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from searching, again and again, what is read and stays: half of the time."""
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from searching, again and again, what is read and stays: a third of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -210,7 +201,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _read_past(store: SessionStore, session: str) -> Past | None:
+@uncollected()
+def read_past(store: SessionStore, session: str) -> Past | None:
+    """Fold a session's rows, in the order they were kept; ``None`` for a session the store does not know.
+
+    Of its events only the last are read. A fork begins with the rows it shares with its parent.
+    """
     # Before the rows: who reads more of them than this knows is refused when it writes, and loses nothing.
     revision = store.revision(session)
     rows = store.load(session, last_of=("events",))
