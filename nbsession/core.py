@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 from nbsession.compiler import Compiled, Sent
 from nbsession.content import Block, Entry, Role, ToolCall, ToolResult, new_id
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nbsession.policies import Policy
     from nbsession.result import Result
     from nbsession.session import Session
+    from nbsession.sweep import Sweep
     from nbsession.tick import Tick
     from nbsession.timeline import Record
 
@@ -81,6 +83,7 @@ class SessionCore:
         self.max_ticks = max_ticks
         self.depth = 0
         self.children: list[Session] = []
+        self.sweeps: WeakSet[Sweep] = WeakSet()
         self.spawned_by: Execution | None = None
         self.line = Line()
         self.requests = RequestIds()
@@ -467,6 +470,8 @@ class SessionCore:
             await running.settled()
         for child in self.children:
             await child.aclose()
+        for sweep in list(self.sweeps):
+            await sweep.aclose()
         self.note_changes()
         try:
             await self.mount.unmount(self.session)

@@ -21,7 +21,7 @@ from nbsession.preview import Preview, preview_of
 from nbsession.recovery import recover
 from nbsession.session_knobs import SessionKnobs
 from nbsession.state import StateLog, encode
-from nbsession.sweep import Executor, Sweep, sweep_of
+from nbsession.sweep import CONCURRENCY, Executor, Sweep, sweep_of
 from nbsession.tick_rows import restore_ticks
 from nbsession.timeline import Record
 from nbsession.tools import run_tool
@@ -68,6 +68,7 @@ class Session:
         self.metadata: dict[str, Any] = {**(past.metadata if past else {}), **(metadata or {})}
         self.parent = past.parent if past else parent
         self.forked = fork.point if fork is not None else None
+        self.swept_by: Sweep | None = None
         self._status = "idle"
         self._closer: asyncio.Task[None] | None = None
         self._props = dict(props or {})
@@ -416,29 +417,49 @@ class Session:
 
     def sweep(
         self,
-        message: Any,
+        message: Any = None,
         knobs: Mapping[str, Sequence[Any]] | None = None,
         *,
         repeat: int = 1,
         context_only: bool = False,
         executor: Executor | None = None,
+        concurrency: int = CONCURRENCY,
+        budget: Any = None,
         **knob_values: Sequence[Any],
     ) -> Sweep:
-        """Send a message under every combination of knob values, each in a fork of its own.
+        """Send a message under every combination of knob values, each in a fork of its own; start at once.
 
-        ``knobs`` and ``knob_values`` give the values by knob; ``repeat`` sends each
-        combination so many times. With ``context_only`` nothing is sent: the rows
-        have the contexts alone, at no cost. ``executor(session, message)`` takes
-        the sending over. This session does not change. Raises ``KnobError`` before
-        anything is sent where a value does not fit.
+        Without a message the last one of the user is asked again, from the moment
+        before it. ``knobs`` and ``knob_values`` give the values by knob; ``repeat``
+        sends each combination so many times. With ``context_only`` nothing is sent:
+        the rows have the contexts alone, at no cost. ``executor(session, message)``
+        takes the sending over. At most ``concurrency`` rows are asked at a time.
+        ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of them together, and
+        so does the app's, of which this session's use so far counts as used: a row that
+        would pass it stops with ``StopReason.budget``. This session does not change,
+        and what the rows use does not count for it. Raises ``KnobError`` before anything is
+        sent where a value does not fit, and ``SessionError`` beyond 1,000 rows.
         """
         self._open()
         values = {**(knobs or {}), **knob_values}
-        return self._core.home.call(
-            lambda: sweep_of(
-                self, message, values, repeat=repeat, context_only=context_only, executor=executor
+
+        def sweeping() -> Sweep:
+            sweep = sweep_of(
+                self,
+                message,
+                values,
+                repeat=repeat,
+                context_only=context_only,
+                executor=executor,
+                concurrency=concurrency,
+                budget=budget,
             )
-        )
+            self._core.sweeps.add(sweep)
+            return sweep
+
+        if not context_only:
+            self._core.home.settle()
+        return self._core.home.call(sweeping)
 
     def branch(self) -> Session:
         """Return a fork from now that nothing keeps: neither the app nor the store."""

@@ -30,16 +30,27 @@ class Total:
         for tick in ticks:
             self.add(tick)
 
+    @classmethod
+    def of(cls, usage: Usage, cost: float | None) -> Total:
+        """Make one of figures."""
+        total = cls()
+        total.usage, total.cost = usage, cost
+        return total
+
     def add(self, tick: Tick) -> None:
         """Count a tick."""
         self.usage = self.usage + tick.usage
         self.cost = None if self.cost is None or tick.cost is None else self.cost + tick.cost
 
+    def __add__(self, other: Total) -> Total:
+        known = None if self.cost is None or other.cost is None else self.cost + other.cost
+        return Total.of(self.usage + other.usage, known)
+
 
 class Spending:
     """Tokens and US dollars of one session's ticks; what a spawned session spends counts for its parent, too.
 
-    ``window`` is the model's, in tokens.
+    ``window`` is the model's, in tokens. ``unit`` is what a budget given to ``begin`` bounds.
     """
 
     def __init__(
@@ -48,6 +59,8 @@ class Spending:
         budget: Budget | None,
         window: int | None,
         spawned: Mapping[str, Any] | None = None,
+        *,
+        unit: str = "execution",
     ) -> None:
         self.budget = budget
         self.window = window
@@ -61,6 +74,8 @@ class Spending:
         self.recount()
         self._limit: Budget | None = None
         self._execution = Total()
+        self._unit = unit
+        self._under_way: dict[Spending, Total] = {}
 
     def begin(self, budget: Budget | None) -> None:
         """Count for an execution from now on; ``budget`` bounds it and what it spawns."""
@@ -69,6 +84,7 @@ class Spending:
     def end(self) -> None:
         """Let the execution's budget bind nobody any more."""
         self._limit = None
+        self._let_go()
 
     def charge(self, tick: Tick, response: Response | None = None) -> None:
         """Work out what a tick's answer cost, and count it.
@@ -79,6 +95,7 @@ class Spending:
         if response is not None and response.delta is None and response.start is not None:
             tick.usage = _of_cut(tick, response)
         tick.cost = price_of(tick)
+        self._let_go()
         for spending in self._lineage():
             if spending is not self:
                 spending._spawned.add(tick)
@@ -94,14 +111,31 @@ class Spending:
         total.cost = total.cost + self._spawned.cost if known else None  # type: ignore[operator]  # both are known
 
     def check(self, context: CompiledContext, model: str) -> None:
-        """Raise ``BudgetError`` if the next model call would pass the budget of an execution or a session."""
+        """Raise ``BudgetError`` if the next model call would pass the budget of an execution, a sweep or a session.
+
+        The input of a call that may be made counts as used until it is charged: others
+        that share a budget are asked at the same time.
+        """
         for spending in self._lineage():
+            others = Total()
+            for who, call in spending._under_way.items():
+                if who is not self:
+                    others = others + call
             for whose, budget, so_far in (
-                ("execution's", spending._limit, spending._execution),
+                (f"{spending._unit}'s", spending._limit, spending._execution),
                 ("session's", spending.budget, spending._total),
             ):
                 if budget is not None:
-                    budget.check(whose, model, so_far.usage, so_far.cost, context.tokens)
+                    used = so_far + others
+                    budget.check(whose, model, used.usage, used.cost, context.tokens)
+        usage = Usage(input_tokens=calibrated(model).apply(context.tokens))
+        for spending in self._lineage():
+            spending._under_way[self] = Total.of(usage, cost(model, usage))
+
+    def _let_go(self) -> None:
+        """Forget the call that was under way."""
+        for spending in self._lineage():
+            spending._under_way.pop(self, None)
 
     @property
     def spawned(self) -> dict[str, Any] | None:
