@@ -143,6 +143,11 @@ class SessionCore:
         """What its user should be told and has not been."""
         lost = [text for text in self._lost() if text not in self._told]
         unstored = [trouble] if (trouble := self.journal.trouble) else []
+        if self.journal.held_by:
+            unstored.append(
+                f"{self.journal.held_by} runs session {self.session.id!r}: what is here is as of its opening; "
+                "open it again to see more"
+            )
         return [*self.mount.root.notes, *self.knobs.notes, *lost, *unstored]
 
     def _lost(self) -> list[str]:

@@ -17,6 +17,7 @@ from nbsession.lease import Lease
 from nbsession.policies import entries_of
 from nbsession.state import GONE
 from nbsession.stores.base import Row
+from nbsession.stores.lease import this_owner
 from nbsession.texts import lifted, lower, wanted
 from nbsession.tick_rows import grown
 
@@ -59,13 +60,17 @@ class Journal:
 
     What could not be stored waits, and goes in front of what is stored next, so that a
     store that recovers has everything. The session's lease is taken before the first
-    write. Without a store nothing is kept, and nothing costs anything.
+    write. Without a store nothing is kept, and nothing costs anything. ``held_by`` is the
+    process that was running the session when it was read: then it can be read only.
     """
 
-    def __init__(self, store: SessionStore | None, session: str, *, revision: int = 0) -> None:
+    def __init__(
+        self, store: SessionStore | None, session: str, *, revision: int = 0, held_by: str = ""
+    ) -> None:
         self.store = store
         self.session = session
         self.revision = revision
+        self.held_by = held_by
         self._lease = Lease(store, session) if store is not None else None
         self._backlog = Rows()
         self._failure: NbsessionError | None = None
@@ -79,8 +84,12 @@ class Journal:
 
     @property
     def superseded(self) -> bool:
-        """Whether a write was refused and another process has written since: nothing more can be stored."""
-        if self.store is None or not isinstance(self._failure, SessionBusyError):
+        """Whether another process has gone on with it, or may have: nothing more can be stored."""
+        if self.store is None:
+            return False
+        if self.held_by and self.store.holder(self.session) != self.held_by:
+            return True
+        if not self.held_by and not isinstance(self._failure, SessionBusyError):
             return False
         return self.store.revision(self.session) != self.revision
 
@@ -146,6 +155,12 @@ class Journal:
             return
         try:
             token = self._lease.hold(revision)
+            if self.held_by:
+                self._lease.give_back()
+                raise SessionBusyError(
+                    f"session {self.session!r} was opened here while {self.held_by} ran it; that is over, so open it "
+                    "again to go on from what is there, or fork what is in memory here under a new id"
+                )
             stored = self.store.append(
                 self.session, waiting.rows, waiting.texts, revision=revision, token=token
             )
@@ -171,9 +186,14 @@ class Journal:
 
 @dataclass(slots=True)
 class Past:
-    """What a store knows of a session. ``untold`` says that the end of its last execution is no event yet."""
+    """What a store knows of a session.
+
+    ``held_by`` is another process that runs it at this moment, ``""`` where none does;
+    ``untold`` says that the end of its last execution is no event yet.
+    """
 
     revision: int = 0
+    held_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
     forked: tuple[int | None, bool] | None = None
@@ -187,6 +207,11 @@ class Past:
     policies: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
     sequence: int = 0
     untold: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether an execution has begun and not ended."""
+        return any(data["status"] == "running" for data in self.executions.values())
 
 
 @contextmanager
@@ -208,7 +233,7 @@ def read_past(store: SessionStore, session: str) -> Past | None:
     Of its events only the last are read. A fork begins with the rows it shares with its parent.
     """
     # Before the rows: who reads more of them than this knows is refused when it writes, and loses nothing.
-    revision = store.revision(session)
+    revision, holder = store.revision(session), store.holder(session)
     rows = store.load(session, last_of=("events",))
     if rows is None:
         return None
@@ -246,6 +271,7 @@ def read_past(store: SessionStore, session: str) -> Past | None:
             past.metadata = row.data.get("metadata", past.metadata)
             past.parent = row.data.get("parent", past.parent)
             past.forked = row.data.get("forked", past.forked)
+    past.held_by = holder if past.runs and holder != this_owner() else ""
     return past
 
 

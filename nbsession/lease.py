@@ -42,6 +42,12 @@ class Lease:
                 ).start()
         return self._token
 
+    def give_back(self) -> None:
+        """Let go for now; the next ``hold`` asks for it anew."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._store.release(self._session, token)
+
     def lose(self) -> None:
         """Know that it was taken over: the next ``hold`` asks for it anew."""
         self._token = None

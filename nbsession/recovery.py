@@ -28,12 +28,17 @@ CUT = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process
 def recover(core: SessionCore, past: Past) -> None:
     """Take up what is known of the past; what was cut ends as far as it came.
 
+    What another process runs at this moment is left to it, and shown as it stands.
+
     Then the answer is kept, every call is answered and readers of events are told.
     Nothing is run again: a tool that had started without a result that was kept is
     *unknown*, and a request that was sent is not sent again under its id.
     """
     core.policies.take_over(past.policies)
     core.feed.sequence = past.sequence
+    if past.held_by:
+        _show_running(core, past)
+        return
     for key, data in past.executions.items():
         if data["status"] == "running":
             _end_execution(core, key, data, past)
@@ -46,6 +51,13 @@ def recover(core: SessionCore, past: Past) -> None:
         if data.get("request"):
             request_id, digest = data["request"]
             core.requests.remember(request_id, digest, _ended(core, key, data))
+
+
+def _show_running(core: SessionCore, past: Past) -> None:
+    tick = core.ticks[-1] if core.ticks else None
+    if tick is not None and tick.ended is None:
+        tick.interrupted, tick.reason = False, f"{past.held_by} runs it"
+        tick.response = tick.response or past.partials.get(tick.number, ())
 
 
 def _ended(core: SessionCore, key: str, data: Mapping[str, Any]) -> Execution:

@@ -85,7 +85,9 @@ class Session:
             self,
             self._root(),
             home=app.home,
-            journal=Journal(store, id, revision=past.revision if past else 0),
+            journal=Journal(store, id, revision=past.revision, held_by=past.held_by)
+            if past
+            else Journal(store, id),
             record=record,
             state=state,
             ticks=ticks,

@@ -72,6 +72,31 @@ async def test_a_second_process_is_told_who_holds_the_session_and_may_read_it(tm
     await again.aclose()
 
 
+async def test_what_another_process_runs_is_shown_as_it_stands_and_left_to_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    here = app(url, rate=0)
+    with talking(url) as pid:
+        session = here.session("crash")
+        running = session.ticks[-1]
+        assert (running.ended, running.interrupted) == (None, False)
+        assert running.reason.startswith(f"process {pid} on ")
+        assert [note for note in session.notes if f"process {pid} on " in note]
+        assert [entry.status for entry in session.timeline] == ["complete"]
+        assert here.session("crash") is session
+        reading = session.subscribe()
+        types = [(await anext(reading)).type for _ in range(3)]
+        assert types == ["execution_start", "entry_committed", "tick_start"]
+        await reading.aclose()
+    # It was killed without another word: what is here is not taken for what it left.
+    with pytest.raises(SessionBusyError, match="open it again"):
+        await session.send("me too")
+    again = here.session("crash")
+    assert again is not session
+    assert (again.ticks[-1].interrupted, again.ticks[-1].reason) == (True, "the process ended while it ran")
+    assert (await again.send("now it is mine")).text
+    await again.aclose()
+
+
 async def test_what_an_old_owner_writes_late_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     old, new = app(url, rate=0).session("s"), app(url, rate=0).session("s")

@@ -112,6 +112,10 @@ class SessionStore(Protocol):
         """
         ...
 
+    def holder(self, session: str) -> str:
+        """Return the owner who holds the session's lease now, as ``acquire`` would name it; ``""`` for nobody."""
+        ...
+
     def renew(self, session: str, token: int, seconds: float) -> None:
         """Let the lease last from now for so many seconds, also when it expired and nobody took it over.
 

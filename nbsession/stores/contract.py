@@ -288,7 +288,9 @@ def one_owner_holds_a_session(factory: Factory) -> None:
     """While a lease lasts no other owner gets one, and who asks is told who holds it; release lets go of it."""
     with _opened(factory) as store, _second(factory, store) as other:
         session = _fresh("session")
+        assert store.holder(session) == "", "a session that nobody holds must have no holder"
         first = store.acquire(session, "process 1 on host-a", 60)
+        assert other.holder(session) == "process 1 on host-a", "everybody must be told who holds a session"
         with _refused(SessionBusyError, session, "process 1 on host-a", why="a held session must be refused"):
             other.acquire(session, "process 2 on host-b", 60)
         assert store.append(session, [_row("entry", "e1")], revision=0, token=first) == 1, (
@@ -299,6 +301,7 @@ def one_owner_holds_a_session(factory: Factory) -> None:
             "leases must be a session's own"
         )
         store.release(session, first)
+        assert other.holder(session) == "", "nobody holds what was released"
         with _refused(SessionError, session, why="a lease that was released must not be renewed"):
             store.renew(session, first, 60)
         second = other.acquire(session, "process 2 on host-b", 60)

@@ -28,12 +28,15 @@ class Lease:
 
     def check_free(self, session: str, owner: str, now: float) -> None:
         """Refuse ``owner`` while the lease is another's: not expired, and of no process known to be gone."""
-        if not self.owner or self.owner == owner or self.expires <= now or is_gone(self.process):
-            return
-        raise SessionBusyError(
-            f"session {session!r} is held by {self.owner} since {_clock(self.since, now)}; "
-            "it can be read and forked here; to write it, close it there or stop that process"
-        )
+        if self.held(now) and self.owner != owner:
+            raise SessionBusyError(
+                f"session {session!r} is held by {self.owner} since {_clock(self.since, now)}; "
+                "it can be read and forked here; to write it, close it there or stop that process"
+            )
+
+    def held(self, now: float) -> bool:
+        """Say whether it is somebody's: not released, not expired, and of no process known to be gone."""
+        return bool(self.owner) and self.expires > now and not is_gone(self.process)
 
     def check_token(self, session: str, token: int, *, writes: bool = False) -> None:
         """Refuse a token that is not the latest, as a late owner's is."""

@@ -118,6 +118,11 @@ class MemoryStore:
             self._leases[session] = Lease(before.token + 1, owner, now, now + seconds)
             return before.token + 1
 
+    def holder(self, session: str) -> str:
+        with self._lock:
+            lease = self._lease(session)
+        return lease.owner if lease.held(time.time()) else ""
+
     def renew(self, session: str, token: int, seconds: float) -> None:
         check_seconds(seconds)
         with self._lock:

@@ -154,6 +154,10 @@ class SqlStore:
                 _expect(connection, session, revision)
             return token
 
+    def holder(self, session: str) -> str:
+        with self._reading() as connection:
+            return sql_lease.holder(connection, record.plain(session, "a session id"))
+
     def renew(self, session: str, token: int, seconds: float) -> None:
         check_seconds(seconds)
         with self._writing() as connection:

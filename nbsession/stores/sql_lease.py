@@ -30,6 +30,13 @@ def acquire(connection: Connection, session: str, owner: str, seconds: float) ->
     return token
 
 
+def holder(connection: Connection, session: str) -> str:
+    """Return who holds the session's lease now."""
+    found = connection.execute(_LATEST, {"wanted": session}).first()
+    lease = Lease(*found) if found else Lease()
+    return lease.owner if lease.held(_now(connection)) else ""
+
+
 def renew(connection: Connection, session: str, token: int, seconds: float) -> None:
     """Let the lease last from now for so many seconds."""
     _latest(connection, session, writes=True).check_renewable(session, token)
