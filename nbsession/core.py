@@ -464,8 +464,8 @@ class SessionCore:
         finally:
             self._keeper = None
 
-    async def close(self) -> None:
-        """Stop what runs, close what was spawned, unmount the tree, store what waits and let go."""
+    async def wind_up(self) -> None:
+        """Stop what runs, close what was spawned and store what waits; nothing is taken down yet."""
         self.line.withdraw(CLOSED)
         running = self.current
         if running is not None and running.stranded:
@@ -478,17 +478,24 @@ class SessionCore:
         for sweep in list(self.sweeps):
             await sweep.aclose()
         self.note_changes()
+        await self._keep_last()
+
+    async def close(self) -> None:
+        """Unmount the tree, store what came of that and let go."""
         try:
             await self.mount.unmount(self.session)
         finally:
             try:
                 self.note_changes()
-                # Who only looked is not told that another process writes.
-                await (self.outbox.keep() if self.outbox.due else self.outbox.try_keep())
+                await self._keep_last()
             finally:
                 self.feed.close()
                 self.journal.close()
                 self.session.app.forget(self.session)
+
+    async def _keep_last(self) -> None:
+        # Who only looked is not told that another process writes.
+        await (self.outbox.keep() if self.outbox.due else self.outbox.try_keep())
 
 
 def _sent_in(state: Mapping[str, Any]) -> tuple[Sent, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.budget import Budget
 from nbsession.content import ToolCall, new_id
 from nbsession.core import SessionCore
-from nbsession.errors import SessionClosedError, SessionError, ToolError, did_you_mean
+from nbsession.errors import SessionClosedError, SessionError, StoreError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options
 from nbsession.fork import Fork, fork_of
 from nbsession.fragment import ToolUse
@@ -71,6 +71,7 @@ class Session:
         self.swept_by: Sweep | None = None
         self._status = "idle"
         self._closer: asyncio.Task[None] | None = None
+        self._warned = False
         self._props = dict(props or {})
         self._node = node
         store = app.store if stored else None
@@ -537,7 +538,9 @@ class Session:
         """Stop what runs, unmount the tree and let go of the store; ``app.session(id)`` opens it anew.
 
         Effects are cleaned up and unmount callbacks called; spawned sessions are closed
-        with it. A second call waits for the first.
+        with it. A second call waits for the first. Where not all can be stored (a full
+        disk), it stays open and raises ``StoreError``: make room and close it again.
+        Closing it again also gives up what still cannot be stored.
         """
         await self._core.home.carry(lambda: asyncio.shield(self._closing()))
 
@@ -552,8 +555,24 @@ class Session:
     def _closing(self) -> asyncio.Task[None]:
         if self._closer is None:
             self._status = "closed"
-            self._closer = asyncio.get_running_loop().create_task(self._core.close(), name=f"close {self.id}")
+            self._closer = asyncio.get_running_loop().create_task(self._close(), name=f"close {self.id}")
         return self._closer
+
+    async def _close(self) -> None:
+        try:
+            await self._core.wind_up()
+        except StoreError as error:
+            if not self._warned:
+                self._warned = True
+                self._status, self._closer = "idle", None
+                raise StoreError(
+                    f"{error}; session {self.id!r} stays open: close it again when there is room, or to give up what "
+                    "is not stored",
+                    location=error.location,
+                ) from error
+        except SessionError:
+            pass  # another process writes it: what is here can be stored at no time, which the end tells
+        await self._core.close()
 
     # Inside
 
