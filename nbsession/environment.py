@@ -135,6 +135,11 @@ class SessionUsage:
         """How full the window was at the last tick, between 0 and 1."""
         return self.context_tokens / self.window if self.window else None
 
+    def __repr__(self) -> str:
+        cost = "–" if self.cost is None else f"${self.cost:.4g}"
+        share = "" if self.share is None else f", {self.share:.0%} of the window"
+        return f"<SessionUsage {self.input_tokens:,} tokens in, {self.output_tokens:,} out, {cost}{share}>"
+
 
 def environment() -> Environment:
     """Return the environment of the tree that renders now."""

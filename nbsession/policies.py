@@ -2,19 +2,21 @@
 
 A policy takes the entries and returns those to show, in order: some of them
 (truncate), or others in their place (summarise, redact). The record itself is
-never shortened. What a policy returned is remembered by the entries it saw, so
-that one that costs a model call costs it once.
+never shortened. What a policy returned is remembered by its code and the entries it
+saw, so that one that costs a model call costs it once, and an edited one is asked anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from nbsession.content import Entry, ToolResult
 from nbsession.errors import SessionError
+from nbsession.fingerprint import fingerprint
 
 Policy: TypeAlias = Callable[..., Any]
 """Takes entries (and the session, if it takes two) and returns, or is awaited for, the entries to show instead."""
@@ -42,6 +44,7 @@ class Policies:
             if not callable(policy):
                 raise SessionError(f"a policy is a function of the entries, got {policy!r}")
         self.functions = tuple(policies)
+        self._marks = tuple([f"{_name(policy)} {fingerprint(policy)}" for policy in self.functions])
         self._remember = remember
         self._recall = recall
         self._answers: dict[str, tuple[Entry, ...]] = {}  # the one used last stands last
@@ -69,16 +72,16 @@ class Policies:
         return bool(self.functions)
 
     async def apply(self, entries: Sequence[Entry], session: Any = None) -> tuple[Entry, ...]:
-        """Return what is shown of ``entries``. Whatever a policy raises passes through."""
+        """Return what is shown of ``entries``. What a policy raises passes through, with a note that names it."""
         shown = tuple(entries)
         for position, policy in enumerate(self.functions):
-            seen = self.functions[: position + 1]
-            key = _key(seen, shown)
+            key = _key(self._marks[: position + 1], shown)
             answer = self._find(key)
             if answer is None:
-                returned = _call(policy, shown, session)
-                if inspect.isawaitable(returned):
-                    returned = await returned
+                with _named(policy):
+                    returned = _call(policy, shown, session)
+                    if inspect.isawaitable(returned):
+                        returned = await returned
                 answer = self._know(policy, key, _checked(policy, returned))
             shown = answer
         return shown
@@ -92,11 +95,11 @@ class Policies:
         """
         shown, waiting = tuple(entries), []
         for position, policy in enumerate(self.functions):
-            seen = self.functions[: position + 1]
-            key = _key(seen, shown)
+            key = _key(self._marks[: position + 1], shown)
             answer = self._find(key)
             if answer is None:
-                returned = _call(policy, shown, session)
+                with _named(policy):
+                    returned = _call(policy, shown, session)
                 if inspect.isawaitable(returned):
                     if inspect.iscoroutine(returned):
                         returned.close()  # it has not begun
@@ -168,9 +171,9 @@ def entries_of(
     return tuple(shown)
 
 
-def _key(policies: Sequence[Policy], entries: Sequence[Entry]) -> str:
-    """Tell what the last of ``policies`` sees: the entries, and who may have rewritten them before."""
-    digest = hashlib.sha256("\0".join(map(_name, policies)).encode())
+def _key(marks: Sequence[str], entries: Sequence[Entry]) -> str:
+    """Tell what the last of some policies sees: the entries, and who may have rewritten them before."""
+    digest = hashlib.sha256("\0".join(marks).encode())
     for entry in entries:
         digest.update(b"\0" + entry.id.encode())
     return digest.hexdigest()
@@ -186,6 +189,15 @@ def _call(policy: Policy, entries: tuple[Entry, ...], session: Any) -> Any:
     if takes_session and (second[0].default is second[0].empty or second[0].name == "session"):
         return policy(entries, session)
     return policy(entries)
+
+
+@contextmanager
+def _named(policy: Policy) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"raised by the policy {_name(policy)}; the record is whole")
+        raise
 
 
 def _name(policy: Policy) -> str:

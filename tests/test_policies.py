@@ -73,6 +73,28 @@ async def test_what_a_policy_answered_is_kept_by_the_entries_it_saw_also_after_a
     assert calls == 1
 
 
+def last(count: int) -> Any:
+    """Make a policy that shows the last entries."""
+
+    def keep(entries: Sequence[Entry]) -> Sequence[Entry]:
+        return entries[-count:]
+
+    return keep
+
+
+async def test_a_policy_that_was_edited_is_asked_anew() -> None:
+    store = MemoryStore()
+
+    def opened(policy: Any) -> Session:
+        return App(Timeline(), model=ScriptedModel("one"), policies=[policy], store=store).session("s")
+
+    session = opened(last(1))
+    await session.send("a")
+    assert len(session.compile().messages) == 1
+    await session.aclose()
+    assert len(opened(last(2)).compile().messages) == 2
+
+
 async def test_a_policy_that_raises_fails_the_execution_and_keeps_the_message() -> None:
     def broken(entries: Sequence[Entry]) -> Sequence[Entry]:
         if len(entries) == 1:
@@ -81,8 +103,9 @@ async def test_a_policy_that_raises_fails_the_execution_and_keeps_the_message() 
 
     model = ScriptedModel("fine")
     session = App(Timeline(), model=model, policies=[broken]).session()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as raised:
         await session.send("a")
+    assert "broken" in raised.value.__notes__[0]
     assert [entry.text for entry in session.timeline] == ["a"]
     assert (await session.send("b")).text == "fine"
 
