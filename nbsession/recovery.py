@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.events import Done, ExecutionEnd, TickEnd
@@ -50,7 +51,7 @@ def recover(core: SessionCore, past: Past) -> None:
     for key, data in past.executions.items():
         if data.get("request"):
             request_id, digest = data["request"]
-            core.requests.remember(request_id, digest, _ended(core, key, data))
+            core.requests.remember(request_id, digest, partial(_ended, core, key, data))
 
 
 def _show_running(core: SessionCore, past: Past) -> None:

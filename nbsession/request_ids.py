@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbsession.execution import Execution
 
 
@@ -16,10 +18,10 @@ class RequestIds:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, Execution]] = {}
+        self._known: dict[str, tuple[str, Execution | Callable[[], Execution]]] = {}
 
-    def remember(self, request_id: str, digest: str, execution: Execution) -> None:
-        """Note whose request an execution is; ``digest`` stands for the message."""
+    def remember(self, request_id: str, digest: str, execution: Execution | Callable[[], Execution]) -> None:
+        """Note whose request an execution is, or how it is made again; ``digest`` stands for the message."""
         self._known[request_id] = (digest, execution)
 
     def find(self, request_id: str, digest: str) -> Execution | None:
@@ -27,11 +29,16 @@ class RequestIds:
 
         One that was withdrawn before it began was not sent: nothing of it is kept anywhere.
         """
-        known = self._known.get(request_id)
-        if known is None or known[1].withdrawn:
+        if request_id not in self._known:
             return None
-        if known[0] != digest:
+        sent, execution = self._known[request_id]
+        if callable(execution):
+            execution = execution()
+            self._known[request_id] = (sent, execution)
+        if execution.withdrawn:
+            return None
+        if sent != digest:
             raise SessionError(
                 f"request {request_id!r} was sent before with another message; use another request_id for a new message"
             )
-        return known[1]
+        return execution
