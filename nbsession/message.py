@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nbsession.content import Block, Document, Entry, Image, Role, Text, ToolCall, ToolResult
-from nbsession.errors import SessionError
+from nbsession.errors import CompileError, SessionError
 from nbsession.rich import result_content
+from nbsession.tree import Element
+
+_PROVIDERS_MEDIA = ("image", "image_url", "input_image", "document", "file", "input_file")
 
 
 class Draft(NamedTuple):
@@ -91,4 +94,14 @@ def _content(value: Any) -> tuple[Block, ...]:
         return (Text(value["text"]),)
     if value is None or isinstance(value, (bool, int, float, set)):
         raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
-    return result_content(value)
+    if isinstance(value, Mapping) and value.get("type") in _PROVIDERS_MEDIA:
+        raise SessionError(
+            f"a message holds a provider's {value['type']!r} block, which would be sent as text; "
+            "give Image(source) or Document(source) in its place"
+        )
+    try:
+        return result_content(value)
+    except CompileError as error:
+        if isinstance(value, Element):
+            raise SessionError(f"a message cannot hold {error}") from None
+        raise

@@ -23,6 +23,7 @@ from nbsession.picture import (
     kind_of,
     sniff,
 )
+from nbsession.tree import Element
 
 MOST_CHARACTERS = 30_000
 """Characters of one text that a tool returns; the middle of a longer one is left out."""
@@ -40,10 +41,13 @@ def result_content(value: Any) -> tuple[Rich, ...]:
 
     Text as it is; nothing as "done"; data (dicts, lists, dataclasses, pydantic
     models) as compact JSON; data frames as a Markdown table of their first and
-    last rows; pictures and figures as images; bytes by what they show; content
-    and lists with pictures in them piece by piece; anything else as its repr.
-    A text is cut in the middle beyond 30,000 characters, saying by how much.
+    last rows; pictures and figures, and ``Image()`` and ``Document()``, as what they show;
+    bytes by what they show; content and lists with pictures in them piece by piece;
+    anything else as its repr. A text is cut in the middle beyond 30,000 characters, saying
+    by how much. Raises ``CompileError`` for any other element: only a tree can show it.
     """
+    if isinstance(value, Element):
+        return (_block_of(value),)
     if isinstance(value, enum.Enum):
         return result_content(value.value)
     if isinstance(value, str):
@@ -194,7 +198,18 @@ def _is_text(data: bytes) -> bool:
 
 
 def _is_rich(value: Any) -> bool:
-    return isinstance(value, (Text, Image, Document, bytes, bytearray)) or bool(kind_of(value))
+    return isinstance(value, (Text, Image, Document, Element, bytes, bytearray)) or bool(kind_of(value))
+
+
+def _block_of(element: Element) -> Image | Document:
+    """Return what an ``Image()`` or ``Document()`` holds: the words for a picture in a tree are those for one to send."""
+    block = element.props.get("block")
+    if isinstance(block, (Image, Document)):
+        return block
+    raise CompileError(
+        f"{element.type.name}() is an element, which only a component can show; "
+        "give text, data, Image() or Document(), or return it from a component"
+    )
 
 
 def _bytes_content(data: bytes) -> Rich:

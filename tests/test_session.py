@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from nbsession import (
     App,
+    Document,
+    Image,
     KnobError,
     ModelError,
     RenderError,
@@ -27,10 +29,13 @@ from nbsession import (
     tool,
     use_continuation,
 )
+from nbsession.content import ToolResult
 from nbsession.events import TextDelta
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
+
+GIF = b"GIF89a\x02\x00\x03\x00"
 
 
 def notepad(*responses: Any, **options: Any) -> Session:
@@ -324,6 +329,42 @@ async def test_a_malformed_message_is_refused_and_nothing_is_sent(message: Any) 
     with pytest.raises(SessionError):
         session.send(message)
     assert len(session.timeline) == 0
+
+
+async def test_the_image_of_a_tree_is_a_picture_in_a_message_and_in_a_result_too() -> None:
+    @tool
+    def draw() -> Any:
+        """Draw."""
+        return ["drawn:", Image(GIF)]
+
+    @component
+    def Painter() -> Any:
+        return [System("s"), draw, Timeline()]
+
+    model = ScriptedModel(call("draw"), "red")
+    await (
+        App(Painter, model=model)
+        .session()
+        .send(["What is this?", Image(GIF, alt="a dot"), Document(b"%PDF-1.4", title="a paper")])
+    )
+    sent, _, result = model.contexts[1].messages
+    assert [type(block).__name__ for block in sent.content] == ["Text", "Image", "Document"]
+    assert isinstance(result.content[0], ToolResult)
+    assert [type(block).__name__ for block in result.content[0].content] == ["Text", "Image"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Section("x", title="X"),
+        ["look:", Section("x", title="X")],
+        ["look:", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}],
+    ],
+)
+async def test_what_would_be_sent_as_its_repr_is_refused_with_the_remedy(message: Any) -> None:
+    session = notepad()
+    with pytest.raises(SessionError, match=r"give .*Image\("):
+        session.send(message)
 
 
 async def test_a_one_off_run_has_a_result() -> None:
