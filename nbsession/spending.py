@@ -116,7 +116,8 @@ class Spending:
         The input of a call that may be made counts as used until it is charged: others
         that share a budget are asked at the same time.
         """
-        for spending in self._lineage():
+        bounded = [at for at in self._lineage() if at.budget is not None or at._limit is not None]
+        for spending in bounded:
             others = Total()
             for who, call in spending._under_way.items():
                 if who is not self:
@@ -128,9 +129,11 @@ class Spending:
                 if budget is not None:
                     used = so_far + others
                     budget.check(whose, model, used.usage, used.cost, context.tokens)
-        usage = Usage(input_tokens=calibrated(model).apply(context.tokens))
-        for spending in self._lineage():
-            spending._under_way[self] = Total.of(usage, cost(model, usage))
+        if bounded:
+            usage = Usage(input_tokens=calibrated(model).apply(context.tokens))
+            asked = Total.of(usage, cost(model, usage))
+            for spending in bounded:
+                spending._under_way[self] = asked
 
     def _let_go(self) -> None:
         """Forget the call that was under way."""
