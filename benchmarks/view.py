@@ -18,9 +18,10 @@ import nbformat
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, use_knob
 from nbsession.events import ContentBlockStart, ExecutionStart, TextDelta, TickStart
 from nbsession.notebook.live import Page, Ui
+from nbsession.notebook.output import INTERVAL
 from nbsession.notebook.panels import Panel
 from nbsession.notebook.transcript import Transcript
-from nbsession.notebook.view import INTERVAL, ExecutionView
+from nbsession.notebook.view import ExecutionView
 from nbsession.testing import ScriptedModel
 
 TOKEN = 4  # characters

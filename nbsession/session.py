@@ -436,7 +436,8 @@ class Session:
         before it. ``knobs`` and ``knob_values`` give the values by knob; ``repeat``
         sends each combination so many times. With ``context_only`` nothing is sent:
         the rows have the contexts alone, at no cost. ``executor(session, message)``
-        takes the sending over. At most ``concurrency`` rows are asked at a time.
+        takes the sending over. At most ``concurrency`` rows are asked at a time; a tool
+        that asks for confirmation is denied, since nobody sits before each row.
         ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of them together, and
         so does the app's, of which this session's use so far counts as used: a row that
         would pass it stops with ``StopReason.budget``. This session does not change,

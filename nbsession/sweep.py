@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from nbsession.budget import Budget
-from nbsession.errors import KnobError, SessionError
+from nbsession.errors import KnobError, NbsessionError, SessionError
+from nbsession.events import ConfirmationRequested
 from nbsession.message import drafts_of
 from nbsession.spending import Spending
 from nbsession.tokens import Usage
@@ -206,7 +207,7 @@ class Sweep:
         return f"<Sweep of {len(self.rows)} row{'' if len(self.rows) == 1 else 's'}, {answered} answered>"
 
     def __str__(self) -> str:
-        told = [", ".join(f"{name}={value!r}" for name, value in row.knobs.items()) for row in self.rows]
+        told = [_written(row.knobs) for row in self.rows]
         width = max(map(len, told), default=0)
         return "\n".join(
             f"{knobs:<{width}}  ≈{row.context.tokens:,} tokens  {_first_line(row)}".rstrip()
@@ -254,7 +255,12 @@ class Sweep:
     async def _send(self, session: Session) -> Result:
         executor = self._executor
         if executor is None:
-            return await session.send(self.message)
+            execution = session.send(self.message)
+            denying = asyncio.create_task(_deny(execution))
+            try:
+                return await execution
+            finally:
+                denying.cancel()
         # The user's own coroutine belongs on the user's loop, as their async tools do.
         theirs = self._home.user_loop
         if theirs is None or theirs is asyncio.get_running_loop() or not theirs.is_running():
@@ -360,9 +366,25 @@ def _rows(session: Session, plan: Plan, again: Entry | None) -> Iterator[SweepRo
             if again is not None:
                 fork.rewind(again.parent)
             fork._core.spending.parent = plan.account
-            fork.knobs.set_many(knobs)
+            try:
+                fork.knobs.set_many(knobs)
+                context = fork.compile(plan.message)
+            except NbsessionError as error:
+                error.add_note(f"in the sweep's row {_written(knobs) or run}")
+                raise
             kept = fork.knobs.values()
-            yield SweepRow({name: kept[name] for name in knobs}, run, fork.compile(plan.message), fork)
+            yield SweepRow({name: kept[name] for name in knobs}, run, context, fork)
+
+
+async def _deny(execution: Execution) -> None:
+    """Answer no where a tool asks: nobody sits before each row, and it would wait for ever."""
+    async for event in execution:
+        if isinstance(event, ConfirmationRequested):
+            execution.confirm(event.call.id, False, "nobody is asked during a sweep")
+
+
+def _written(knobs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in knobs.items())
 
 
 def _first_line(row: SweepRow) -> str:

@@ -11,12 +11,14 @@ import pytest
 from nbsession import (
     App,
     KnobError,
+    RenderError,
     Session,
     SessionError,
     StopReason,
     System,
     Timeline,
     component,
+    tool,
     use_effect,
     use_knob,
 )
@@ -134,6 +136,19 @@ async def test_a_malformed_sweep_is_refused_before_anything_is_sent(
     assert model.contexts == []
 
 
+async def test_where_a_context_cannot_be_made_the_row_is_named_and_nothing_is_sent() -> None:
+    @component
+    def Dividing() -> Any:
+        by, _ = use_knob("by", 1)
+        return [System(str(1 // by)), Timeline()]
+
+    model = ScriptedModel("never")
+    with pytest.raises(RenderError) as raised:
+        App(Dividing, model=model).session().sweep("hi", by=[1, 0])
+    assert raised.value.__notes__ == ["in the sweep's row by=0"]
+    assert model.contexts == []
+
+
 # The last message, asked again
 
 
@@ -225,6 +240,23 @@ async def test_stopping_ends_an_executor_too() -> None:
     await reached.wait()
     sweep.abort()
     assert [row.status for row in await sweep] == ["unsent", "unsent"]
+
+
+async def test_a_tool_that_asks_for_confirmation_is_denied() -> None:
+    paid = []
+
+    @tool(confirm=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        paid.append(amount)
+        return "paid"
+
+    app = App(Notepad, model=ScriptedModel(call("pay", amount=5), "It was denied."), tools=[pay])
+    (row,) = await app.session().sweep("Pay.", repeat=1)
+    assert row.text == "It was denied."
+    assert row.result is not None
+    assert "nobody is asked during a sweep" in str(row.result.tool_calls[0].result)
+    assert paid == []
 
 
 # Budgets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ class Option:
 class Command:
     """One form of the magic: its words in order, the first ``required`` of them needed, and its options.
 
-    ``group`` says in the help what it is for.
+    The last word may stand any number of times where it ends with ``…``. ``verbatim``
+    words keep their quotes. ``group`` says in the help what it is for.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Command:
     required: int = 0
     options: tuple[Option, ...] = ()
     group: str = ""
+    verbatim: bool = False
 
     @property
     def usage(self) -> str:
@@ -54,6 +57,11 @@ class Command:
         """The form without its options."""
         words = [word if at < self.required else f"[{word}]" for at, word in enumerate(self.words)]
         return " ".join([self.name, *words])
+
+    @property
+    def endless(self) -> bool:
+        """Whether the last word may stand any number of times."""
+        return bool(self.words) and self.words[-1].endswith("…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,25 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 options=(Option("--diff", "compare with a tick", "TICK", _natural),),
                 group=_NOW,
             ),
+            Command(
+                "sweep",
+                "ask one message under every combination of knob values, side by side",
+                ("KNOB=A,B…",),
+                options=(
+                    Option("--message", "what to ask (default: the last message, from before it)", "TEXT"),
+                    Option("--repeat", "ask each combination so many times", "N", _positive),
+                    Option("--context-only", "show the contexts and their differences, and send nothing"),
+                    Option(
+                        "--max-cost",
+                        "ask no more once all rows would pass so many US dollars",
+                        "USD",
+                        _dollars,
+                    ),
+                    Option("--as", "bind the sweep to a variable", "VAR", _identifier),
+                ),
+                group=_NOW,
+                verbatim=True,
+            ),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
             Command("ticks", "the session's model calls so far, to be viewed or forked from", group=_BACK),
@@ -206,7 +233,7 @@ def parse_command(line: str) -> Line:
     Raises ``SessionError`` that names the unknown command or option.
     """
     tokens = _split(line) or ["help"]
-    return _read(find_command(tokens[0]), tokens[1:])
+    return _read(find_command(_unquoted(tokens[0])), tokens[1:])
 
 
 def find_command(name: str) -> Command:
@@ -235,14 +262,15 @@ def describe(command: Command | None = None) -> str:
     return "\n".join(lines)
 
 
-def _read(command: Command, tokens: list[str]) -> Line:
+def _read(command: Command, raw: list[str]) -> Line:
+    tokens = [_unquoted(token) for token in raw]
     words: list[str] = []
     options: dict[str, Any] = {}
     rest = iter(range(len(tokens)))
     for at in rest:
         token = tokens[at]
         if not token.startswith("--"):
-            words.append(token)
+            words.append(raw[at] if command.verbatim else token)
             continue
         name, equals, value = token.partition("=")
         option = _find(command, name)
@@ -284,6 +312,7 @@ def _value(option: Option, text: str | None) -> Any:
         raise SessionError(f"{option.name} takes {kind}, got {text!r}") from None
 
 
+_TOKEN = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""", re.DOTALL)
 _BELOW = ("", "; the message goes below this line")
 _KINDS = {
     "N": "a whole number from 1",
@@ -307,18 +336,24 @@ def _count(command: Command, words: list[str]) -> None:
     where = "" if command is CELL else "%session "
     if len(words) < command.required:
         raise SessionError(f"{where}{command.name} needs {command.words[len(words)]}: {where}{command.usage}")
-    if len(words) > len(command.words):
+    if len(words) > len(command.words) and not command.endless:
         extra = words[len(command.words)]
         raise SessionError(f"{extra!r} is one word too many: {where}{command.usage}{_BELOW[command is CELL]}")
 
 
 def _split(line: str) -> list[str]:
+    """Split at the blanks that are not quoted; the quotes stay."""
     try:
-        return shlex.split(line)
+        shlex.split(line)
+        return _TOKEN.findall(line)
     except ValueError as error:
         raise SessionError(
             f"cannot read {line.strip()!r}: {str(error).lower()}; put words with quotes in quotes"
         ) from None
+
+
+def _unquoted(token: str) -> str:
+    return "".join(shlex.split(token))
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:

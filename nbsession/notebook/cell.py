@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nbsession.errors import SessionError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nbsession.notebook.sessions import Sessions
     from nbsession.result import Result
     from nbsession.session import Session
+    from nbsession.sweep import Sweep
 
 # ipykernel's SIGINT handler cannot wake an idle loop: it only sets a flag that
 # the loop sees at its next turn, so a waiting cell must take one this often.
@@ -36,6 +37,7 @@ INTERRUPTED = "interrupted"
 _KEPT = "stopped by the interrupt; what came is kept"
 
 Ask = Callable[[str], str]
+T = TypeVar("T", "Result", "Sweep")
 
 
 class SessionInterrupted(KeyboardInterrupt):
@@ -51,6 +53,12 @@ class View(Protocol):
     def display(self) -> Any: ...
 
     async def follow(self) -> Any: ...
+
+
+class Running(Protocol):
+    """What an interrupt ends: an execution, or a sweep."""
+
+    def abort(self, reason: str | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +136,18 @@ async def see_through(execution: Execution, view: View, ask: Ask | None = None) 
     return await execution
 
 
-async def wait(execution: Execution, work: Handle[Result] | asyncio.Task[Result]) -> Result:
-    """Wait on the kernel's loop for work that is seen through; an interrupt ends the execution.
+async def see_sweep_through(sweep: Sweep, view: View) -> Sweep:
+    """Show a sweep to its end, on the session's home loop."""
+    try:
+        await view.follow()
+    except BaseException:
+        sweep.abort("the view failed")
+        raise
+    return await sweep
+
+
+async def wait(running: Running, work: Handle[T] | asyncio.Task[T]) -> T:
+    """Wait on the kernel's loop for work that is seen through; an interrupt ends what runs.
 
     Raises ``SessionInterrupted`` when the user stopped it, and the error of an
     execution that failed.
@@ -139,7 +157,7 @@ async def wait(execution: Execution, work: Handle[Result] | asyncio.Task[Result]
         while not waiter.done():
             await asyncio.wait({waiter}, timeout=HEARTBEAT_SECONDS)
     except asyncio.CancelledError:
-        execution.abort(INTERRUPTED)
+        running.abort(INTERRUPTED)
         _, late = await asyncio.wait({waiter}, timeout=GRACE_SECONDS)
         if late:
             work.cancel()
@@ -150,7 +168,7 @@ async def wait(execution: Execution, work: Handle[Result] | asyncio.Task[Result]
     return _unless_stopped(waiter.result())
 
 
-def block(execution: Execution, work: Handle[Result], questions: Questions) -> Result:
+def block(running: Running, work: Handle[T], questions: Questions) -> T:
     """Wait in the calling thread, as ``wait`` does; questions are asked from this thread meanwhile."""
     try:
         while not work.done():
@@ -158,7 +176,7 @@ def block(execution: Execution, work: Handle[Result], questions: Questions) -> R
                 work.result(HEARTBEAT_SECONDS)
             questions.answer_waiting()
     except KeyboardInterrupt:
-        execution.abort(INTERRUPTED)
+        running.abort(INTERRUPTED)
         questions.close()
         with contextlib.suppress(Exception, asyncio.CancelledError):
             work.result(GRACE_SECONDS)
@@ -225,14 +243,22 @@ def _arguments(given: Any) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in given.items()) if isinstance(given, dict) else ""
 
 
-async def _outcome(work: Handle[Result] | asyncio.Task[Result]) -> Result:
+async def _outcome(work: Handle[T] | asyncio.Task[T]) -> T:
     return await work
 
 
-def _unless_stopped(result: Result) -> Result:
-    if result.stop_reason == "aborted":
-        raise SessionInterrupted(f"{result.reason or 'stopped'}; what came is kept")
-    return result
+def _unless_stopped(ended: T) -> T:
+    from nbsession.result import Result
+    from nbsession.sweep import Sweep
+
+    if isinstance(ended, Sweep):
+        stopped, reason = bool(ended.reason), ended.reason
+    else:
+        assert isinstance(ended, Result)
+        stopped, reason = ended.stop_reason == "aborted", ended.reason
+    if stopped:
+        raise SessionInterrupted(f"{reason or 'stopped'}; what came is kept")
+    return ended
 
 
 def _rewind(session: Session, cell: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import NbsessionError
 from nbsession.models import FORMS
 from nbsession.notebook import arguments
+from nbsession.notebook.sweep_request import choices
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext
@@ -28,7 +29,7 @@ def complete(sessions: Sessions, line: str) -> list[str] | None:
     before = words[1:] if not begun else words[1:-1]
     if line.strip() == words[0] and begun:
         return None  # the magic's own name is IPython's to complete
-    return [name for name in _candidates(sessions, words[0], before) if name.startswith(begun)]
+    return [name for name in _candidates(sessions, words[0], before, begun) if name.startswith(begun)]
 
 
 def matcher(sessions: Sessions) -> Callable[[CompletionContext], Any]:
@@ -53,13 +54,16 @@ def matcher(sessions: Sessions) -> Callable[[CompletionContext], Any]:
     return found
 
 
-def _candidates(sessions: Sessions, magic: str, before: list[str]) -> list[str]:
+def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -> list[str]:
     if magic == "%%session":
         return _within(sessions, arguments.CELL, before)
     if not before:
         return list(arguments.COMMANDS)
     command = arguments.COMMANDS.get(before[0])
-    return _within(sessions, command, before[1:]) if command is not None else []
+    if command is None:
+        return []
+    found = _within(sessions, command, before[1:])
+    return [*_knobs(sessions, before[1:], begun), *found] if command.name == "sweep" else found
 
 
 def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str]:
@@ -93,3 +97,20 @@ def _ticks(sessions: Sessions) -> list[str]:
         return [str(tick.number) for tick in sessions.current.ticks]
     except NbsessionError:  # no session yet
         return []
+
+
+def _knobs(sessions: Sessions, before: list[str], begun: str) -> list[str]:
+    """What a knob that is to be swept may be called, and which values it may have beside those that stand there."""
+    try:
+        specs = sessions.current.knobs.specs()
+    except NbsessionError:  # no session yet, or it cannot be rendered
+        return []
+    name, equals, values = begun.partition("=")
+    if not equals:
+        named = {word.partition("=")[0] for word in before}
+        return [f"{known}=" for known in specs if known not in named]
+    if name not in specs:
+        return []
+    there = values.split(",")[:-1]
+    stem = ",".join([*there, ""])
+    return [f"{name}={stem}{choice}" for choice in choices(specs[name]) if choice not in there]

@@ -18,7 +18,7 @@ from nbsession.errors import KnobError, SessionNotFoundError
 from nbsession.home import Home
 from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
-from nbsession.notebook.magics import Magics, Rewriter, one_line
+from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
 from nbsession.notebook.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class Extension:
         self.sessions = Sessions(self.engine, shell.user_ns, self.settings, kernel.loop(shell))
         self.magics = Magics(shell, self.sessions, self.settings)
         self.send = self.magics.send
+        self.sweep = self.magics.sweep
         self._rewriter = Rewriter(shell)
+        self._sweeps = SweepLines(shell)
         self._complete = completion.matcher(self.sessions)
         self._shims = contextlib.ExitStack()
 
@@ -59,6 +61,7 @@ class Extension:
         """Register everything with the shell."""
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
+        shell.input_transformer_manager.token_transformers.append(self._sweeps)
         shell.register_magic_function(self._magic(), "line_cell", "session")
         shell.configurables.append(self.settings)
         if shell.Completer is not None:
@@ -85,6 +88,7 @@ class Extension:
         """Close the sessions opened here and take everything back."""
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.remove(self._rewriter)
+        shell.input_transformer_manager.token_transformers.remove(self._sweeps)
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop("session", None)
         shell.configurables.remove(self.settings)

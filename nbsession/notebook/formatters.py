@@ -24,28 +24,29 @@ if TYPE_CHECKING:
     from nbsession.preview import Preview
     from nbsession.result import Result
     from nbsession.session import Session
+    from nbsession.sweep import Sweep
     from nbsession.tick import Tick
 
 
 def register(shell: InteractiveShell) -> None:
     """Let the shell show our values as HTML."""
-    formatter = _html_formatter(shell)
-    for (module, name), show in _FORMATTERS.items():
-        formatter.for_type_by_name(f"nbsession.{module}", name, show)
+    for mime, formatters in _BY_MIME.items():
+        for (module, name), show in formatters.items():
+            _formatter(shell, mime).for_type_by_name(f"nbsession.{module}", name, show)
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Take back what ``register`` did."""
-    formatter = _html_formatter(shell)
-    ours = set(_FORMATTERS.values())
-    for kept in (formatter.deferred_printers, formatter.type_printers):
-        for key in [key for key, show in kept.items() if show in ours]:
-            del kept[key]
+    for mime, formatters in _BY_MIME.items():
+        formatter, ours = _formatter(shell, mime), set(formatters.values())
+        for kept in (formatter.deferred_printers, formatter.type_printers):
+            for key in [key for key, show in kept.items() if show in ours]:
+                del kept[key]
 
 
-def _html_formatter(shell: InteractiveShell) -> Any:
+def _formatter(shell: InteractiveShell, mime: str) -> Any:
     assert shell.display_formatter is not None
-    return shell.display_formatter.formatters["text/html"]
+    return shell.display_formatter.formatters[mime]
 
 
 def _session(session: Session) -> str:
@@ -118,6 +119,18 @@ def _outline(outline: Outline) -> str:
     return tables.bundle(tables.outline(outline, "Components"))["text/html"]
 
 
+def _sweep(sweep: Sweep) -> str:
+    from nbsession.notebook import sweep_table
+
+    return sweep_table.bundle(sweep)["text/html"]
+
+
+def _sweep_text(sweep: Sweep, printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook import sweep_table
+
+    printer.text(sweep_table.bundle(sweep)["text/plain"])
+
+
 def _transcript(ticks: list[Tick]) -> Any:
     from nbsession.notebook.transcript import Transcript
 
@@ -145,4 +158,10 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("history", "History"): _history,
     ("outline", "Outline"): _outline,
     ("part", "Part"): _part,
+    ("sweep", "Sweep"): _sweep,
+}
+# In plain text the others show their ``repr``, or lay themselves out.
+_BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
+    "text/html": dict(_FORMATTERS),
+    "text/plain": {("sweep", "Sweep"): _sweep_text},
 }

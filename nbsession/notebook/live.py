@@ -1,4 +1,4 @@
-"""The live form of an execution: a page of named slots, and the widget that carries its changes.
+"""The live form of what runs, above all of an execution: a page of named slots, and the widget that carries its changes.
 
 The page renders fragments from the same templates as the static form and
 gathers them until they are sent; the script puts them in place. Everything
@@ -121,7 +121,8 @@ def widget() -> AnyWidget:
     global _LiveView
     if _LiveView is None:
         script, *sheets = (
-            (templates.STATIC / name).read_text("utf-8") for name in ("view.js", "view.css", "live.css")
+            (templates.STATIC / name).read_text("utf-8")
+            for name in ("view.js", "view.css", "live.css", "tables.css", "sweep.css")
         )
         _LiveView = type("LiveView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
     made: AnyWidget = _LiveView()

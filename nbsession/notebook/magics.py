@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from IPython.core.inputtransformer2 import (
+    TokenTransformBase,
+    assemble_continued_line,
+    find_end_of_continued_line,
+)
 
 from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import arguments, cell, commands, kernel
@@ -22,8 +28,13 @@ if TYPE_CHECKING:
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
     from nbsession.result import Result
+    from nbsession.session import Session
+    from nbsession.sweep import Sweep
 
 MAGIC = "%%session"
+SWEEP = "sweep"
+
+T = TypeVar("T")
 
 
 class Rewriter:
@@ -48,8 +59,41 @@ class Rewriter:
         return [f"get_ipython().run_cell_magic('session', {line!r}, {body!r})\n"]
 
 
+class SweepLines:
+    """A token transformer that makes a ``%session sweep`` line at the left edge a native ``await``.
+
+    As ``Rewriter`` does, and for the same reason: it may take long. Elsewhere (in a
+    loop or function, where nothing can be awaited) the line blocks.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+
+    def find(self, tokens_by_line: list[list[Any]]) -> TokenTransformBase | None:
+        """Find the first such line; IPython asks again after each that was replaced."""
+        if not can_await(self._shell):
+            return None
+        for line in tokens_by_line:
+            words = [token.string for token in line[:3]]
+            if words == ["%", "session", SWEEP] and line[0].start[1] == 0:
+                return _AwaitedSweep(line[0].start)  # type: ignore[no-untyped-call]  # as IPython has it
+        return None
+
+
+class _AwaitedSweep(TokenTransformBase):
+    priority = 5  # before IPython's own transformer of magics, which has 10
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """Replace the line, and the lines that continue it."""
+        last = find_end_of_continued_line(lines, self.start_line)
+        line = assemble_continued_line(lines, (self.start_line, self.start_col), last)
+        asked = line.strip()[len("%session") :].strip()
+        awaited = f"await get_ipython().nbsession.sweep({asked!r})\n"
+        return [*lines[: self.start_line], awaited, *lines[last + 1 :]]
+
+
 class Magics:
-    """What the magics do: ``send`` for a cell that awaits, ``session`` for all others."""
+    """What the magics do: ``send`` and ``sweep`` for a cell that awaits, ``session`` for all others."""
 
     def __init__(self, shell: InteractiveShell, sessions: Sessions, settings: Nbsession) -> None:
         self.shell = shell
@@ -78,6 +122,9 @@ class Magics:
         with one_line_errors():
             if body is None:
                 asked = arguments.parse_command(line)
+                if asked.command.name == SWEEP:
+                    self._block_on_sweep(asked)
+                    return
                 show(self.commands.perform(asked))
                 if "as" in asked.options:
                     self._bind(asked, self.sessions.current)
@@ -92,13 +139,54 @@ class Magics:
                 return
             self._block(request, options)
 
-    def _block(self, request: Request, options: Line) -> None:
-        home = request.session.app.home
-        if home.loop is not self.sessions.engine.loop:
+    async def sweep(self, line: str) -> None:
+        """Run ``%session sweep`` on the kernel's loop; ``line`` is what follows ``%session``."""
+        with one_line_errors():
+            sweep, view = self._sweep(arguments.parse_command(line), to_await=True)
+            if sweep is None or view is None:
+                return
+            work = self._on_home(sweep.session, cell.see_sweep_through(sweep, view))
+            async with kernel.live_comms(self.shell):
+                with kernel.interruptible_tools():
+                    await cell.wait(sweep, work)
+
+    def _sweep(self, line: Line, *, to_await: bool) -> tuple[Sweep | None, View | None]:
+        """Begin a sweep and show it; where only the contexts are asked for, there is nothing to wait for."""
+        from nbsession.notebook import sweep_request, sweep_table
+        from nbsession.notebook.sweep_view import SweepView
+
+        session = self.sessions.current
+        request = sweep_request.request(session, line)
+        contexts = request.contexts()
+        if line.get("context-only"):
+            self._bind(line, contexts)
+            show(contexts)
+            return None, None
+        if not to_await:
+            self._refuse_to_block(session, "%session sweep")
+        show(f"session {session.id!r}: {sweep_table.planned(contexts)}")
+        sweep = request.send()
+        self._bind(line, sweep)
+        view = SweepView(sweep, live=self.settings.live and kernel.of(self.shell) is not None)
+        view.display()
+        return sweep, view
+
+    def _block_on_sweep(self, line: Line) -> None:
+        with self.sessions.blocking():
+            sweep, view = self._sweep(line, to_await=False)
+            if sweep is not None and view is not None:
+                work = self.sessions.engine.submit(cell.see_sweep_through(sweep, view))
+                cell.block(sweep, work, cell.Questions(cell.deny))
+
+    def _refuse_to_block(self, session: Session, magic: str) -> None:
+        if session.app.home.loop is not self.sessions.engine.loop:
             raise SessionError(
-                f"session {request.session.id!r} lives on the notebook's own loop, which this cell would block; "
-                "put %%session in a cell of its own, or open the session with %session new"
+                f"session {session.id!r} lives on the notebook's own loop, which this cell would block; "
+                f"put {magic} in a cell of its own, or open the session with %session new"
             )
+
+    def _block(self, request: Request, options: Line) -> None:
+        self._refuse_to_block(request.session, MAGIC)
         with self.sessions.blocking():
             questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
             execution = request.send()
@@ -136,9 +224,11 @@ class Magics:
         self, request: Request, view: View, execution: Execution, ask: Ask | None
     ) -> Handle[Result] | asyncio.Task[Result]:
         view.display()
-        work = cell.see_through(execution, view, ask)
+        return self._on_home(request.session, cell.see_through(execution, view, ask))
+
+    def _on_home(self, session: Session, work: Coroutine[Any, Any, T]) -> Handle[T] | asyncio.Task[T]:
         engine = self.sessions.engine
-        if request.session.app.home.loop is engine.loop:
+        if session.app.home.loop is engine.loop:
             return engine.submit(work)
         return asyncio.create_task(work)
 
@@ -148,17 +238,20 @@ class Magics:
             self.shell.user_ns[name] = value
 
 
-def show(shown: commands.Shown) -> None:
+def show(shown: commands.Shown | Sweep) -> None:
     """Show what a command gave: text is printed, the rest stands in a panel."""
     if isinstance(shown, str):
         print(shown)  # noqa: T201  # a magic's output is the cell's
         return
     from nbsession.notebook import panels
+    from nbsession.sweep import Sweep
 
     if isinstance(shown, commands.ShowKnobs):
         panels.knobs(shown.session)
     elif isinstance(shown, commands.ShowContext):
         panels.context(shown.context, older=shown.older, title=shown.title)
+    elif isinstance(shown, Sweep):
+        panels.sweep(shown)
     else:
         panels.rows(shown)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import KnobError, NbsessionError
-from nbsession.notebook import kernel, tables, templates
+from nbsession.notebook import kernel, sweep_table, tables, templates
 from nbsession.notebook.cards import card, changes
 from nbsession.notebook.controls import control
 from nbsession.notebook.live import Ui
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nbsession.knob_spec import KnobSpec
     from nbsession.notebook.tables import Table, Tree
     from nbsession.session import Session
+    from nbsession.sweep import Sweep
 
 SMOOTH_SECONDS = 0.05
 """A slider previews while it moves if that takes no longer than this; beyond, when it is let go."""
@@ -39,6 +40,13 @@ def rows(shown: Table | Tree) -> None:
     from IPython.display import display
 
     display(tables.bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+
+
+def sweep(shown: Sweep) -> None:
+    """Display a sweep as it stands."""
+    from IPython.display import display
+
+    display(sweep_table.bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
 
 
 def context(shown: CompiledContext, older: CompiledContext | None = None, title: str = COMPILED) -> None:

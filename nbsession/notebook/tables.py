@@ -68,7 +68,7 @@ class Table:
         lines += [["*" if row.here else "", *row.cells] for row in self.rows]
         if not any(row.here for row in self.rows):
             lines = [line[1:] for line in lines]
-        return _joined(self, [*_aligned(lines)])
+        return _joined(self, [*aligned(lines)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def ticks(session: Session) -> Table:
     ]
     return Table(
         f"Ticks of session {session.id}",
-        [_count(len(made), "model call")] if made else ["none yet: nothing was sent"],
+        [count(len(made), "model call")] if made else ["none yet: nothing was sent"],
         (
             Column("tick", "n"),
             Column("started", "q"),
@@ -185,13 +185,13 @@ def sessions(
     """Lay out the open sessions, by name with what each was opened of, and the stored ones that are not open."""
     places = [place_of(session.app.store) for _, _, session in opened]
     rows = [_session_row(name, target, session, here=name == current) for name, target, session in opened]
-    count = len(rows)
+    open_ones = len(rows)
     rows += [
         Row((info.id, "", "stored", "", info.parent or "–", written_time(info.updated), ""))
         for info in stored[:MOST_STORED]
     ]
     left = len(stored) - MOST_STORED
-    facts = [_count(count, "session") + " open", *([f"{len(stored):,} more stored"] if stored else [])]
+    facts = [count(open_ones, "session") + " open", *([f"{len(stored):,} more stored"] if stored else [])]
     if left > 0:
         facts.append(f"the last {MOST_STORED} of them shown")
     facts += [f"kept in {place}" for place in dict.fromkeys(places)]
@@ -204,7 +204,7 @@ def sessions(
                 "goes on where it was; of the same component",
             )
         )
-    if count:
+    if open_ones:
         words.append(Word("speak to", "%session use NAME", "or %%session NAME, for one message"))
         words.append(Word("forks", "%session history", "the tree of forks that the current one belongs to"))
     return Table(
@@ -276,7 +276,7 @@ def history(shown: History, names: Mapping[str, str] | None = None) -> Tree:
         branches.append(Twig(lead, branch.id, facts, here=branch.id == shown.current))
     return Tree(
         f"Forks around session {shown.current}",
-        [_count(len(branches), "session")],
+        [count(len(branches), "session")],
         branches,
         (
             Word("open", "%session use NAME", "or, of one that is only stored, %session resume ID"),
@@ -294,7 +294,7 @@ def outline(shown: Outline, title: str) -> Tree:
     own = sum(place.own for place in shown.places)
     return Tree(
         title,
-        [f"{_count(own, 'component')} of yours", f"{len(shown.places) - own:,} of the package"],
+        [f"{count(own, 'component')} of yours", f"{len(shown.places) - own:,} of the package"],
         [Twig(lead, place.name, place.facts, key=place.key, own=place.own) for lead, place in shown.lines()],
         (
             Word("state", "session.state", "the kept state, by component and hook (#0 is the first)"),
@@ -321,16 +321,18 @@ def shortened(text: str) -> str:
 
 def _joined(shown: Table | Tree, lines: list[str]) -> str:
     heading = " · ".join([shown.title, *shown.facts])
-    below = _aligned([list(word) for word in shown.words])
+    below = aligned([list(word) for word in shown.words])
     return "\n".join([heading, *lines, *(["", *below] if below else [])])
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Write rows of cells one below the other."""
     if not rows:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _count(number: int, one: str) -> str:
+def count(number: int, one: str) -> str:
+    """Write a number of things: ``"1 row"``, ``"1,200 rows"``."""
     return f"{number:,} {one}{'' if number == 1 else 's'}"

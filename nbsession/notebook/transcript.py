@@ -85,11 +85,7 @@ class Transcript:
     @property
     def stopped(self) -> str:
         """Why it ended other than by the model's own end of turn, or ``""``."""
-        if not self.stop_reason or self.stop_reason in ("end_turn", "error"):
-            return ""
-        if self.reason and self.stop_reason == "aborted":
-            return self.reason
-        return f"stopped: {self.reason or WHY_STOPPED.get(self.stop_reason, self.stop_reason)}"
+        return why_stopped(self.stop_reason, self.reason)
 
     @property
     def saved(self) -> float:
@@ -315,6 +311,15 @@ class Transcript:
     def _key(self) -> str:
         self._count += 1
         return f"p{self._count}"
+
+
+def why_stopped(stop_reason: str, reason: str) -> str:
+    """Say why an execution ended other than by the model's own end of turn, or ``""``."""
+    if not stop_reason or stop_reason in ("end_turn", "error"):
+        return ""
+    if reason and stop_reason == "aborted":
+        return reason
+    return f"stopped: {reason or WHY_STOPPED.get(stop_reason, stop_reason)}"
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -1,0 +1,81 @@
+"""A sweep under its cell: rows fill in as they are answered, then the same in static form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nbsession.notebook import sweep_table, templates
+from nbsession.notebook.live import Op, Ui
+from nbsession.notebook.output import Output
+
+if TYPE_CHECKING:
+    from IPython.core.display_functions import DisplayHandle
+
+    from nbsession.sweep import Sweep
+
+
+class SweepView:
+    """Shows one sweep.
+
+    Without ``live`` nothing moves until the end, for front ends without widgets.
+    Call ``display`` in the cell, then await ``follow`` on the session's home loop.
+    """
+
+    def __init__(self, sweep: Sweep, *, live: bool = True) -> None:
+        self._sweep = sweep
+        self._ui = Ui(live=live)
+        self._output = Output(self, live=live)
+        self._shown = [""] * min(len(sweep), sweep_table.MOST_ROWS)
+
+    def display(self) -> DisplayHandle | None:
+        """Make the output in the calling cell, and return its handle; see ``Output.display``."""
+        return self._output.display()
+
+    async def follow(self) -> None:
+        """Show the rows as they are answered, to the end; then swap to the static form, however it ended."""
+        self._output.begin()
+        try:
+            async for _ in self._sweep:
+                if self._output.has_page:
+                    self._output.flush_soon()
+            await self._sweep
+        finally:
+            self._output.finish()
+
+    def static(self) -> dict[str, str]:
+        """Return the output as it stands: HTML and plain text."""
+        shown = sweep_table.bundle(self._sweep)
+        return {**shown, "text/html": f"{sweep_table.style()}{self.html(over=True)}"}
+
+    def html(self, *, over: bool) -> str:
+        """Return the page; see ``Content``."""
+        self._shown = [row.status for row in self._sweep.rows[: len(self._shown)]]
+        ui = self._ui.static() if over else self._ui
+        return sweep_table.page(sweep_table.laid_out(self._sweep), ui)
+
+    def changes(self) -> Sequence[Op]:
+        """Return the rows whose state changed since the last call, and how far it is."""
+        new = {
+            number: row.status
+            for number, row in enumerate(self._sweep.rows[: len(self._shown)])
+            if row.status != self._shown[number]
+        }
+        grid = sweep_table.summed(self._sweep)
+        ops: list[Op] = []
+        for number, status in new.items():
+            self._shown[number] = status
+            line = sweep_table.line(self._sweep, number)
+            ops.append(("put", line.key, _macro("row")(self._ui, grid, line)))
+        return [*ops, ("put", "state", _macro("state")(grid)), ("put", "total", _macro("total")(grid))]
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take what the reader did."""
+        if message.get("k") == "stop":
+            self._sweep.abort()
+        elif message.get("k") == "open":
+            self._ui.open[str(message.get("d"))] = bool(message.get("open"))
+
+
+def _macro(name: str) -> Callable[..., str]:
+    return templates.macro("sweep", name)
