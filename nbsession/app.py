@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from nbsession.budget import Budget
@@ -50,6 +51,12 @@ class App:
                 f"App() takes a component or an element, got {type(root).__name__}: {root!r}; "
                 "mark the function with @component"
             )
+        if isinstance(store, (str, os.PathLike)):
+            raise SessionError(
+                f'store= takes a store, got {str(store)!r}; use nbsession.stores.SqlStore("sqlite:///…")'
+            )
+        if callable(policies):
+            raise SessionError(f"policies= takes a list, got {policies!r}; write policies=[…]")
         if max_ticks < 1:
             raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
         self.root = root

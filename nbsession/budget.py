@@ -59,9 +59,14 @@ class Budget(NamedTuple):
             )
         if spent + price > self.usd:
             raise BudgetError(
-                f"the next call would cost about ${price:.4f} and pass the {whose} budget of ${self.usd:.4f} "
-                f"by ${spent + price - self.usd:.4f} (${spent:.4f} are spent); raise budget= to go on"
+                f"the next call would cost about {_dollars(price)} and pass the {whose} budget of {_dollars(self.usd)} "
+                f"by {_dollars(spent + price - self.usd)} ({_dollars(spent)} are spent); raise budget= to go on"
             )
+
+
+def _dollars(amount: float) -> str:
+    """Write a sum so that one of some tokens is not written as none."""
+    return f"${amount:.4f}" if amount >= 0.001 or not amount else f"${amount:.1g}"
 
 
 def _unpriced(model: str, price: float | None) -> str:

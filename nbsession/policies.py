@@ -213,7 +213,10 @@ def _checked(policy: Policy, returned: Any) -> tuple[Entry, ...]:
     ids: set[str] = set()
     for entry in returned:
         if not isinstance(entry, Entry):
-            raise SessionError(f"policy {_name(policy)} returned a {type(entry).__name__} among the entries")
+            raise SessionError(
+                f"policy {_name(policy)} returned a {type(entry).__name__} among the entries; return those it was "
+                'given, or others in their place: dataclasses.replace(entry, content=(Text("…"),))'
+            )
         if entry.id in ids:
             raise SessionError(
                 f"policy {_name(policy)} returned two entries with the id {entry.id!r}; give a new one an id of its own"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -190,6 +191,13 @@ class Response:
         elif isinstance(event, MessageStop):
             self.complete = True
 
+    def cut_call(self) -> str:
+        """Say which tool call was cut, ``""`` where none was: it is not in the response, so nobody sees it there."""
+        for start, _ in self._open.values():
+            if start.block == "tool_call":
+                return f"the answer was cut inside the input of {start.name}, which was not called"
+        return ""
+
     def content(self) -> tuple[Block, ...]:
         """Return what there is: a text or thinking that was cut is kept, a tool call that was cut is not."""
         cut: list[Block] = []
@@ -217,8 +225,20 @@ async def call_model(
     """
     ids = CallIds(taken)
     stream = model.stream(context)
+    if not isinstance(stream, AsyncIterable):
+        if inspect.iscoroutine(stream):
+            stream.close()  # it has not begun
+        raise ModelError(
+            f"stream() of {model.name} returned a {type(stream).__name__}; the adapter has to be corrected: "
+            "write it as 'async def stream(self, context)' that yields events"
+        )
     async with aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext():
         async for event in stream:
+            if not isinstance(event, Event):
+                raise ModelError(
+                    f"stream() of {model.name} gave a {type(event).__name__}: {event!r:.80}; the adapter has to be "
+                    "corrected: it yields the events of nbsession.models.ModelAdapter"
+                )
             if tick.first_token is None and isinstance(event, (TextDelta, InputJsonDelta)):
                 tick.first_token = time.time()
             ids.settle(event)
@@ -226,7 +246,8 @@ async def call_model(
             if isinstance(event, MessageStart):
                 tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
             elif isinstance(event, MessageDelta):
-                tick.stop_reason, tick.detail, tick.usage = event.stop_reason, event.detail, event.usage
+                tick.stop_reason, tick.usage = event.stop_reason, event.usage
+                tick.detail = event.detail or response.cut_call()
             emit(event)
     if not response.complete:
         raise ModelError(

@@ -96,3 +96,12 @@ async def test_a_malformed_budget_is_refused_where_it_is_given(wrong: Any) -> No
 def test_a_budget_says_by_how_much_it_would_be_passed() -> None:
     with pytest.raises(BudgetError, match=r"budget of 100 tokens by ≈10 \(60 are used\)"):
         Budget(tokens=100).check("session's", "scripted", Usage(input_tokens=60), 0.0, 50)
+
+
+async def test_a_sum_of_some_tokens_is_not_written_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    prices.set_price("somebody:knows", input=5, output=25)
+    result = await agent(Priced("never"), 0.000001).send("go")
+    assert result.stop_reason is StopReason.budget
+    assert "would cost about $0.0000" not in result.reason
+    assert "budget of $1e-06" in result.reason

@@ -630,6 +630,11 @@ START = (MessageStart("faulty", "simulated"), ContentBlockStart(0, "text"), Text
     [
         ((*START, ZeroDivisionError("a bug")), ZeroDivisionError, "a bug"),
         (START, ModelError, "without saying that it was complete"),
+        (
+            (START[0], "so far"),
+            ModelError,
+            "stream.. of faulty gave a str: 'so far'; the adapter has to be corrected",
+        ),
         ((START[0], TextDelta(3, "x")), ModelError, "block 3, which it had not started"),
         ((*START, ModelError("lost", retryable=True, kind="connection")), ModelError, "lost"),
     ],
@@ -649,6 +654,15 @@ async def test_whatever_an_adapter_does_is_an_error_in_place(events: Any, error:
 async def test_an_adapter_need_not_be_a_generator() -> None:
     events = (*START, MessageDelta("end_turn"), MessageStop())
     assert (await agent().send("hi", model=Faulty(*events))).text == "so far"
+
+
+async def test_a_stream_that_is_no_stream_is_told_to_the_adapters_author() -> None:
+    class Whole(Faulty):
+        async def stream(self, context: CompiledContext) -> str:  # type: ignore[override]  # that is its fault
+            return "everything at once"
+
+    with pytest.raises(ModelError, match=r"of faulty returned a coroutine; .* write it as 'async def stream"):
+        await agent().send("hi", model=Whole())
 
 
 async def test_data_that_cannot_be_fetched_fails_that_execution_and_is_tried_again() -> None:

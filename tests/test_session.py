@@ -367,6 +367,18 @@ async def test_what_would_be_sent_as_its_repr_is_refused_with_the_remedy(message
         session.send(message)
 
 
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"store": "sqlite:///kept.db"}, "store= takes a store, got 'sqlite:///kept.db'; use .*SqlStore"),
+        ({"policies": list}, r"policies= takes a list, .*write policies=\[…\]"),
+    ],
+)
+def test_an_app_says_at_once_what_it_takes(options: Any, advice: str) -> None:
+    with pytest.raises(SessionError, match=advice):
+        App(Notepad, **options)
+
+
 async def test_a_one_off_run_has_a_result() -> None:
     assert (await run(Notepad, "hi", model=ScriptedModel("hello"))).text == "hello"
 

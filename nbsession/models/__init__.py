@@ -151,7 +151,8 @@ def _refusal(name: str, prefix: str) -> str:
         return f"a model's name is empty; there are {_listed()}"
     if name.startswith("gpt-"):
         return f"no model is named {name!r}; did you mean 'openai:{name}'?"
-    guess = did_you_mean(prefix, _PREFIXES)
+    # Of an id without its provider ("llama3") no provider is to be guessed.
+    guess = did_you_mean(prefix, _PREFIXES if prefix != name else ("simulated",))
     hint = guess if "did you mean" in guess else f"; there are {_listed()}, or pass an adapter"
     return f"no model is named {name!r}{hint}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, bindparam, select
@@ -251,7 +253,7 @@ def _parse(url: str) -> URL:
         parsed = sqlalchemy.make_url(url)
     except ArgumentError as error:
         raise StoreError(
-            f"{url!r} is not a database URL: write sqlite:////path/of/sessions.db", location=url
+            f"{url!r} is not a database URL: write {_written(url)}", location=str(url)
         ) from error
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
         raise StoreError(
@@ -259,6 +261,15 @@ def _parse(url: str) -> URL:
             location=parsed.render_as_string(hide_password=True),
         )
     return parsed
+
+
+def _written(url: Any) -> str:
+    """Return the URL that somebody meant who gave a path."""
+    if isinstance(url, os.PathLike) or (
+        isinstance(url, str) and url.endswith((".db", ".sqlite", ".sqlite3"))
+    ):
+        return f"sqlite:///{os.fspath(url)}"
+    return "sqlite:////path/of/sessions.db"
 
 
 def _server(url: URL, location: str) -> Engine:

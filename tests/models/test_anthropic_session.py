@@ -205,6 +205,7 @@ async def test_a_call_cut_by_the_token_limit_is_not_run_and_the_session_goes_on(
     session = App(Keeper, model=live).session()
     result = await session.send("Note: milk")
     assert (str(result.stop_reason), result.text, noted) == ("max_tokens", "I note.", [])
+    assert result.reason == "the answer was cut inside the input of keep, which was not called"
     assert (await session.send("Go on")).text == "Gladly."
     session.close()
     content = messages_server.requests[1].body["messages"]

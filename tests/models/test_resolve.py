@@ -63,6 +63,7 @@ def test_an_adapter_stands_for_itself() -> None:
         ("ollama:", "write 'ollama:<id>'"),
         ("anthropc:claude-new-9", "did you mean 'anthropic'"),
         ("simulatd", "did you mean 'simulated'"),
+        ("llama3", "no model is named 'llama3'; there are 'anthropic:<id>'"),
         ("gpt-4", "no model is named 'gpt-4'; did you mean 'openai:gpt-4'"),
         (
             "wizard",

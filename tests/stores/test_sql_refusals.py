@@ -8,7 +8,8 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -16,9 +17,6 @@ import sqlalchemy
 from nbsession.errors import StoreError
 from nbsession.stores import Row, SqlStore, default_store, sqlite
 from tests.support.stored import edit_rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHANCE = random.Random(4)
 ROWS = [
@@ -253,14 +251,16 @@ def test_a_writer_that_does_not_end_is_not_waited_for_forever(
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("sessions.db", "is not a database URL: write sqlite:///"),
+        ("sessions.db", "is not a database URL: write sqlite:///sessions.db"),
+        (Path("kept/all.db"), "is not a database URL: write sqlite:///kept/all.db"),
+        ("sessions", "is not a database URL: write sqlite:////path"),
         ("mysql://ann:secret@host/db", r"no store for 'mysql': use sqlite:///… or postgresql\+psycopg"),
         ("sqlite://", r"use MemoryStore\(\)"),
         ("sqlite:///:memory:", r"use MemoryStore\(\)"),
         ("sqlite:///file:shared?mode=memory&uri=true", r"use MemoryStore\(\)"),
     ],
 )
-def test_a_url_that_cannot_be_used_says_what_can(url: str, advice: str) -> None:
+def test_a_url_that_cannot_be_used_says_what_can(url: Any, advice: str) -> None:
     with pytest.raises(StoreError, match=advice) as failure:
         SqlStore(url)
     assert "secret" not in str(failure.value) + failure.value.location
