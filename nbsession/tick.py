@@ -30,6 +30,7 @@ from nbsession.tokens import Usage
 from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool
 
 if TYPE_CHECKING:
+    from nbsession.events import ModelEvent
     from nbsession.models.base import ModelAdapter
 
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -210,6 +211,18 @@ class Response:
         return (*self.blocks, *cut)
 
 
+def _checked(model: ModelAdapter, stream: Any) -> AsyncIterable[ModelEvent]:
+    """Refuse what is no stream: an adapter is other people's code, whatever its types say."""
+    if isinstance(stream, AsyncIterable):
+        return stream
+    if inspect.iscoroutine(stream):
+        stream.close()  # it has not begun
+    raise ModelError(
+        f"stream() of {model.name} returned a {type(stream).__name__}; the adapter has to be corrected: "
+        "write it as 'async def stream(self, context)' that yields events"
+    )
+
+
 async def call_model(
     model: ModelAdapter,
     context: CompiledContext,
@@ -224,14 +237,7 @@ async def call_model(
     then is in ``response``.
     """
     ids = CallIds(taken)
-    stream = model.stream(context)
-    if not isinstance(stream, AsyncIterable):
-        if inspect.iscoroutine(stream):
-            stream.close()  # it has not begun
-        raise ModelError(
-            f"stream() of {model.name} returned a {type(stream).__name__}; the adapter has to be corrected: "
-            "write it as 'async def stream(self, context)' that yields events"
-        )
+    stream = _checked(model, model.stream(context))
     async with aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext():
         async for event in stream:
             if not isinstance(event, Event):
