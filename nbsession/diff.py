@@ -112,9 +112,10 @@ def diff_contexts(older: CompiledContext, newer: CompiledContext) -> ContextDiff
     )
     moved = crossed.union(_moved([identity for identity in before if identity in after], common))
     kept, broken_by = _prefix_kept(older, newer)
+    added, removed = _one_sided(before, after)
     diff = ContextDiff(
-        added=[part for identity, part in after.items() if identity not in before],
-        removed=[part for identity, part in before.items() if identity not in after],
+        added=added,
+        removed=removed,
         changed=[
             Change(before[identity], after[identity])
             for identity in common
@@ -165,6 +166,23 @@ def _shared_items(flow: Sequence[FlowItem], other: Sequence[FlowItem]) -> int:
             break
         shared += 1
     return shared
+
+
+def _one_sided(before: dict[Identity, Part], after: dict[Identity, Part]) -> tuple[list[Part], list[Part]]:
+    """Return what only the newer context has, and what only the older one has.
+
+    A message that was said again is neither: another entry of the same words in the same
+    place, counted from the front or from the end, as where a question is asked anew.
+    """
+    added = {place: part for place, (name, part) in enumerate(after.items()) if name not in before}
+    removed = {place: part for place, (name, part) in enumerate(before.items()) if name not in after}
+    for place, old in list(removed.items()):
+        for there in (place, place + len(after) - len(before)):
+            new = added.get(there)
+            if new is not None and old.kind == "message" and old.path == new.path and _same(old, new):
+                del added[there], removed[place]
+                break
+    return list(added.values()), list(removed.values())
 
 
 def _same(old: Part, new: Part) -> bool:

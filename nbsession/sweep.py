@@ -173,14 +173,22 @@ class Sweep:
     @property
     def usage(self) -> Usage:
         """The tokens of all answers so far, also of those that were cut or failed."""
-        return sum([partial.usage for row in self.rows if (partial := row.partial) is not None], Usage())
+        return sum([usage for usage, _ in self._spent()], Usage())
 
     @property
     def cost(self) -> float | None:
         """What all answers so far cost, in US dollars; ``None`` where a price is not known."""
-        costs = [partial.cost for row in self.rows if (partial := row.partial) is not None]
+        costs = [cost for _, cost in self._spent()]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
+
+    def _spent(self) -> Iterator[tuple[Usage, float | None]]:
+        for row in self.rows:
+            if row.result is not None:
+                yield row.result.usage, row.result.cost
+            elif row.execution is not None:
+                # A tick that runs has no cost yet, which is not to say that its price is unknown.
+                yield from ((tick.usage, tick.cost) for tick in row.execution.ticks if tick.ended is not None)
 
     def abort(self, reason: str | None = None) -> None:
         """Stop it; what was answered so far is kept. A second call, or one after the end, does nothing."""

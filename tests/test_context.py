@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from nbsession import Section, System, User, component, use_state
+from nbsession import App, Section, System, Timeline, User, component, use_state
 from nbsession.content import Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from nbsession.context import CompiledContext, context_of
-from nbsession.testing import render
+from nbsession.testing import ScriptedModel, render
 
 TOOL = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
 
@@ -167,3 +167,21 @@ def test_tokens_count_tools_and_messages() -> None:
 
     assert bare.tokens == 1 + 10 + 4
     assert tooled.tokens - bare.tokens >= len("look") // 4
+
+
+async def test_the_same_words_said_again_are_no_change_and_elsewhere_they_are() -> None:
+    @component
+    def Plain() -> Any:
+        return [System("s"), Timeline(limit=3)]
+
+    session = App(Plain, model=ScriptedModel(*["ok"] * 4)).session()
+    asked = session.compile("hello")
+    again = session.compile("hello")
+    assert asked.parts[-1].key != again.parts[-1].key
+    assert not again.diff(asked)
+    assert again.diff(session.compile("hello!"))
+    await session.send("ok?")
+    await session.send("ok?")
+    older = session.compile()
+    await session.send("well?")
+    assert session.compile().diff(older).added

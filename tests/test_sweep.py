@@ -59,6 +59,13 @@ async def test_the_context_of_a_row_is_the_one_that_is_sent() -> None:
     assert row.context.hash == row.result.ticks[0].context.hash
 
 
+async def test_what_is_asked_is_no_difference_between_rows() -> None:
+    sweep = await notepad("hi.", *[respond] * 2).sweep("hi", tone=["friendly", "terse"])
+    diff = sweep[1].context.diff(sweep[0].context)
+    assert (diff.added, diff.removed, diff.moved) == ((), (), ())
+    assert [new.title or new.kind for _, new in diff.changed] == ["system", "Knobs"]
+
+
 async def test_contexts_alone_cost_nothing() -> None:
     model = ScriptedModel()
     session = App(Notepad, model=model).session()

@@ -6,6 +6,7 @@ Laid out once, as values, and written from these as HTML and as plain text.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,15 +33,19 @@ MOST_COLUMNS = 4
 """Knobs that have a column each; more stand together in one."""
 MOST_DIFFERENCES = 20
 """Differences of contexts that are shown; of the others it says how many there are."""
-FEW = 4
+FEW = 6
 """Differences that are shown unfolded."""
 ANSWERS = 48_000
 """Characters of all answers together; each may take its share, of ``SHORTEST`` to ``LONGEST``."""
 SHORTEST, LONGEST = 400, 6_000
 INLINE = 72
 """Characters of an answer that stands in its row without being folded."""
+BEGINNING = 100
+"""Characters of a longer one that stand there while it is folded."""
 ERROR = 240
 """Characters of an error."""
+
+_MARKUP = re.compile(r"^#{1,6}\s+|\*\*|`", re.MULTILINE)
 
 
 class Line(NamedTuple):
@@ -70,8 +75,8 @@ class Line(NamedTuple):
 
     @property
     def beginning(self) -> str:
-        """The beginning of the answer, on one line."""
-        return shortened(self.answer)
+        """The beginning of the answer, on one line and without its markup."""
+        return shortened(_MARKUP.sub("", self.answer[: 8 * BEGINNING]), BEGINNING)
 
     @property
     def input(self) -> str:
@@ -95,7 +100,7 @@ class Differences:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A sweep, laid out as it stands."""
+    """A sweep, laid out as it stands; ``source`` is that of all rows, where it is the same."""
 
     title: str
     facts: tuple[str, ...]
@@ -109,6 +114,8 @@ class Grid:
     answers: bool
     state: str
     seconds: float
+    source: tuple[tuple[str, str, str], ...]
+    sources: bool
 
     @property
     def compared(self) -> str:
@@ -131,13 +138,15 @@ class Grid:
             " · ".join([self.title, *self.facts]),
             *aligned([self._heads(), *map(self._cells, self.lines)]),
         ]
-        lines += [*filter(None, [self.hidden, self.total]), "", self.compared]
+        source = ", ".join(_source(*told) for told in self.source)
+        total = " · ".join(filter(None, [source, self.total]))
+        lines += [*filter(None, [self.hidden, total]), "", self.compared]
         return "\n".join([*lines, *_told(self.differences.rows), *filter(None, [self.more])])
 
     def _heads(self) -> list[str]:
         runs = ["run"] if self.repeats else []
-        answers = ["in", "out", "cost", "time", "source", "answer"] if self.answers else []
-        return ["#", *self.columns, *runs, "context", "", *answers]
+        answers = ["in", "out", "cost", "time", *(["source"] if self.sources else []), "answer"]
+        return ["#", *self.columns, *runs, "context", "", *(answers if self.answers else [])]
 
     def _cells(self, line: Line) -> list[str]:
         runs = [str(line.run)] if self.repeats else []
@@ -145,14 +154,14 @@ class Grid:
         if not self.answers:
             return cells
         usage = line.usage
-        said = [shortened(line.answer), line.error, line.stopped and f"[{line.stopped}]"]
+        said = [line.beginning, line.error, line.stopped and f"[{line.stopped}]"]
         return [
             *cells,
             line.input,
             line.output,
             "" if usage is None else templates.dollars(line.cost),
             "" if line.seconds is None else templates.seconds(line.seconds),
-            ", ".join(_source(*told) for told in line.sources),
+            *([", ".join(_source(*told) for told in line.sources)] if self.sources else []),
             " ".join(filter(None, said)) or line.status,
         ]
 
@@ -188,6 +197,10 @@ def summed(sweep: Sweep) -> Grid:
     fixed = [f"{name} = {written(values[0])}" for name, values in sweep.values.items() if len(values) == 1]
     asked = shortened(" ".join(str(block) for draft in drafts_of(sweep.message) for block in draft.content))
     begun = any(row.started is not None for row in sweep.rows)
+    sources = {
+        tuple(_sources(row.result)) for row in sweep.rows if row.result is not None and row.result.ticks
+    }
+    one = sources.pop() if len(sources) == 1 else ()
     return Grid(
         title=f"Sweep of session {sweep.session.id}",
         facts=(count(len(sweep), "row"), *fixed, f"“{asked}”"),
@@ -201,6 +214,8 @@ def summed(sweep: Sweep) -> Grid:
         answers=begun or not sweep.done,
         state=state(sweep),
         seconds=_seconds(sweep),
+        source=one,
+        sources=bool(sources),
     )
 
 
@@ -216,7 +231,7 @@ def line(sweep: Sweep, number: int) -> Line:
     result = partial if row.status not in ("waiting", "running") else None
     text = result.text.strip() if result is not None else ""
     most = min(LONGEST, max(SHORTEST, ANSWERS // min(MOST_ROWS, len(sweep))))
-    told = result is not None and bool(result.ticks)
+    told = result is not None and bool(result.usage.total_tokens)
     return Line(
         key=f"r{number}",
         number=number,
@@ -308,17 +323,9 @@ def _singles(diff: ContextDiff) -> Iterator[tuple[Any, Any, ContextDiff]]:
     """Take a difference apart; each with its place and a name that the same one has in another row."""
     for change in diff.changed:
         yield change.new.identity, ("changed", change.new.digest), ContextDiff(changed=[change])
-    # What was asked is the same text in every row, and another entry in each.
-    added, removed = list(diff.added), []
-    for part in diff.removed:
-        twin = next((each for each in added if (each.kind, each.digest) == (part.kind, part.digest)), None)
-        if twin is None:
-            removed.append(part)
-        else:
-            added.remove(twin)
-    for part in added:
+    for part in diff.added:
         yield part.identity, ("added", part.digest), ContextDiff(added=[part])
-    for part in removed:
+    for part in diff.removed:
         yield part.identity, "removed", ContextDiff(removed=[part])
     for part in diff.moved:
         yield part.identity, "moved", ContextDiff(moved=[part])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbsession.notebook import sweep_table, templates
@@ -12,6 +12,7 @@ from nbsession.notebook.output import Output
 if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
 
+    from nbsession.notebook.sweep_table import Grid
     from nbsession.sweep import Sweep
 
 
@@ -26,7 +27,9 @@ class SweepView:
         self._sweep = sweep
         self._ui = Ui(live=live)
         self._output = Output(self, live=live)
-        self._shown = [""] * min(len(sweep), sweep_table.MOST_ROWS)
+        self._shown: list[str] = []
+        self._columns = False
+        self._note(sweep_table.summed(sweep))
 
     def display(self) -> DisplayHandle | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
@@ -50,24 +53,26 @@ class SweepView:
 
     def html(self, *, over: bool) -> str:
         """Return the page; see ``Content``."""
-        self._shown = [row.status for row in self._sweep.rows[: len(self._shown)]]
-        ui = self._ui.static() if over else self._ui
-        return sweep_table.page(sweep_table.laid_out(self._sweep), ui)
+        grid = sweep_table.laid_out(self._sweep)
+        self._note(grid)
+        return sweep_table.page(grid, self._ui.static() if over else self._ui)
 
     def changes(self) -> Sequence[Op]:
         """Return the rows whose state changed since the last call, and how far it is."""
-        new = {
-            number: row.status
-            for number, row in enumerate(self._sweep.rows[: len(self._shown)])
-            if row.status != self._shown[number]
-        }
-        grid = sweep_table.summed(self._sweep)
-        ops: list[Op] = []
-        for number, status in new.items():
-            self._shown[number] = status
-            line = sweep_table.line(self._sweep, number)
-            ops.append(("put", line.key, _macro("row")(self._ui, grid, line)))
-        return [*ops, ("put", "state", _macro("state")(grid)), ("put", "total", _macro("total")(grid))]
+        grid, before, columns = sweep_table.summed(self._sweep), self._shown, self._columns
+        self._note(grid)
+        if self._columns != columns:
+            ops = [_put("table", "table", self._ui, sweep_table.laid_out(self._sweep))]
+        else:
+            new = [n for n, (old, now) in enumerate(zip(before, self._shown, strict=True)) if old != now]
+            lines = [sweep_table.line(self._sweep, number) for number in new]
+            ops = [_put(line.key, "row", self._ui, grid, line) for line in lines]
+        return [*ops, _put("state", "state", grid), _put("total", "total", grid)]
+
+    def _note(self, grid: Grid) -> None:
+        """Remember what the page shows after this."""
+        self._shown = [row.status for row in self._sweep.rows[: sweep_table.MOST_ROWS]]
+        self._columns = grid.sources
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take what the reader did."""
@@ -77,5 +82,5 @@ class SweepView:
             self._ui.open[str(message.get("d"))] = bool(message.get("open"))
 
 
-def _macro(name: str) -> Callable[..., str]:
-    return templates.macro("sweep", name)
+def _put(slot: str, macro: str, *values: object) -> Op:
+    return "put", slot, str(templates.macro("sweep", macro)(*values))

@@ -313,10 +313,10 @@ def _local(at: float) -> dt.datetime:
     return dt.datetime.fromtimestamp(at).astimezone()
 
 
-def shortened(text: str) -> str:
-    """Write a text on one line of at most ``LONGEST`` characters."""
-    line = re.sub(r"\s+", " ", text[: 4 * LONGEST]).strip()
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Write a text on one line of at most ``longest`` characters."""
+    line = re.sub(r"\s+", " ", text[: 4 * longest]).strip()
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _joined(shown: Table | Tree, lines: list[str]) -> str:

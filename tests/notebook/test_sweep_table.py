@@ -70,6 +70,7 @@ async def test_a_row_says_what_varied_and_what_came_of_it() -> None:
     assert second.tokens - first.tokens == second.delta < 0
     assert first.sources == (("simulated", "scripted", ""),)
     assert grid.total.startswith("3 model calls · ≈")
+    assert grid.source == (("simulated", "scripted", ""),)
     assert "simulated: no language model" in html(sweep)
 
 
@@ -177,8 +178,8 @@ async def test_knobs_that_change_nothing_in_the_context_are_named_as_such() -> N
 async def test_a_running_sweep_shows_how_far_it_is() -> None:
     held = pause()
     sweep = session("one", ["t", held], "three").sweep("Hi", repeat=3, concurrency=1)
-    view = SweepView(sweep)
     await held.reached
+    view = SweepView(sweep)
     page = view.html(over=False)
     assert "1 of 3 answered, 1 under way" in page
     assert "running…" in page
@@ -196,20 +197,31 @@ async def test_a_running_sweep_shows_how_far_it_is() -> None:
 async def test_plain_text_is_aligned() -> None:
     sweep = await session(*["ok"] * 4).sweep("Hi", tone=["friendly", "terse"], repeat=2)
     lines = str(sweep_table.laid_out(sweep)).splitlines()
-    assert lines[1].split() == [
-        "#",
-        "tone",
-        "run",
-        "context",
-        "in",
-        "out",
-        "cost",
-        "time",
-        "source",
-        "answer",
+    assert lines[1].split() == ["#", "tone", "run", "context", "in", "out", "cost", "time", "answer"]
+    assert len({line.rindex("ok") for line in lines[2:6]}) == 1
+    assert lines[6].startswith("simulated: scripted · 4 model calls")
+
+
+async def test_where_rows_were_answered_by_different_sources_each_says_which() -> None:
+    @component
+    def Choosing() -> Any:
+        model, _ = use_knob("model", "simulated", options=["simulated", "scripted"])
+        return [Model("simulated") if model == "simulated" else None, System("Hi."), Timeline()]
+
+    app = App(Choosing, model=ScriptedModel("ok"))
+    sweep = app.session().sweep("Hello", model=["simulated", "scripted"], concurrency=1)
+    view = SweepView(sweep)
+    slots = [[slot for _, slot, _ in view.changes()] async for _ in sweep]
+    assert slots == [["r0", "r1", "state", "total"], ["table", "state", "total"]]
+    grid = sweep_table.laid_out(sweep)
+    assert grid.sources
+    assert not grid.source
+    assert [line.sources[0][:2] for line in grid.lines] == [
+        ("simulated", "simulated"),
+        ("simulated", "scripted"),
     ]
-    places = {line.index("simulated") for line in lines[2:6]}
-    assert len(places) == 1
+    assert html(sweep).count("simulated: rules, no language model") == 1
+    assert "simulated: scripted" in str(grid)
 
 
 # What stands on the line

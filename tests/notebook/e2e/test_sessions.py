@@ -349,6 +349,48 @@ def test_a_session_goes_on_after_a_restart_of_the_kernel(notebook: MakeNotebook,
     expect(output(opened, 3)).to_contain_text("bring the umbrella")
 
 
+def test_a_sweep_fills_in_is_stopped_and_is_legible_wide_and_narrow(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    short, long = "'A short answer.'", "'## A long answer\\n\\n' + 'It goes **on** and on. ' * 30"
+    opened = notebook(
+        AGENT,
+        scripted(
+            short, long, "ValueError('the line is dead')", "call('add_note', note='milk')", *[short] * 3
+        ),
+        '%session sweep tone=friendly,terse verbosity=1,3,5 --message "Who are you?"',
+        scripted(short, *[f"{LONG!r} * 200"] * 3, rate=30),
+        '%session sweep tone=friendly,terse --repeat 2 --message "Count."',
+        "%session sweep verbosity=1,5 --message Hi --context-only",
+    )
+    for index in range(4):
+        opened.run(index)
+    table = output(opened, 2).locator("table.grid")
+    expect(table.locator("tbody tr")).to_have_count(6)
+    expect(table).to_contain_text("the line is dead")
+    expect(output(opened, 2)).to_contain_text("What differs in the context, against row 0")
+    table.locator("details summary").first.click()
+    expect(table.locator("details h2").first).to_be_visible()
+    opened.start(4)
+    expect(output(opened, 4)).to_contain_text("under way")
+    expect(output(opened, 4).locator("tbody tr").first).to_contain_text("A short answer.")
+    opened.screenshot("sweep-running", of=stop_button(opened, 4))
+    stop_button(opened, 4).click()
+    opened.finish()
+    expect(output(opened, 4)).to_contain_text("SessionInterrupted: stopped by the user")
+    expect(output(opened, 4).locator("tbody tr").first).to_contain_text("A short answer.")
+    expect(stop_button(opened, 4)).to_have_count(0)
+    opened.run(5)
+    expect(output(opened, 5)).to_contain_text("nothing was sent")
+    assert opened.errors == []
+    for theme in ("Light", "Dark"):
+        opened.theme(f"JupyterLab {theme}")
+        for width in (1200, 700):
+            page.set_viewport_size({"width": width, "height": 900})
+            for index in (2, 4, 5):
+                opened.screenshot(f"sweep-{index}-{theme.lower()}-{width}", of=output(opened, index))
+
+
 def test_untrusted_text_is_never_live(notebook: MakeNotebook, page: Page) -> None:
     nasty = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>[click](javascript:hacked)"
     requests: list[str] = []
