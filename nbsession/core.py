@@ -455,6 +455,12 @@ class SessionCore:
             self.note_changes()
             self.outbox.keep_now()
 
+    def keep_at_once(self) -> None:
+        """Store what was changed between executions before this returns, and block for it."""
+        if self.outbox.keeps and self.current is None:
+            self.note_changes()
+            self.outbox.keep_now()
+
     async def _keep_on(self) -> None:
         try:
             self.note_changes()

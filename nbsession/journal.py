@@ -134,7 +134,7 @@ class Journal:
             raise
 
     def append_now(self, waiting: Rows) -> None:
-        """Store rows and wait, from a program without a running loop."""
+        """Store rows and block until they are durable."""
         if self.store is None:
             return
         self._wait(waiting)

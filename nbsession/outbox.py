@@ -241,7 +241,7 @@ class Outbox:
             await self.keep(*rows)
 
     def keep_now(self) -> None:
-        """Store as ``try_keep`` does, and block; for a program in which no loop runs."""
+        """Store as ``try_keep`` does, and block."""
         with suppress(NbsessionError):
             waiting, last = self._taken(()), self._noted
             self.journal.append_now(waiting)

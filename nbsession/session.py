@@ -546,9 +546,14 @@ class Session:
         await self._core.home.carry(lambda: asyncio.shield(self._closing()))
 
     def close(self) -> None:
-        """Close as ``aclose`` does, and wait; on the home loop itself, a task does it, which nobody need await."""
+        """Close as ``aclose`` does, and wait; on the home loop itself, a task does it, which nobody need await.
+
+        What was set between executions is stored when this returns, there too.
+        """
         home = self._core.home
         if home.here:
+            if self._closer is None:
+                self._core.keep_at_once()
             self._closing()
         else:
             home.run(self.aclose)

@@ -21,11 +21,13 @@ from nbsession import (
     use_state,
 )
 from nbsession.errors import ModelError
-from nbsession.stores import MemoryStore
+from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call, pause
 from tests.support.notepad import Notepad
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nbsession.tree import Component
 
 
@@ -186,6 +188,19 @@ async def test_state_that_is_set_between_executions_is_kept_without_another_one(
     setters[-1](8)
     await first.aclose()
     assert App(agent(body), store=store).session("s").state == {"Agent#0": 8}
+
+
+async def test_what_is_set_and_closed_at_once_is_there_for_another_app_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'sessions.db'}"
+    first = App(Notepad, model=ScriptedModel("a"), store=SqlStore(url)).session("s")
+    await first.send("hi")
+    first.knobs["tone"] = "terse"
+    first.close()
+    again = App(Notepad, model=ScriptedModel("b"), store=SqlStore(url)).session("s")
+    assert again.knobs["tone"] == "terse"
+    assert (await again.send("go on")).text == "b"
+    await first.aclose()
+    await again.aclose()
 
 
 async def test_a_request_of_before_the_restart_tells_its_events_and_reads_its_output() -> None:
