@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nbsession.budget import Budget
 from nbsession.content import new_id
 from nbsession.errors import RenderError, SessionClosedError, SessionError
-from nbsession.fragment import ToolUse
+from nbsession.fragment import tools_given
 from nbsession.history import Branch, ForkPoint
 from nbsession.home import Home
 from nbsession.journal import read_past, uncollected
 from nbsession.policies import Policies
 from nbsession.session import Session
+from nbsession.state import encode
 from nbsession.tree import Component, Element
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class App:
         self.root = root
         self.model = self._resolved(model)
         self.store = store
+        self.tool_uses = tools_given(tools, "App")
         self.tools = tuple(tools)
-        self.tool_uses = tuple(ToolUse(tool, "App") for tool in self.tools)
         self.max_ticks = max_ticks
         self.budget = Budget.of(budget)
         self.policies = Policies(policies).functions
@@ -96,7 +97,7 @@ class App:
         metadata: Mapping[str, Any] | None,
         props: Mapping[str, Any],
     ) -> Session:
-        if id is not None and not str(id).strip():
+        if id is not None and (type(id) is not str or not id.strip()):
             raise SessionError(f"a session's id is a non-empty string, got {id!r}")
         open_one = self._sessions.get(id) if id is not None else None
         if open_one is not None and open_one.status == "closed":
@@ -108,8 +109,8 @@ class App:
             Session(
                 self,
                 id or new_id("se"),
-                tools=[ToolUse(tool, "session") for tool in tools],
-                metadata=metadata,
+                tools=tools_given(tools, "session"),
+                metadata=encode(metadata or {}, "session(metadata=)"),
                 props=props,
                 past=past,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import Entry, Text
-from nbsession.errors import CompileError
+from nbsession.errors import CompileError, SessionError
 from nbsession.part import Part, entry_part, tool_part
 from nbsession.timeline import Chunk
 from nbsession.tools import Tool
@@ -53,6 +53,23 @@ class ToolUse:
                 known.clear()
             part = known[self.path] = tool_part(self.tool.spec, self.path)
         return part
+
+
+def tools_given(tools: Any, to: str) -> tuple[ToolUse, ...]:
+    """Return what a caller gave as ``tools=``; ``SessionError`` where one of them is no tool."""
+    if isinstance(tools, Tool) or callable(tools):
+        raise SessionError(f"{to}(tools=) takes a list of tools, got {tools!r}; write tools=[…]")
+    for given in tools:
+        if not isinstance(given, Tool):
+            advice = (
+                "mark the function with @tool"
+                if callable(given)
+                else "a tool is a function marked with @tool"
+            )
+            raise SessionError(
+                f"{to}(tools=) takes tools, got {type(given).__name__}: {given!r:.80}; {advice}"
+            )
+    return tuple(ToolUse(given, to) for given in tools)
 
 
 class ModelChoice(NamedTuple):

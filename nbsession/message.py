@@ -12,7 +12,18 @@ from nbsession.errors import CompileError, SessionError
 from nbsession.rich import result_content
 from nbsession.tree import Element
 
-_PROVIDERS_MEDIA = ("image", "image_url", "input_image", "document", "file", "input_file")
+_PROVIDERS = (
+    "image",
+    "image_url",
+    "input_image",
+    "document",
+    "file",
+    "input_file",
+    "tool_use",
+    "tool_result",
+    "thinking",
+)
+"""Types of the blocks of providers' requests, which somebody may have at hand."""
 
 
 class Draft(NamedTuple):
@@ -94,14 +105,14 @@ def _content(value: Any) -> tuple[Block, ...]:
         return (Text(value["text"]),)
     if value is None or isinstance(value, (bool, int, float, set)):
         raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
-    if isinstance(value, Mapping) and value.get("type") in _PROVIDERS_MEDIA:
+    if isinstance(value, Mapping) and value.get("type") in _PROVIDERS:
         raise SessionError(
             f"a message holds a provider's {value['type']!r} block, which would be sent as text; "
-            "give Image(source) or Document(source) in its place"
+            "give Image(source), Document(source), text or an entry in its place"
         )
     try:
         return result_content(value)
     except CompileError as error:
         if isinstance(value, Element):
-            raise SessionError(f"a message cannot hold {error}") from None
+            raise SessionError(str(error)) from None
         raise

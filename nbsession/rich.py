@@ -207,8 +207,8 @@ def _block_of(element: Element) -> Image | Document:
     if isinstance(block, (Image, Document)):
         return block
     raise CompileError(
-        f"{element.type.name}() is an element, which only a component can show; "
-        "give text, data, Image() or Document(), or return it from a component"
+        f"{element.type.name}() is an element, which only a component can show, by returning it; "
+        "here give text, data, Image() or Document()"
     )
 
 

@@ -11,7 +11,7 @@ from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, StoreError, ToolError, did_you_mean
 from nbsession.execution import Execution, Options
 from nbsession.fork import Fork, fork_of
-from nbsession.fragment import ToolUse
+from nbsession.fragment import ToolUse, tools_given
 from nbsession.history import ForkPoint, History
 from nbsession.journal import Journal, Past
 from nbsession.message import Draft, digest_of, drafts_of
@@ -254,6 +254,8 @@ class Session:
         rests holds nobody up and costs no memory: it goes on from the store, or, in a
         session without one, gets a ``SessionError`` once what it missed is gone.
         """
+        if after is not None and not isinstance(after, int):
+            raise SessionError(f"subscribe(after=) takes the sequence number of an event, got {after!r}")
         return self._core.feed.subscribe(after)
 
     # Doing
@@ -283,7 +285,7 @@ class Session:
         """
         if output is not None:
             check_output(output)
-        uses = tuple(ToolUse(tool, "send") for tool in tools)
+        uses = tools_given(tools, "send")
         options = Options(
             self._checked(model),
             None if max_ticks is None else _positive(max_ticks),

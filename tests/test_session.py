@@ -358,6 +358,7 @@ async def test_the_image_of_a_tree_is_a_picture_in_a_message_and_in_a_result_too
     [
         Section("x", title="X"),
         ["look:", Section("x", title="X")],
+        ["look:", {"type": "tool_result", "tool_use_id": "t", "content": "x"}],
         ["look:", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}],
     ],
 )
@@ -371,12 +372,26 @@ async def test_what_would_be_sent_as_its_repr_is_refused_with_the_remedy(message
     ("options", "advice"),
     [
         ({"store": "sqlite:///kept.db"}, "store= takes a store, got 'sqlite:///kept.db'; use .*SqlStore"),
+        ({"tools": [len]}, r"App\(tools=\) takes tools, got .*len.*; mark the function with @tool"),
+        ({"tools": tool(name="t")(print)}, r"App\(tools=\) takes a list of tools, .* write tools=\[…\]"),
         ({"policies": list}, r"policies= takes a list, .*write policies=\[…\]"),
     ],
 )
 def test_an_app_says_at_once_what_it_takes(options: Any, advice: str) -> None:
     with pytest.raises(SessionError, match=advice):
         App(Notepad, **options)
+
+
+async def test_a_session_says_at_once_what_it_takes() -> None:
+    app = App(Notepad, model=ScriptedModel())
+    with pytest.raises(SessionError, match="a session's id is a non-empty string, got 7"):
+        app.session(7)  # type: ignore[arg-type]  # that is what is refused
+    with pytest.raises(SessionError, match=r"session\(metadata=\) holds <object .* use JSON values"):
+        app.session(metadata={"a": object()})
+    with pytest.raises(SessionError, match=r"send\(tools=\) takes tools, .* mark the function with @tool"):
+        app.session().send("x", tools=[len])
+    with pytest.raises(SessionError, match=r"subscribe\(after=\) takes the sequence number .* got 'tick'"):
+        app.session().subscribe(after="tick")  # type: ignore[arg-type]  # that is what is refused
 
 
 async def test_a_one_off_run_has_a_result() -> None:
