@@ -24,11 +24,12 @@ class Total:
 
     __slots__ = ("cost", "usage")
 
+    cost: float | None
+
     def __init__(self, ticks: Sequence[Tick] = ()) -> None:
-        self.usage = Usage()
-        self.cost: float | None = 0.0
-        for tick in ticks:
-            self.add(tick)
+        known = [tick.cost for tick in ticks if tick.cost is not None]
+        self.usage = Usage.sum([tick.usage for tick in ticks])
+        self.cost = sum(known, 0.0) if len(known) == len(ticks) else None
 
     @classmethod
     def of(cls, usage: Usage, cost: float | None) -> Total:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes per token: within ten per cent on prose for current models, unscaled."""
@@ -99,6 +99,13 @@ class Usage:
             self.web_searches + other.web_searches,
             self.estimated or other.estimated,
         )
+
+    @classmethod
+    def sum(cls, usages: Sequence[Usage]) -> Usage:
+        """Add up many at once."""
+        *counts, estimated = [[getattr(usage, name) for usage in usages] for name in cls.__slots__]
+        totals: list[Any] = [*map(sum, counts), any(estimated)]
+        return cls(*totals)
 
     @property
     def total_tokens(self) -> int:

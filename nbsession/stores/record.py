@@ -76,7 +76,7 @@ def decode_rows(
     """Return the rows that ``encode_rows`` made these lines of; another line is a ``StoreError`` with its number."""
     try:
         # At once, which takes little more than half the time of one by one.
-        return [Row(kind, key, data) for kind, key, data in json.loads(f"[{','.join(lines)}]")]
+        return [Row._make(line) for line in json.loads(f"[{','.join(lines)}]")]
     except (ValueError, TypeError):
         rows = []
         for number, line in zip(numbers, lines, strict=True):
