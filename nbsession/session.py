@@ -148,6 +148,11 @@ class Session:
         return list(self._core.children)
 
     @property
+    def sweeps(self) -> list[Sweep]:
+        """The sweeps that were made of it, as far as somebody holds them."""
+        return list(self._core.sweeps)
+
+    @property
     def usage(self) -> SessionUsage:
         """Tokens and cost so far."""
         return self._core.spending.so_far()

@@ -139,11 +139,15 @@ class Commands:
 
     def _stop(self, line: Line) -> Shown:
         running = [session for _, session in self.sessions if session.status == "running"]
+        sweeps = [sweep for _, session in self.sessions for sweep in session.sweeps if not sweep.done]
         for session in running:
             session.stop()
-        if not running:
+        for sweep in sweeps:
+            sweep.abort()
+        if not running and not sweeps:
             return "nothing runs"
-        return "stopped " + ", ".join(repr(session.id) for session in running)
+        names = [repr(session.id) for session in running]
+        return "stopped " + ", ".join([*names, *(f"a sweep of {sweep.session.id!r}" for sweep in sweeps)])
 
     def _help(self, line: Line) -> Shown:
         word = line.word(0)

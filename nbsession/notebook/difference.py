@@ -41,8 +41,8 @@ def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
     Texts that differ over more than ``MOST_LINES`` lines are given as replaced altogether.
     """
     before, after = old.splitlines(), new.splitlines()
-    start = _shared(before, after)
-    end = _shared(before[start:][::-1], after[start:][::-1])
+    start = shared(before, after)
+    end = shared(before[start:][::-1], after[start:][::-1])
     # One line around the difference stays, to be shown as its context.
     first, last = max(0, start - 1), max(0, end - 1)
     before, after = before[first : len(before) - last], after[first : len(after) - last]
@@ -55,8 +55,8 @@ def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
     return (*lines[:shown], _plain("…", f"{len(lines) - shown:,} more lines of this difference"))
 
 
-def _shared(before: Sequence[str], after: Sequence[str]) -> int:
-    """Count the lines at the front that are the same."""
+def shared(before: Sequence[str], after: Sequence[str]) -> int:
+    """Count the lines, or characters, at the front that are the same."""
     for count, (old, new) in enumerate(zip(before, after, strict=False)):
         if old != new:
             return count

@@ -5,24 +5,21 @@ Laid out once, as values, and written from these as HTML and as plain text.
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from nbsession.diff import ContextDiff
 from nbsession.message import drafts_of
 from nbsession.notebook import templates
-from nbsession.notebook.cards import Row, changes
 from nbsession.notebook.live import Ui
 from nbsession.notebook.markdown import visible
+from nbsession.notebook.sweep_differences import Differences, as_text, differences, written
 from nbsession.notebook.tables import aligned, count, shortened
 from nbsession.notebook.transcript import why_stopped
 
 if TYPE_CHECKING:
-    from nbsession.context import CompiledContext
     from nbsession.result import Result
     from nbsession.sweep import Sweep, SweepRow
     from nbsession.tokens import Usage
@@ -31,8 +28,6 @@ MOST_ROWS = 50
 """Rows that are shown; of the others it says how many there are."""
 MOST_COLUMNS = 4
 """Knobs that have a column each; more stand together in one."""
-MOST_DIFFERENCES = 20
-"""Differences of contexts that are shown; of the others it says how many there are."""
 FEW = 6
 """Differences that are shown unfolded."""
 ANSWERS = 48_000
@@ -90,15 +85,6 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
-    """What differs in the contexts, against the first row's: parts and settings, each with where it holds."""
-
-    first: str
-    rows: tuple[Row, ...]
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
 class Grid:
     """A sweep, laid out as it stands; ``source`` is that of all rows, where it is the same."""
 
@@ -141,7 +127,7 @@ class Grid:
         source = ", ".join(_source(*told) for told in self.source)
         total = " · ".join(filter(None, [source, self.total]))
         lines += [*filter(None, [self.hidden, total]), "", self.compared]
-        return "\n".join([*lines, *_told(self.differences.rows), *filter(None, [self.more])])
+        return "\n".join([*lines, *as_text(self.differences.rows), *filter(None, [self.more])])
 
     def _heads(self) -> list[str]:
         runs = ["run"] if self.repeats else []
@@ -266,11 +252,6 @@ def planned(sweep: Sweep) -> str:
     return f"{calls} at least (tools ask for more), ≈{sweep.tokens:,} tokens in"
 
 
-def written(value: Any) -> str:
-    """Write a knob's value: text as it is, everything else as JSON."""
-    return shortened(value) or '""' if isinstance(value, str) else json.dumps(value)
-
-
 def change_of(line: Line) -> str:
     """Write the difference to the first row, nothing in the first row itself."""
     return templates.signed(line.delta) if line.number else ""
@@ -281,93 +262,6 @@ def figure(usage: Usage | None, name: str) -> str:
     if usage is None:
         return ""
     return f"{'≈' if usage.estimated else ''}{getattr(usage, name):,}"
-
-
-def differences(sweep: Sweep) -> Differences:
-    """Gather what differs from the first row's context: each difference once, with the knob values it comes with.
-
-    Of a part that changes by one knob already, what several knobs together make of it
-    is only counted.
-    """
-    contexts: dict[str, tuple[CompiledContext, list[int]]] = {}
-    for number, row in enumerate(sweep.rows):
-        contexts.setdefault(row.context.hash, (row.context, []))[1].append(number)
-    first = sweep.rows[0]
-    found: dict[Any, dict[Any, _Difference]] = {}
-    for context, numbers in contexts.values():
-        if context is not first.context:
-            for place, kind, single in _singles(context.diff(first.context)):
-                known = found.setdefault(place, {}).setdefault(kind, _Difference(single, []))
-                known.numbers.extend(numbers)
-    kept: list[_Difference] = []
-    for variants in sorted(found.values(), key=len):
-        simple = [each for each in variants.values() if any(_steps(sweep, n) == 1 for n in each.numbers)]
-        kept += simple or variants.values()
-    rows = [
-        replace(row, note=_where(sweep, each.numbers))
-        for n, each in enumerate(kept[:MOST_DIFFERENCES])
-        for row in _rows(each.diff, f"d{n}")
-    ]
-    values = ", ".join(f"{name} = {written(first.knobs[name])}" for name in sweep.varied)
-    return Differences(values, tuple(rows), sum(map(len, found.values())) - len(rows))
-
-
-class _Difference(NamedTuple):
-    """One difference, and the rows that have it."""
-
-    diff: ContextDiff
-    numbers: list[int]
-
-
-def _singles(diff: ContextDiff) -> Iterator[tuple[Any, Any, ContextDiff]]:
-    """Take a difference apart; each with its place and a name that the same one has in another row."""
-    for change in diff.changed:
-        yield change.new.identity, ("changed", change.new.digest), ContextDiff(changed=[change])
-    for part in diff.added:
-        yield part.identity, ("added", part.digest), ContextDiff(added=[part])
-    for part in diff.removed:
-        yield part.identity, "removed", ContextDiff(removed=[part])
-    for part in diff.moved:
-        yield part.identity, "moved", ContextDiff(moved=[part])
-    for name, pair in diff.settings.items():
-        yield name, ("setting", json.dumps(pair[1], default=str)), ContextDiff(settings={name: pair})
-
-
-def _steps(sweep: Sweep, number: int) -> int:
-    """Count the knobs in which a row differs from the first."""
-    row, first = sweep.rows[number], sweep.rows[0]
-    return sum(row.knobs[name] != first.knobs[name] for name in sweep.varied)
-
-
-def _rows(single: ContextDiff, key: str) -> Iterable[Row]:
-    if not single.settings:
-        return changes(single, key=key)
-    ((name, (old, new)),) = single.settings.items()
-    return [Row(key, name, "settings", 0, text=f"{old!r} → {new!r}", change="changed")]
-
-
-def _where(sweep: Sweep, numbers: Sequence[int]) -> str:
-    """Say in which rows something holds: by the knob values that they have, and that neither all nor the first row has."""
-    words = []
-    for name in sweep.varied:
-        values = list(dict.fromkeys(written(sweep.rows[number].knobs[name]) for number in numbers))
-        if len(values) < len(sweep.values[name]) and values != [written(sweep.rows[0].knobs[name])]:
-            more = ["…"] if len(values) > 3 else []
-            words.append(f"{name} = {' or '.join([*values[:3], *more])}")
-    if words:
-        return ", ".join(words)
-    return f"row {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} rows"
-
-
-def _told(rows: Iterable[Row]) -> Iterator[str]:
-    for row in rows:
-        size = templates.signed(row.delta) if row.change == "changed" else f"≈{row.tokens:,}"
-        inline = f": {row.text}" if row.inline else ""
-        place = f" · {row.path}" if row.path else ""
-        yield f"{row.mark} {row.title}{place} ({row.note}) {size}{inline}"
-        yield from (f"  {each.sign} {each.text}".rstrip() for each in row.lines)
-        if row.change == "added" and not row.inline:
-            yield f"  + {row.snippet}"
 
 
 def _hidden(rows: Sequence[SweepRow], shown: int) -> str:

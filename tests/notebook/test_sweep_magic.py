@@ -227,6 +227,38 @@ def test_knobs_and_their_values_are_completed(kernel: Kernel) -> None:
         assert found.startswith(begins), line
 
 
+def test_stop_ends_a_sweep_that_nobody_waits_for(kernel: Kernel) -> None:
+    open_session(kernel, "*[['Well, ', pause()]] * 9", "--id swept-1")
+    fine(kernel.run(f"sweep = {CURRENT}.sweep('Go.', repeat=3)"))
+    assert fine(kernel.run("%session stop")).text == "stopped a sweep of 'swept-1'\n"
+    assert fine(kernel.run("await sweep; print(sweep.reason)")).text == "stopped by the user\n"
+
+
+def test_running_a_sweeps_cell_again_closes_the_rows_of_the_first(kernel: Kernel) -> None:
+    fine(
+        kernel.run("""
+import gc
+opened = []
+@component
+def Holding():
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    def hold():
+        opened.append(tone)
+        return lambda: opened.remove(tone)
+    use_effect(hold, [tone])
+    return [System("You hold on."), Timeline()]
+bot = App(Holding, model=ScriptedModel(*["ok"] * 9))
+%session new bot
+""")
+    )
+    for _ in range(3):
+        fine(kernel.run('%session sweep tone=friendly,terse --message "Hi" --as found'))
+    # What is collected here is closed on the engine's loop, in turn.
+    closing = "gc.collect(); get_ipython().nbsession.sessions.current.knobs.values(); "
+    fine(kernel.run(f"{closing}await asyncio.sleep(0)"))
+    assert fine(kernel.run(f"{closing}print(sorted(opened))")).text == "['friendly', 'terse']\n"
+
+
 def test_the_help_names_it(kernel: Kernel) -> None:
     assert re.search(
         r"%session sweep \[KNOB=A,B…\] +ask one message under", fine(kernel.run("%session help")).text

@@ -22,6 +22,7 @@ from nbsession import (
 from nbsession.knob_spec import KnobSpec
 from nbsession.notebook import sweep_table
 from nbsession.notebook.arguments import parse_command
+from nbsession.notebook.sweep_differences import differences
 from nbsession.notebook.sweep_request import choices, read
 from nbsession.notebook.sweep_view import SweepView
 from nbsession.testing import ScriptedModel, call, pause
@@ -143,7 +144,7 @@ async def test_each_difference_of_the_context_stands_once_with_the_values_it_com
     sweep = session().sweep(
         "Hi", tone=["friendly", "terse", "formal"], depth=[1, 3], heat=[0.0, 0.5], context_only=True
     )
-    told = [(row.change, row.title, row.note) for row in sweep_table.differences(sweep).rows]
+    told = [(row.change, row.title, row.note) for row in differences(sweep).rows]
     assert sorted(told) == [
         ("added", "Both", "tone = terse, depth = 3"),
         ("added", "Depth", "depth = 3"),
@@ -166,6 +167,25 @@ async def test_what_several_knobs_make_of_a_part_together_is_counted() -> None:
     assert notes == ["two = 2", "one = 2"]
     assert grid.differences.left == 2
     assert grid.more.startswith("… and 2 more")
+
+
+async def test_of_a_prompt_of_many_pages_only_what_differs_is_shown() -> None:
+    @component
+    def Long() -> Any:
+        tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+        pages = "All of this is the same. " * 2_000
+        more = Section(pages, id="more") if tone == "terse" else None
+        return [System(f"{pages}You are {tone}. {pages}"), more, Timeline()]
+
+    app = App(Long, model=ScriptedModel())
+    sweep = app.session().sweep("Hi", tone=["friendly", "terse"], context_only=True)
+    assert len(html(sweep)) < 20_000
+    (system,) = [row for row in differences(sweep).rows if row.change == "changed"]
+    assert [["".join(piece.text for piece in line.pieces if piece.changed) for line in system.lines]] == [
+        ["friendly", "terse"]
+    ]
+    assert all(line.text.startswith("…") and line.text.endswith("…") for line in system.lines)
+    assert "more characters)" in html(sweep)
 
 
 async def test_knobs_that_change_nothing_in_the_context_are_named_as_such() -> None:
