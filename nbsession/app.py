@@ -15,6 +15,7 @@ from nbsession.journal import read_past, uncollected
 from nbsession.policies import Policies
 from nbsession.session import Session
 from nbsession.state import encode
+from nbsession.stores.base import lacking
 from nbsession.tree import Component, Element
 
 if TYPE_CHECKING:
@@ -52,10 +53,8 @@ class App:
                 f"App() takes a component or an element, got {type(root).__name__}: {root!r}; "
                 "mark the function with @component"
             )
-        if isinstance(store, (str, os.PathLike)):
-            raise SessionError(
-                f'store= takes a store, got {str(store)!r}; use nbsession.stores.SqlStore("sqlite:///…")'
-            )
+        if store is not None:
+            _check_store(store)
         if callable(policies):
             raise SessionError(f"policies= takes a list, got {policies!r}; write policies=[…]")
         if max_ticks < 1:
@@ -185,6 +184,20 @@ class App:
     def __repr__(self) -> str:
         name = self.root.name if isinstance(self.root, Component) else repr(self.root)
         return f"<App {name}, {len(self._sessions)} sessions>"
+
+
+def _check_store(store: Any) -> None:
+    if isinstance(store, (str, os.PathLike)):
+        raise SessionError(
+            f'store= takes a store, got {str(store)!r}; use nbsession.stores.SqlStore("sqlite:///…")'
+        )
+    if isinstance(store, type):
+        raise SessionError(f"store= takes a store, got the class {store.__name__}; write {store.__name__}(…)")
+    if missing := lacking(store):
+        raise SessionError(
+            f"store= takes a nbsession.stores.SessionStore, and {type(store).__name__} has no "
+            f"{', '.join(missing)}; nbsession.testing.store_contract checks a store"
+        )
 
 
 def _topmost(session: str, parents: Mapping[str, str | None]) -> str:

@@ -372,6 +372,8 @@ async def test_what_would_be_sent_as_its_repr_is_refused_with_the_remedy(message
     ("options", "advice"),
     [
         ({"store": "sqlite:///kept.db"}, "store= takes a store, got 'sqlite:///kept.db'; use .*SqlStore"),
+        ({"store": MemoryStore}, r"got the class MemoryStore; write MemoryStore\(…\)"),
+        ({"store": object()}, r"object has no acquire, append, blocking, close, .*; .*store_contract checks"),
         ({"tools": [len]}, r"App\(tools=\) takes tools, got .*len.*; mark the function with @tool"),
         ({"tools": tool(name="t")(print)}, r"App\(tools=\) takes a list of tools, .* write tools=\[…\]"),
         ({"policies": list}, r"policies= takes a list, .*write policies=\[…\]"),

@@ -50,6 +50,10 @@ def default_is_there() -> bool:
     )
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     # SQLAlchemy takes longer to import than all of the core, and a session in memory never needs it.
     if name == "SqlStore":

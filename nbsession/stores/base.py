@@ -137,3 +137,9 @@ class SessionStore(Protocol):
     def close(self) -> None:
         """Release files and connections; a second call does nothing."""
         ...
+
+
+def lacking(store: object) -> list[str]:
+    """Return what a store of somebody else's does not have of the protocol, by name."""
+    wanted = {*vars(SessionStore), *SessionStore.__annotations__}
+    return sorted(name for name in wanted if not name.startswith("_") and not hasattr(store, name))

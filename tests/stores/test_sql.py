@@ -17,6 +17,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from nbsession import stores
 from nbsession.errors import SessionBusyError, StoreError
 from nbsession.stores import MemoryStore, Row, SqlStore, default_is_there, default_store, sqlite
 
@@ -330,3 +331,7 @@ def test_a_session_that_is_let_go_leaves_no_log_behind(tmp_path: Path) -> None:
     store.release("s", token)
     assert log.stat().st_size == 0
     store.close()
+
+
+def test_completion_offers_the_store_that_is_imported_when_it_is_used() -> None:
+    assert "SqlStore" in dir(stores)
