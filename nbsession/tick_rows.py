@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, Thinking, ToolResult, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, Withheld
-from nbsession.errors import SessionError, StoreError
+from nbsession.errors import ModelError, NbsessionError, SessionError, StoreError
 from nbsession.part import Part, entry_part
 from nbsession.texts import digest_of, put
 from nbsession.tick import Tick, ToolRun
@@ -114,6 +114,8 @@ def ending(tick: Tick) -> dict[str, Any]:
         "reason": tick.reason,
         "error": str(tick.error) if tick.error is not None else "",
     }
+    if isinstance(tick.error, ModelError):
+        data["failed"] = {"kind": tick.error.kind, "retryable": tick.error.retryable}
     if tick.error is not None:
         data["response"] = [block.to_dict() for block in tick.response]
     return {
@@ -416,12 +418,20 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         recorded=data.get("recorded", ""),
         should_continue=data.get("should_continue", False),
         reason=data.get("reason", ""),
-        error=SessionError(data["error"]) if data.get("error") else None,
+        error=_error(data),
     )
     tell_answer(tick, record)
     if not tick.response and data.get("response"):
         tick.response = tuple(block_from_dict(item) for item in data["response"])
     return tick
+
+
+def _error(data: Mapping[str, Any]) -> NbsessionError | None:
+    """Return the error that ended a tick, as it can be told from what is kept: whether to send again is what counts."""
+    if not data.get("error"):
+        return None
+    failed = data.get("failed")
+    return ModelError(data["error"], **failed) if failed else SessionError(data["error"])
 
 
 def tell_answer(tick: Tick, record: Record) -> None:

@@ -160,14 +160,19 @@ async def test_fetched_data_that_its_model_does_not_take_any_more_is_fetched_aga
 
 async def test_a_request_that_failed_fails_again_and_is_not_sent_again() -> None:
     store = MemoryStore()
-    first = App(Notepad, model=ScriptedModel(ModelError("no such model")), store=store).session("s")
+    first = App(
+        Notepad,
+        model=ScriptedModel(ModelError("no such model", retryable=True, kind="overloaded")),
+        store=store,
+    ).session("s")
     with pytest.raises(ModelError, match="no such model"):
         await first.send("hi", request_id="r")
     await first.aclose()
     model = ScriptedModel()
     again = App(Notepad, model=model, store=store).session("s")
-    with pytest.raises(SessionError, match="no such model"):
+    with pytest.raises(ModelError, match="no such model") as failed:
         await again.send("hi", request_id="r")
+    assert (failed.value.retryable, failed.value.kind) == (True, "overloaded")
     assert str(again.ticks[0].error) == "no such model"
     assert (model.contexts, len(again.timeline)) == ([], 1)
 
