@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.budget import Budget
 from nbsession.content import new_id
 from nbsession.errors import RenderError, SessionClosedError, SessionError
+from nbsession.execution import checked_ticks
 from nbsession.fragment import tools_given
 from nbsession.history import Branch, ForkPoint
 from nbsession.home import Home
@@ -57,14 +58,12 @@ class App:
             _check_store(store)
         if callable(policies):
             raise SessionError(f"policies= takes a list, got {policies!r}; write policies=[…]")
-        if max_ticks < 1:
-            raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
         self.root = root
         self.model = self._resolved(model)
         self.store = store
         self.tool_uses = tools_given(tools, "App")
         self.tools = tuple(tools)
-        self.max_ticks = max_ticks
+        self.max_ticks = checked_ticks(max_ticks)
         self.budget = Budget.of(budget)
         self.policies = Policies(policies).functions
         self.home = Home()

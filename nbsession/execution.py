@@ -45,7 +45,9 @@ class Options(NamedTuple):
 
 
 class Execution:
-    """A running, queued or finished execution.
+    """A running, queued or finished execution: its ``status`` is ``"queued"``, ``"running"`` or ``"done"``.
+
+    One of an earlier process that ended in the middle of it is ``"interrupted"``.
 
     Await it (or ``.result``) for its ``Result``: a failed one raises its error, an
     aborted one gives what there is. Iterate it asynchronously for its events;
@@ -147,10 +149,15 @@ class Execution:
     # What the session calls, on the home loop
 
     @classmethod
-    def ended(cls, session: Session, core: SessionCore, id: str, result: Result) -> Execution:
-        """Return an execution of an earlier process, with what is kept of it; one that failed fails again."""
+    def ended(
+        cls, session: Session, core: SessionCore, id: str, result: Result, *, cut: bool = False
+    ) -> Execution:
+        """Return an execution of an earlier process, with what is kept of it; one that failed fails again.
+
+        ``cut`` says that it was the end of the process that ended it.
+        """
         execution = cls(session, core, (), Options())
-        execution.id, execution.status, execution._past = id, "done", True
+        execution.id, execution.status, execution._past = id, "interrupted" if cut else "done", True
         work = execution._work
         work.ticks, work.stop, work.reason = list(result.ticks), result.stop_reason, result.reason
         if result.stop_reason is StopReason.error:
@@ -361,6 +368,13 @@ _inside: contextvars.ContextVar[tuple[Execution, ...]] = contextvars.ContextVar(
     "nbsession_inside", default=()
 )
 """The executions that the present code runs in, the outermost first."""
+
+
+def checked_ticks(max_ticks: Any) -> int:
+    """Return a limit of ticks that was given; ``SessionError`` for what is none."""
+    if isinstance(max_ticks, bool) or not isinstance(max_ticks, int) or max_ticks < 1:
+        raise SessionError(f"max_ticks must be a whole number, at least 1, got {max_ticks!r}")
+    return max_ticks
 
 
 def _text(draft: Draft) -> str:

@@ -6,6 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbsession.execution import Execution
 
 FINISHED = 256
@@ -15,12 +17,18 @@ FINISHED = 256
 class Line:
     """Who runs, and who is next: first in, first out."""
 
-    __slots__ = ("begun", "current", "waiting")
+    __slots__ = ("begun", "current", "past", "waiting")
 
     def __init__(self) -> None:
         self.current: Execution | None = None
         self.waiting: deque[Execution] = deque()
         self.begun: deque[Execution] = deque(maxlen=FINISHED)
+        self.past: deque[Callable[[], Execution]] = deque(maxlen=FINISHED)
+
+    @property
+    def remembered(self) -> list[Execution]:
+        """The latest executions, the oldest first: those of earlier processes, then those of this one."""
+        return [*[again() for again in self.past], *self.begun][-FINISHED:]
 
     def enqueue(self, execution: Execution) -> None:
         """Run an execution now, or after those before it."""

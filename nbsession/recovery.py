@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.events import Done, ExecutionEnd, TickEnd
@@ -49,9 +49,11 @@ def recover(core: SessionCore, past: Past) -> None:
         core.feed.emit(Done())
     core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
     for key, data in past.executions.items():
+        again = cache(partial(_ended, core, key, data))  # made when it is asked for, and once
+        core.line.past.append(again)
         if data.get("request"):
             request_id, digest = data["request"]
-            core.requests.remember(request_id, digest, partial(_ended, core, key, data))
+            core.requests.remember(request_id, digest, again)
 
 
 def _show_running(core: SessionCore, past: Past) -> None:
@@ -64,7 +66,7 @@ def _show_running(core: SessionCore, past: Past) -> None:
 def _ended(core: SessionCore, key: str, data: Mapping[str, Any]) -> Execution:
     ticks = [tick for tick in core.ticks if tick.execution == key]
     result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
-    return Execution.ended(core.session, core, key, result)
+    return Execution.ended(core.session, core, key, result, cut=data["status"] == CUT["status"])
 
 
 def _end_execution(core: SessionCore, key: str, data: Mapping[str, Any], past: Past) -> None:

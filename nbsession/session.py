@@ -9,7 +9,7 @@ from nbsession.budget import Budget
 from nbsession.content import ToolCall, new_id
 from nbsession.core import SessionCore
 from nbsession.errors import SessionClosedError, SessionError, StoreError, ToolError, did_you_mean
-from nbsession.execution import Execution, Options
+from nbsession.execution import Execution, Options, checked_ticks
 from nbsession.fork import Fork, fork_of
 from nbsession.fragment import ToolUse, tools_given
 from nbsession.history import ForkPoint, History
@@ -134,8 +134,11 @@ class Session:
 
     @property
     def executions(self) -> list[Execution]:
-        """The executions of this process, the oldest first."""
-        return list(self._core.line.begun)
+        """The latest executions, at most 256, the oldest first; of earlier processes, too.
+
+        The ``status`` of one whose process ended while it ran is ``"interrupted"``.
+        """
+        return self._core.line.remembered
 
     @property
     def current(self) -> Execution | None:
@@ -182,7 +185,7 @@ class Session:
 
     @max_ticks.setter
     def max_ticks(self, max_ticks: int) -> None:
-        self._core.max_ticks = _positive(max_ticks)
+        self._core.max_ticks = checked_ticks(max_ticks)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -293,7 +296,7 @@ class Session:
         uses = tools_given(tools, "send")
         options = Options(
             self._checked(model),
-            None if max_ticks is None else _positive(max_ticks),
+            None if max_ticks is None else checked_ticks(max_ticks),
             uses,
             encode(metadata or {}, "send(metadata=)"),
             request_id,
@@ -631,9 +634,3 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r} {self.status}, {len(self.timeline)} entries, {len(self.ticks)} ticks>"
-
-
-def _positive(max_ticks: int) -> int:
-    if max_ticks < 1:
-        raise SessionError(f"max_ticks must be at least 1, got {max_ticks}")
-    return max_ticks

@@ -91,6 +91,7 @@ def assert_valid(session: Any, said: list[str]) -> None:
     assert all(one != other for one, other in itertools.pairwise(roles))
     if session.ticks and session.ticks[-1].stop_reason == "":
         assert session.ticks[-1].interrupted
+        assert session.executions[-1].status == "interrupted"
 
 
 @pytest.mark.timeout(600)

@@ -238,6 +238,30 @@ async def test_a_request_that_was_withdrawn_before_it_began_may_be_sent_again() 
     assert ((await running).text, (await again).text) == ("a", "b")
 
 
+async def test_executions_of_an_earlier_process_stand_before_those_of_this_one() -> None:
+    store = MemoryStore()
+    first = App(Timeline(), model=ScriptedModel("one", "two"), store=store).session("s")
+    await first.send("a")
+    await first.send("b", request_id="r")
+    await first.aclose()
+    again = App(Timeline(), model=ScriptedModel("three"), store=store).session("s")
+    sent = again.send("c")
+    await sent
+    before, repeated, latest = again.executions
+    assert [(await execution).text for execution in (before, repeated, latest)] == ["one", "two", "three"]
+    assert (latest, again.send("b", request_id="r")) == (sent, repeated)
+    assert [event.type async for event in before][-1] == "done"
+
+
+@pytest.mark.parametrize("limit", [0, "3", True, 1.5])
+async def test_a_limit_of_ticks_is_a_whole_number(limit: Any) -> None:
+    with pytest.raises(SessionError, match="max_ticks must be a whole number, at least 1, got"):
+        App(Timeline(), max_ticks=limit)
+    session = App(Timeline(), model=ScriptedModel("a")).session()
+    with pytest.raises(SessionError, match="max_ticks must be a whole number"):
+        session.send("hi", max_ticks=limit)
+
+
 @pytest.mark.parametrize("request_id", ["", " ", 5])
 async def test_a_request_id_is_a_text(request_id: Any) -> None:
     session = App(Timeline(), model=ScriptedModel("a")).session()

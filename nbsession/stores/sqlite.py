@@ -243,6 +243,8 @@ def is_shared(path: Path) -> bool:
 def explain(name: str, location: str, cause: object) -> str:
     """Say what an error of SQLite's, by its name, means for the file and what to do about it."""
     cause = " ".join(str(cause).split())  # one line, for those that show errors in one
+    if cause.startswith("Could not decode"):  # a text of a page that is whole otherwise
+        name = "SQLITE_CORRUPT"
     for beginning, (state, advice) in _REMEDIES.items():
         if name.startswith(beginning):
             return f"{location} {state} ({cause}): {advice.format(location)}"

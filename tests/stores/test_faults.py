@@ -305,6 +305,19 @@ async def test_damage_in_the_middle_of_a_file_is_said_for_the_session_that_has_i
     store.close()
 
 
+async def test_a_damaged_text_in_a_page_that_is_whole_otherwise_is_said_to_be_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    session, store = await talked(path)
+    await session.aclose()
+    store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE sessions SET metadata = CAST(x'7b80ff7d' AS TEXT)")
+    app, store = opened(path)
+    with pytest.raises(StoreError, match=f"{path} is damaged .*restore it from a copy"):
+        app.sessions()
+    store.close()
+
+
 async def test_a_file_that_is_no_database_stops_the_app_before_any_session(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     path.write_text("Buy milk.\n" * 500)
