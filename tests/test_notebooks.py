@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +35,9 @@ def test_a_notebook_is_kept_without_outputs(notebook: Any) -> None:
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in codes)
     assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_a_notebook_imports_nothing_that_an_install_does_not_bring(notebook: Any) -> None:
+    codes = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    imported = set(re.findall(r"^(?:from|import) (\w+)", codes, re.MULTILINE))
+    assert imported <= {"nbsession", *sys.stdlib_module_names}
