@@ -25,7 +25,8 @@ SMALLEST = 200
 FADE = 0.97
 """What earlier answers weigh against the next one, so that a changed tokenizer is noticed."""
 
-_DATE = re.compile(r"-\d{8}$")
+# Anthropic writes 20251001, OpenAI 2025-10-01, and a response carries it where the request did not.
+_DATE = re.compile(r"-\d{8}$|-\d{4}-\d{2}-\d{2}$")
 _LIKELY = (0.2, 5.0)
 _lock = threading.Lock()
 _held: dict[Path, dict[str, dict[str, float]]] = {}

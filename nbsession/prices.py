@@ -26,7 +26,8 @@ FREE = ("simulated", "scripted", "recorded", "ollama", "llamacpp", "lmstudio", "
 """Models that cost nothing: rules, scripts, replays, and those that run on one's own machine."""
 
 _MILLION = 1_000_000
-_DATE = re.compile(r"-\d{8}$")
+# Anthropic writes 20251001, OpenAI 2025-10-01, and a response carries it where the request did not.
+_DATE = re.compile(r"-\d{8}$|-\d{4}-\d{2}-\d{2}$")
 _set: dict[str, dict[str, Any]] = {}
 
 

@@ -56,6 +56,13 @@ def test_a_price_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
         set_price("x", input=1, output=-1)
 
 
+def test_a_price_holds_for_the_dated_name_that_a_response_carries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    set_price("openai:gpt-mine", input=1, output=2)
+    assert cost("openai:gpt-mine-2025-10-01", Usage(MILLION, MILLION)) == pytest.approx(3)
+    assert cost("openai:gpt-mine-2025", Usage(MILLION, MILLION)) is None
+
+
 def test_a_file_of_ones_own_prices_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "prices.json"
     own.write_text(json.dumps({"models": {"claude-opus-5": {"input": 1, "output": 1}}}))

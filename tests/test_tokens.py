@@ -63,6 +63,7 @@ def test_live_answers_correct_the_estimate_and_say_how_far_off_it_is() -> None:
 
 def test_a_family_is_a_model_without_its_date_or_size() -> None:
     assert family_of("anthropic:claude-test-1-20260101") == family_of(MODEL) == MODEL
+    assert family_of("openai:gpt-test-2026-01-01") == "openai:gpt-test"
     assert family_of("ollama:qwen3:8b") == family_of("ollama:qwen3:30b") == "ollama:qwen3"
     assert family_of("simulated") == "simulated"
 
