@@ -32,10 +32,13 @@ class Budget(NamedTuple):
             )
         return cls(**given)
 
-    def check(self, whose: str, model: str, used: Usage, spent: float | None, next_input: int) -> None:
+    def check(
+        self, whose: str, model: str, used: Usage, spent: float | None, next_input: int, *, unpriced: str = ""
+    ) -> None:
         """Raise ``BudgetError`` if a call with so many (estimated) input tokens would pass the limit.
 
-        ``used`` and ``spent`` are what was used so far. What the answer will cost
+        ``used`` and ``spent`` are what was used so far; where ``spent`` is not known, ``unpriced``
+        is the model that has no price, if that is. What the answer will cost
         cannot be known before; its input is counted, corrected by what ``model`` reported before, and
         at its full price, since nobody knows what the provider's cache still holds.
         """
@@ -54,8 +57,7 @@ class Budget(NamedTuple):
         price = cost(model, Usage(input_tokens=next_input))
         if price is None or spent is None:
             raise BudgetError(
-                f"{_unpriced(model, price)}, so a budget in US dollars cannot be kept; set it with "
-                "nbsession.prices.set_price(model, input=…, output=…), or give the budget in tokens"
+                f"{_unpriced(model if price is None else unpriced, price)}, or give the budget in tokens"
             )
         if spent + price > self.usd:
             raise BudgetError(
@@ -70,6 +72,8 @@ def _dollars(amount: float) -> str:
 
 
 def _unpriced(model: str, price: float | None) -> str:
-    if price is None:
-        return f"the price of {model} is not known"
-    return "the price of a model that answered before is not known"
+    answered = "" if price is None else ", which answered before,"
+    return (
+        f"the price of {model or 'a model'}{answered} is not known, so a budget in US dollars cannot be kept; set it "
+        f"with nbsession.prices.set_price({repr(model) if model else 'model'}, input=…, output=…)"
+    )

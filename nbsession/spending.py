@@ -119,6 +119,7 @@ class Spending:
         """
         bounded = [at for at in self._lineage() if at.budget is not None or at._limit is not None]
         for spending in bounded:
+            spending._price_again()
             others = Total()
             for who, call in spending._under_way.items():
                 if who is not self:
@@ -129,12 +130,22 @@ class Spending:
             ):
                 if budget is not None:
                     used = so_far + others
-                    budget.check(whose, model, used.usage, used.cost, context.tokens)
+                    unpriced = next((tick.model for tick in spending._ticks if tick.cost is None), "")
+                    budget.check(whose, model, used.usage, used.cost, context.tokens, unpriced=unpriced)
         if bounded:
             usage = Usage(input_tokens=calibrated(model).apply(context.tokens))
             asked = Total.of(usage, cost(model, usage))
             for spending in bounded:
                 spending._under_way[self] = asked
+
+    def _price_again(self) -> None:
+        """Take up a price that was set only after the answers that it is for."""
+        if self._total.cost is not None:
+            return
+        for tick in self._ticks:
+            if tick.cost is None:
+                tick.cost = price_of(tick)
+        self.recount()
 
     def _let_go(self) -> None:
         """Forget the call that was under way."""

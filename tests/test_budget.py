@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, BudgetError, Session, SessionError, StopReason, Timeline, component, prices, tool
 from nbsession.budget import Budget
-from nbsession.events import MessageDelta
+from nbsession.events import MessageDelta, MessageStart
 from nbsession.testing import EventRecorder, ScriptedModel, call
 from nbsession.tokens import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from nbsession.context import CompiledContext
+    from nbsession.events import ModelEvent
 
 
 @tool
@@ -81,6 +88,32 @@ async def test_a_budget_in_dollars_needs_a_price_and_keeps_to_it(monkeypatch: py
     refused = await agent(Unpriced("never")).send("go", budget=1.0)
     assert refused.stop_reason is StopReason.budget
     assert "the price of nobody:else is not known" in refused.reason
+
+
+class Renamed(Priced):
+    """A model that answers under another name than it is asked by, as those behind a gateway do."""
+
+    async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
+        async for event in super().stream(context):
+            yield replace(event, model="somebody:else") if isinstance(event, MessageStart) else event
+
+
+async def test_a_price_that_a_refusal_asks_for_lets_the_session_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    prices.set_price("somebody:knows", input=1, output=1)
+    answer: list[Any] = ["fine", MessageDelta("end_turn", Usage(input_tokens=400))]
+    session = agent(Renamed(answer, answer), 1.0)
+    await session.send("go")
+    refused = await session.send("go on")
+    assert refused.stop_reason is StopReason.budget
+    assert "the price of somebody:else, which answered before, is not known" in refused.reason
+    assert "set_price('somebody:else', input=…, output=…)" in refused.reason
+
+    prices.set_price("somebody:else", input=1000, output=1000)
+    assert (await session.send("go on")).text == "fine"
+    assert session.usage.cost == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("wrong", ["1", -1, {}, {"eur": 1}, {"tokens": "many"}, True])
