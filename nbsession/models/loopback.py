@@ -105,11 +105,13 @@ def local(*, ports: Mapping[str, int] | None = None, timeout: float = 1.0) -> li
     says where one listens elsewhere, as in ``ports={"llamacpp": 8081}``. Blocks for
     about ``timeout`` seconds at most for each of a server's pages. A port that is
     closed, or where something else answers, gives no models, nor does a server that
-    asks for a key. Raises ``ValueError`` for a server that is not known.
+    asks for a key. Raises ``ValueError`` for a server that is not known, and for what is no port.
     """
-    for prefix in ports or {}:
+    for prefix, port in (ports or {}).items():
         if prefix not in LOCAL_PORTS:
             raise ValueError(f"no local server is named {prefix!r}{did_you_mean(prefix, LOCAL_PORTS)}")
+        if port not in range(1, 65536):
+            raise ValueError(f"the port of {prefix!r} must be a whole number from 1 to 65535, got {port!r}")
     places = {**LOCAL_PORTS, **(ports or {})}
     with ThreadPoolExecutor(len(places)) as pool:
         found = pool.map(_ask, places.keys(), places.values(), repeat(timeout))

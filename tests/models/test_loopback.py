@@ -146,6 +146,14 @@ def test_a_server_that_is_not_known_is_named() -> None:
         local(ports={"olama": 1})
 
 
+@pytest.mark.parametrize("wrong", ["8081", "http://localhost:8081", 0, 65536, 80.5])
+def test_what_is_no_port_is_refused_before_anything_is_asked(wrong: Any) -> None:
+    with pytest.raises(
+        ValueError, match="the port of 'llamacpp' must be a whole number from 1 to 65535, got "
+    ):
+        local(ports={"llamacpp": wrong})
+
+
 @pytest.mark.parametrize("prefix", LOCAL_PORTS)
 def test_each_kind_of_server_has_names_and_costs_nothing(prefix: str) -> None:
     model = resolve(f"{prefix}:org/model:8b")
