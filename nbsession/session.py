@@ -546,7 +546,7 @@ class Session:
         return altered(store, self.id, self.ticks) if store is not None else []
 
     async def aclose(self) -> None:
-        """Stop what runs, unmount the tree and let go of the store; ``app.session(id)`` opens it anew.
+        """Stop what runs, unmount the tree and let go of the store, from which ``app.session(id)`` opens it anew.
 
         Effects are cleaned up and unmount callbacks called; spawned sessions are closed
         with it. A second call waits for the first. Where not all can be stored (a full
@@ -599,6 +599,8 @@ class Session:
         if self._status == "closed":
             raise SessionClosedError(
                 f"session {self.id!r} is closed; open it again with app.session({self.id!r})"
+                if self._core.journal.keeps
+                else f"session {self.id!r} is closed, and no store kept it; begin another one with app.session()"
             )
 
     def _mounted(self) -> SessionCore:
