@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -74,8 +75,9 @@ class Policies:
     async def apply(self, entries: Sequence[Entry], session: Any = None) -> tuple[Entry, ...]:
         """Return what is shown of ``entries``. What a policy raises passes through, with a note that names it."""
         shown = tuple(entries)
+        recorded = {entry.id: entry for entry in shown}
         for position, policy in enumerate(self.functions):
-            key = _key(self._marks[: position + 1], shown)
+            key = _key(self._marks[: position + 1], shown, recorded)
             answer = self._find(key)
             if answer is None:
                 with _named(policy):
@@ -94,8 +96,9 @@ class Policies:
         Those pass on what they see.
         """
         shown, waiting = tuple(entries), []
+        recorded = {entry.id: entry for entry in shown}
         for position, policy in enumerate(self.functions):
-            key = _key(self._marks[: position + 1], shown)
+            key = _key(self._marks[: position + 1], shown, recorded)
             answer = self._find(key)
             if answer is None:
                 with _named(policy):
@@ -171,11 +174,16 @@ def entries_of(
     return tuple(shown)
 
 
-def _key(marks: Sequence[str], entries: Sequence[Entry]) -> str:
-    """Tell what the last of some policies sees: the entries, and who may have rewritten them before."""
+def _key(marks: Sequence[str], entries: Sequence[Entry], recorded: Mapping[str, Entry]) -> str:
+    """Tell what the last of some policies sees: the entries, by their ids as far as they are as ``recorded``.
+
+    One that a policy before it wrote counts with all it says: the next may have the same id.
+    """
     digest = hashlib.sha256("\0".join(marks).encode())
     for entry in entries:
         digest.update(b"\0" + entry.id.encode())
+        if recorded.get(entry.id) != entry:
+            digest.update(json.dumps(entry.to_dict(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

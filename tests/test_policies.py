@@ -254,3 +254,14 @@ async def test_every_tick_of_a_long_session_can_be_forked_before(stored: bool) -
         await session.send(f"{number}")
     for tick in session.ticks[::7]:
         assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+
+async def test_a_policy_is_asked_anew_where_the_one_before_it_rewrote_an_entry_otherwise() -> None:
+    def count(entries: Sequence[Entry]) -> Sequence[Entry]:
+        return [dataclasses.replace(entries[0], content=(Text(f"{len(entries)} entries"),))]
+
+    model = ScriptedModel("ok", "ok")
+    session = App(Timeline(), model=model, policies=[count, redact]).session()
+    await session.send("a")
+    await session.send("b")
+    assert [texts(context) for context in model.contexts] == [["1 entries"], ["3 entries"]]
