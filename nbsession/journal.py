@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -124,13 +124,12 @@ class Journal:
             return
         if self._writer is None:
             self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="nbsession-store")
-        future = self._writer.submit(self._write)
+        stored = asyncio.wrap_future(self._writer.submit(self._write))
         try:
-            await asyncio.shield(asyncio.wrap_future(future))
+            await asyncio.shield(stored)
         except asyncio.CancelledError:
-            await asyncio.wait({asyncio.wrap_future(future)})
-            with suppress(StoreError):  # what was not stored waits in the backlog
-                future.result()
+            await asyncio.wait({stored})
+            stored.exception()  # whatever it is, what was not stored waits in the backlog
             raise
 
     def append_now(self, waiting: Rows) -> None:

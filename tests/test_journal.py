@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nbsession import (
     App,
     Session,
+    SessionBusyError,
     SessionClosedError,
     SessionError,
     StoreError,
@@ -269,3 +271,29 @@ async def test_an_id_that_is_taken_is_refused_for_a_fork() -> None:
         session.fork(id="f")
     with pytest.raises(SessionError, match="there is a session 'f' already"):
         careful([], "a", store=store).session("s").fork(id="f")
+
+
+class TakenOver(SqlStore):
+    """A store that another process takes the session over from, in the middle of a write."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.writing, self.taken = threading.Event(), threading.Event()
+
+    def append(self, *args: Any, **options: Any) -> int:
+        self.writing.set()
+        self.taken.wait(10)
+        raise SessionBusyError("it was taken over")
+
+
+async def test_a_cancelled_append_stays_cancelled_where_the_session_was_taken_over(tmp_path: Path) -> None:
+    store = TakenOver(f"sqlite:///{tmp_path}/s.db")
+    journal = Journal(store, "s")
+    appending = asyncio.create_task(journal.append(waiting("1")))
+    await asyncio.to_thread(store.writing.wait, 10)
+    appending.cancel()
+    asyncio.get_running_loop().call_soon(store.taken.set)
+    await asyncio.wait({appending})
+    assert (appending.cancelled(), journal.behind) == (True, True)
+    journal.close()
+    store.close()
