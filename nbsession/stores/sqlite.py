@@ -206,6 +206,7 @@ def tidy(engine: Engine) -> None:
     """Give free pages back to the disk, write the log into the file and empty it, as far as nobody else needs it."""
     connection = engine.raw_connection()
     try:
+        connection.cursor().execute("PRAGMA busy_timeout = 0")  # a reader elsewhere is not waited for
         # As a script, for each step frees one page, and `execute` takes one step only.
         connection.cursor().executescript("PRAGMA incremental_vacuum")
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -213,6 +214,7 @@ def tidy(engine: Engine) -> None:
         if not error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise
     finally:
+        connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         connection.close()
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -335,3 +336,18 @@ def test_a_session_that_is_let_go_leaves_no_log_behind(tmp_path: Path) -> None:
 
 def test_completion_offers_the_store_that_is_imported_when_it_is_used() -> None:
     assert "SqlStore" in dir(stores)
+
+
+def test_letting_go_of_a_session_does_not_wait_for_a_reader(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path}/s.db")
+    token = store.acquire("s", "me", 20)
+    store.append("s", [Row("session", "s", {})], revision=0, token=token)
+    reader = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM rows").fetchall()
+    store.append("s", [Row("head", "", {"head": None})], revision=1, token=token)
+    begun = time.monotonic()
+    store.release("s", token)
+    assert time.monotonic() - begun < sqlite.BUSY_SECONDS / 2
+    reader.close()
+    store.close()
