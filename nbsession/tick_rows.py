@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nbsession.stores.base import SessionStore
     from nbsession.timeline import Record
 
-SHARED = ("execution", "model", "source", "system", "tools", "specs", "settings", "withheld")
+SHARED = ("execution", "system", "tools", "specs", "settings", "withheld")
 """What a row leaves out where it is the same as in the tick before."""
 
 ENTRY = "entry:"
@@ -58,6 +58,9 @@ def beginning(
     older = before.context if before is not None and known else None
     shared = _shareable(tick, entries, texts)
     own: dict[str, Any] = {
+        # Never left out: the row of the tick before goes on with what its answer said of these.
+        "model": tick.model,
+        "source": tick.source,
         "started": tick.started,
         "head_before": tick.head_before,
         "state_before": tick.state_before,
@@ -81,8 +84,6 @@ def _shareable(tick: Tick, entries: Mapping[str, Entry], texts: dict[str, str]) 
     specs = json.dumps([spec.to_dict() for spec in context.tools], ensure_ascii=False)
     return {
         "execution": tick.execution,
-        "model": tick.model,
-        "source": tick.source,
         "system": [_reference(part, entries, texts) for part in context.system],
         "tools": [_reference(part, entries, texts) for part in context._tools],
         "specs": put(specs, texts),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +21,7 @@ from nbsession import (
     use_state,
 )
 from nbsession.errors import ModelError
+from nbsession.events import MessageStart
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call, pause
 from tests.support.notepad import Notepad
@@ -28,6 +29,8 @@ from tests.support.notepad import Notepad
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nbsession.context import CompiledContext
+    from nbsession.events import ModelEvent
     from nbsession.tree import Component
 
 
@@ -388,3 +391,26 @@ async def test_state_that_became_another_type_than_it_began_with_is_kept() -> No
     again.compile()
     assert list(again.state.values()) == [{"a": 1}, 0.5, {"done": True}, ["b"]]
     assert again.notes == []
+
+
+class Dated(ScriptedModel):
+    """A model that answers under a longer name than it is asked by."""
+
+    async def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]:
+        async for event in super().stream(context):
+            yield MessageStart("scripted-2", "live") if isinstance(event, MessageStart) else event
+
+
+async def test_a_tick_that_was_cut_has_the_name_of_the_model_that_was_asked() -> None:
+    store, waits = MemoryStore(), pause()
+    session = App(Timeline(), model=Dated("one", [waits, "two"]), store=store).session("s")
+    await session.send("a")
+    running = session.send("b")
+    await waits.reached
+    found = App(Timeline(), model=Dated(), store=store).session("s")
+    assert [(tick.model, tick.source) for tick in found.ticks] == [
+        ("scripted-2", "live"),
+        ("scripted", "simulated"),
+    ]
+    waits.release()
+    await running
