@@ -74,7 +74,7 @@ def _word(event: Event) -> Any:
 
 def _begun_by_none(event: events.TickEnd) -> bool:
     """Say whether a tick may have ended before its context was compiled, so that no other row tells of it."""
-    return bool(event.reason) and not event.should_continue and not event.usage.to_dict().get("output_tokens")
+    return not event.should_continue and not event.usage.output_tokens
 
 
 class EventReader:

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbsession import App, Session, SessionError, ToolContext, tool
+from nbsession import (
+    App,
+    Session,
+    SessionError,
+    Timeline,
+    ToolContext,
+    component,
+    tool,
+    use_on_tick_start,
+)
 from nbsession import feed as feeds
-from nbsession.events import Event, EventStream, InputJsonDelta, TextDelta
+from nbsession.events import Event, EventStream, InputJsonDelta, TextDelta, TickEnd
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
@@ -196,3 +205,29 @@ async def test_a_session_is_an_event_stream() -> None:
     stream: EventStream = session
     await session.send("hi")
     assert numbers(await drain(stream.subscribe(after=2)))[0] == 3
+
+
+async def test_a_tick_that_was_stopped_before_it_was_compiled_used_nothing_also_when_read_again() -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    @component
+    def Agent() -> Any:
+        async def begin() -> None:
+            started.set()
+            await stopped.wait()
+
+        use_on_tick_start(begin)
+        return Timeline()
+
+    store = MemoryStore()
+    session = App(Agent, model=ScriptedModel("one"), store=store).session("s")
+    first = session.send("a")
+    await started.wait()
+    first.abort()
+    await first
+    stopped.set()
+    await session.send("b")
+    await session.aclose()
+    again = App(Agent, model=ScriptedModel(), store=store).session("s")
+    ends = [event async for event in again.executions[0] if isinstance(event, TickEnd)]
+    assert [end.usage.output_tokens for end in ends] == [0]
