@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession import Section, System, Timeline, component, tool, use_knob, use_state
 from nbsession.content import Block, Entry, Role, Text, ToolCall, ToolResult
-from nbsession.diff import diff_contexts
-from nbsession.environment import Environment
+from nbsession.context import Chunk
+from nbsession.context.diff import diff_contexts
+from nbsession.hooks import Environment, StateLog
 from nbsession.knobs import Knobs
-from nbsession.mount import Mount
-from nbsession.state import StateLog
-from nbsession.timeline import CHUNK, Chunk, Record
-from nbsession.tokens import MESSAGE_OVERHEAD, estimate
+from nbsession.session import Mount
+from nbsession.timeline import Record
+from nbsession.timeline.record import CHUNK
+from nbsession.usage import MESSAGE_OVERHEAD, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROUNDS = 5
 WORDS = "The quick brown fox jumps over the lazy dog, again and again, until it is done. "

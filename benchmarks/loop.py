@@ -20,7 +20,7 @@ from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel
 
 if TYPE_CHECKING:
-    from nbsession.result import Result
+    from nbsession.session import Result
     from nbsession.stores import SessionStore
 
 TICKS = 100

@@ -22,10 +22,11 @@ from nbsession import App, System, Timeline, component
 from nbsession.content import Message, Text
 from nbsession.context import context_of
 from nbsession.events import TextDelta
-from nbsession.models import anthropic_request, openai_request
-from nbsession.models.anthropic import AnthropicModel
-from nbsession.models.openai import OpenAIModel
-from nbsession.tokens import estimate
+from nbsession.models.anthropic import request as anthropic_request
+from nbsession.models.anthropic.model import AnthropicModel
+from nbsession.models.openai import request as openai_request
+from nbsession.models.openai.model import OpenAIModel
+from nbsession.usage import estimate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

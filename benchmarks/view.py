@@ -17,11 +17,11 @@ import nbformat
 
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, use_knob
 from nbsession.events import ContentBlockStart, ExecutionStart, TextDelta, TickStart
-from nbsession.notebook.live import Page, Ui
-from nbsession.notebook.output import INTERVAL
-from nbsession.notebook.panels import Panel
-from nbsession.notebook.transcript import Transcript
-from nbsession.notebook.view import ExecutionView
+from nbsession.notebook.panels.knobs import Panel
+from nbsession.notebook.view.display import INTERVAL
+from nbsession.notebook.view.execution import ExecutionView
+from nbsession.notebook.view.live import Page, Ui
+from nbsession.notebook.view.transcript import Transcript
 from nbsession.testing import ScriptedModel
 
 TOKEN = 4  # characters

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbsession.app import (
-    App,
-    run,
-)
+from nbsession.app import App, run
 from nbsession.components import (
     H1,
     H2,
@@ -43,13 +40,8 @@ from nbsession.components import (
     WebFetch,
     WebSearch,
 )
-from nbsession.content import (
-    Entry,
-)
-from nbsession.context import CompiledContext
-from nbsession.diff import (
-    ContextDiff,
-)
+from nbsession.content import Entry
+from nbsession.context import CompiledContext, ContextDiff
 from nbsession.errors import (
     BudgetError,
     CompileError,
@@ -67,17 +59,11 @@ from nbsession.errors import (
     StoreError,
     ToolError,
 )
-from nbsession.execution import Execution
-from nbsession.fetched import use_data
 from nbsession.hooks import (
-    use_knob,
-    use_session,
-    use_timeline,
-    use_usage,
-)
-from nbsession.lifecycle import (
     use_after_compile,
     use_continuation,
+    use_data,
+    use_knob,
     use_on_execution_end,
     use_on_execution_start,
     use_on_message,
@@ -85,18 +71,13 @@ from nbsession.lifecycle import (
     use_on_tick_end,
     use_on_tick_start,
     use_on_unmount,
+    use_session,
+    use_timeline,
+    use_usage,
 )
-from nbsession.preview import Preview
-from nbsession.result import Continue, Result, Stop, StopReason
-from nbsession.session import Session
-from nbsession.tick import (
-    Tick,
-)
-from nbsession.tools import (
-    Tool,
-    ToolContext,
-    tool,
-)
+from nbsession.session import Continue, Execution, Preview, Result, Session, Stop, StopReason
+from nbsession.timeline import Tick
+from nbsession.tools import Tool, ToolContext, tool
 from nbsession.tree import (
     Context,
     Element,

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from nbsession.budget import Budget
 from nbsession.content import new_id
+from nbsession.context import tools_given
 from nbsession.errors import RenderError, SessionClosedError, SessionError
-from nbsession.execution import checked_ticks
-from nbsession.fragment import tools_given
-from nbsession.history import Branch, ForkPoint
-from nbsession.home import Home
-from nbsession.journal import read_past, uncollected
-from nbsession.policies import Policies
-from nbsession.session import Session
-from nbsession.state import encode
+from nbsession.hooks import encode
+from nbsession.record import read_past, uncollected
+from nbsession.session import Home, Session, checked_ticks
 from nbsession.stores.base import lacking
+from nbsession.timeline import Branch, Policies
 from nbsession.tree import Component, Element
+from nbsession.usage import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from nbsession.execution import Execution
+    from nbsession.session import Execution
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tools import Tool
 
@@ -136,8 +133,7 @@ class App:
                 continue
             past = read_past(self.store, family) if self.store is not None else None
             if past is not None:
-                forked = ForkPoint(*past.forked) if past.forked else None
-                yield Branch(family, past.parent, forked, len(past.ticks), used)
+                yield Branch(family, past.parent, past.fork_point, len(past.ticks), used)
 
     def sessions(self) -> list[SessionInfo]:
         """List the sessions that the store keeps, the last updated first."""

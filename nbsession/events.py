@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from nbsession.tokens import Usage
+from nbsession.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

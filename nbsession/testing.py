@@ -7,13 +7,12 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbsession.environment import Environment
 from nbsession.errors import NbsessionError
 from nbsession.events import ContentBlockStop, Event, TextDelta
+from nbsession.hooks import Environment, StateLog
 from nbsession.knobs import Knobs
 from nbsession.models.scripted import Pause, ScriptedModel, call, pause
-from nbsession.mount import Mount
-from nbsession.state import StateLog
+from nbsession.session import Mount
 from nbsession.stores.contract import store_contract
 from nbsession.timeline import Record
 

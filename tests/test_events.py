@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nbsession import App, Session, SessionError, Timeline, component, tool
-from nbsession.event_log import EventLog
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
@@ -21,6 +20,7 @@ from nbsession.events import (
     TextDelta,
     ToolProgress,
 )
+from nbsession.record import EventLog
 from nbsession.stores import MemoryStore
 from nbsession.testing import EventRecorder, ScriptedModel, call, pause
 from tests.support.notepad import Notepad

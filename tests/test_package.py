@@ -75,7 +75,7 @@ def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "nbsession/notebooks/01-first-session.ipynb" in names
     assert "nbsession/py.typed" in names
-    for static in (ROOT / "nbsession" / "notebook" / "static").rglob("*"):
+    for static in (ROOT / "nbsession" / "notebook").glob("*/static/*"):
         if static.is_file():
             assert static.relative_to(ROOT).as_posix() in names
 

@@ -37,7 +37,7 @@ from nbsession.testing import (
     render,
     store_contract,
 )
-from nbsession.tokens import Usage
+from nbsession.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from nbsession.context import Withheld
-from nbsession.environment import Environment, environment
+from nbsession.context import Foldable, Fragment, Name, Part, ToolUse, Withheld, join_texts
 from nbsession.errors import CompileError, RenderError, ToolError, did_you_mean
-from nbsession.fragment import Foldable, Fragment, Name, ToolUse, join_texts
-from nbsession.lifecycle import use_on_execution_end
-from nbsession.part import Part
+from nbsession.hooks import Environment, environment, use_on_execution_end
 from nbsession.tools import tool
 from nbsession.tree import Cell, Fiber, component, use_cell, use_state
 

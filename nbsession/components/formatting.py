@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from nbsession.context import Foldable, Fragment, Kind, Part, join_texts, mode_of, texts_only
 from nbsession.errors import RenderError, SessionError
-from nbsession.fragment import Foldable, Fragment, join_texts, mode_of, texts_only
-from nbsession.part import Kind, Part
-from nbsession.state import encode
+from nbsession.hooks import encode
 from nbsession.tree import Element, Fiber
 
 Writer = Callable[[str, Mapping[str, Any], bool], str]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.components.section import Section
-from nbsession.environment import environment
 from nbsession.errors import KnobError, ToolError
-from nbsession.hooks import use_knob_names
+from nbsession.hooks import environment, use_knob_names
 from nbsession.tools import tool
 from nbsession.tree import component
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbsession import content
+from nbsession.content import blocks as content
+from nbsession.content import media
+from nbsession.context import MEDIA, Foldable, Fragment, Part, tokens_of
 from nbsession.errors import RenderError
-from nbsession.fragment import MEDIA, Foldable, Fragment
-from nbsession.part import Part, tokens_of
-from nbsession.rich import media
 
 if TYPE_CHECKING:
     from nbsession.tree import Element, Fiber
@@ -38,7 +37,7 @@ def Image(source: Any, *, alt: str = "", key: str | int | None = None) -> Elemen
 
     Stands in a message, or by itself as a user turn. Large pictures are scaled
     down to 1,568 pixels; the limits and the errors are those of
-    ``nbsession.rich.media``.
+    ``nbsession.content.rich.media``.
     """
     return _image(key=key, block=_of(content.Image, "Image", media(source, alt=alt)))
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbsession.content import Block, Text
+from nbsession.context import MEDIA, Foldable, Fragment, Part, blocks_of, join_texts, texts_only, tokens_of
 from nbsession.errors import RenderError, did_you_mean
-from nbsession.fragment import MEDIA, Foldable, Fragment, blocks_of, join_texts, texts_only
-from nbsession.part import Part, tokens_of
 
 if TYPE_CHECKING:
     from nbsession.tree import Element, Fiber

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nbsession.fragment import Foldable
+from nbsession.context import Foldable
 
 
 class _Mode(Foldable):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbsession.context import Foldable, Fragment, ModelChoice
 from nbsession.errors import RenderError
-from nbsession.fragment import Foldable, Fragment, ModelChoice
 
 if TYPE_CHECKING:
     from nbsession.tree import Element, Fiber

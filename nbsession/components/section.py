@@ -5,10 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from nbsession.context import Withheld
+from nbsession.context import Foldable, Fragment, Name, Part, Withheld, join_texts, mode_of, texts_only
 from nbsession.errors import RenderError
-from nbsession.fragment import Foldable, Fragment, Name, join_texts, mode_of, texts_only
-from nbsession.part import Part
 
 if TYPE_CHECKING:
     from nbsession.tree import Fiber

@@ -6,12 +6,14 @@ results come as part of the answer; nothing runs here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolSpec
 from nbsession.errors import RenderError, ToolError
 from nbsession.tools import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def WebSearch(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbsession.fragment import Foldable, Fragment, join_texts, texts_only
-from nbsession.part import Part
+from nbsession.context import Foldable, Fragment, Part, join_texts, texts_only
 
 if TYPE_CHECKING:
     from nbsession.tree import Fiber

@@ -6,13 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nbsession.content import Entry, ToolCall, ToolResult
-from nbsession.context import Withheld
+from nbsession.context import Foldable, Fragment, Part, Withheld, entry_tokens
 from nbsession.errors import CompileError, RenderError, did_you_mean
-from nbsession.fragment import Foldable, Fragment
-from nbsession.hooks import use_shown_entries, use_timeline
-from nbsession.lifecycle import takes
-from nbsession.part import Part
-from nbsession.timeline import entry_tokens
+from nbsession.hooks import takes, use_shown_entries, use_timeline
 from nbsession.tree import Fiber, component
 
 Strategy = Callable[..., Iterable[Entry]]

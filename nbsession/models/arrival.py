@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.content import ToolCall
 from nbsession.errors import ModelError
 from nbsession.events import InputJsonDelta, ModelEvent, TextDelta
 from nbsession.models.plain_json import read_object, well_formed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Arrival(Protocol):

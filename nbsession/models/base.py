@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from nbsession.content import Document, Image, ToolResult
 from nbsession.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from nbsession.content import Block
-    from nbsession.context import CompiledContext
+    from nbsession.context import Capabilities, CompiledContext
     from nbsession.events import ModelEvent
 
 Source: TypeAlias = Literal["live", "recorded", "simulated"]
@@ -23,24 +21,6 @@ Source: TypeAlias = Literal["live", "recorded", "simulated"]
 
 OUTPUT_SCHEMA = "output_schema"
 """The model setting that asks for an answer of a JSON schema."""
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a model takes.
-
-    A context is compiled for it: old pictures and documents, tool calls and steps of
-    a provider's own tools that it does not take are put into words, and said so.
-    ``server_tools`` says that its provider runs tools itself, and takes their steps and
-    citations back as they came; ``output`` that it can be held to a JSON schema. ``window`` is in tokens, ``None`` where it is not known.
-    """
-
-    tools: bool = True
-    images: bool = True
-    documents: bool = True
-    server_tools: bool = False
-    output: bool = True
-    window: int | None = None
 
 
 @runtime_checkable

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from nbsession.errors import MissingKeyError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+
+LOCAL_PORTS = {"ollama": 11434, "llamacpp": 8080, "lmstudio": 1234, "vllm": 8000}
+"""The ports on which servers of this machine listen by default; their names are prefixes of models."""
 
 LOCAL_KEY = "none-needed"
 """What is sent as the key to a server that needs none: the SDKs refuse to send nothing."""

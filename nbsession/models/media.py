@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from nbsession.content import IMAGE_TYPES
 from nbsession.errors import ModelError
-from nbsession.picture import IMAGE_TYPES
 
 if TYPE_CHECKING:
     from nbsession.content import Document, Image

@@ -6,16 +6,16 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nbsession import tokens
 from nbsession.content import Block, Text, Thinking, ToolCall
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart, ContentBlockStop, InputJsonDelta, ModelEvent, TextDelta
-from nbsession.tokens import Usage
+from nbsession.usage import Usage, tokens
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
     from nbsession.context import CompiledContext
 
 CHUNKS = 4

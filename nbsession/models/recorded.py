@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +23,14 @@ from nbsession.events import (
     ModelEvent,
     TextDelta,
 )
-from nbsession.models.base import Capabilities, ModelAdapter, Source, rate_of
+from nbsession.models.base import ModelAdapter, Source, rate_of
+from nbsession.models.names import default_name, named
 from nbsession.models.tape import EVERYTHING, Played, Recording, Tape, difference
 
 if TYPE_CHECKING:
-    from nbsession.context import CompiledContext
+    from collections.abc import AsyncGenerator, Iterator
+
+    from nbsession.context import Capabilities, CompiledContext
 
 STEP = 25
 """Milliseconds: what came faster than this is kept as one step of the pace."""
@@ -158,12 +160,11 @@ class RecordedModel:
         """Return the model to record, ``None`` where there is none."""
         if self.record is None:
             return None
-        from nbsession.models import default_model, resolve
-
         if self._given is not None:
-            return resolve(self._given)
-        found = default_model()
-        return found if found.source == "live" else None
+            return named(self._given)
+        name = default_name()
+        found = None if name.startswith("recorded:") else named(name)
+        return found if found is not None and found.source == "live" else None
 
     def _miss(self, context: CompiledContext) -> RecordingMissError:
         remedy = f"record it with RecordedModel({str(self.path)!r}, record='new', model=…)"

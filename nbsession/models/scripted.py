@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbsession.content import Block, Text, Thinking, ToolCall
+from nbsession.context import Capabilities
 from nbsession.errors import ModelError
 from nbsession.events import (
     ContentBlockStart,
@@ -19,11 +20,11 @@ from nbsession.events import (
     MessageStop,
     ModelEvent,
 )
-from nbsession.models.base import Capabilities, Source
 from nbsession.models.playback import block_events, call_id, chunks, estimated_usage, text_deltas, words
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
+    from nbsession.models.base import Source
 
 
 class Signal:

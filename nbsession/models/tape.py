@@ -19,17 +19,17 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, block_from_dict
-from nbsession.context import CompiledContext
+from nbsession.context import Capabilities, CompiledContext, Part
 from nbsession.errors import ModelError
-from nbsession.models.base import Capabilities
-from nbsession.part import Part
-from nbsession.tokens import Usage
+from nbsession.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 VERSION = 1
 EVERYTHING = Capabilities(server_tools=True)

@@ -6,19 +6,20 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from nbsession.calibration import observe
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
 from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine
 from nbsession.models.failure import Refusal, failed, kind_of, read_body, refused, without_key
 from nbsession.models.plain_json import writable
+from nbsession.usage import observe
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from nbsession.content import Block
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent

@@ -20,13 +20,10 @@ from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
-    from nbsession.execution import Execution
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
-    from nbsession.result import Result
-    from nbsession.session import Session
-    from nbsession.sweep import Sweep
+    from nbsession.session import Execution, Result, Session, Sweep
 
 # ipykernel's SIGINT handler cannot wake an idle loop: it only sets a flag that
 # the loop sees at its next turn, so a waiting cell must take one this often.
@@ -248,8 +245,7 @@ async def _outcome(work: Handle[T] | asyncio.Task[T]) -> T:
 
 
 def _unless_stopped(ended: T) -> T:
-    from nbsession.result import Result
-    from nbsession.sweep import Sweep
+    from nbsession.session import Result, Sweep
 
     if isinstance(ended, Sweep):
         stopped, reason = bool(ended.reason), ended.reason

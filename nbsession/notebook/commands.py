@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
-from nbsession.notebook import arguments, tables
-from nbsession.notebook.tables import Table, Tree
+from nbsession.notebook import arguments
+from nbsession.notebook.panels import tables
+from nbsession.notebook.panels.tables import Table, Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from nbsession.context import CompiledContext
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.sessions import Sessions

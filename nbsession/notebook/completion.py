@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import NbsessionError
-from nbsession.models import FORMS
+from nbsession.models.names import FORMS
 from nbsession.notebook import arguments
-from nbsession.notebook.sweep_request import choices
+from nbsession.notebook.sweep.request import choices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.completer import CompletionContext
 
     from nbsession.notebook.arguments import Command

@@ -7,21 +7,21 @@ loaded beside the next cells, or at the first display.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import no_var_expand
-from traitlets import Bool, Int, Unicode
-from traitlets.config import Configurable
 
 from nbsession.errors import KnobError, SessionNotFoundError
-from nbsession.home import Home
 from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
 from nbsession.notebook.sessions import Sessions
+from nbsession.notebook.settings import Nbsession
+from nbsession.session import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
 
 SLIPS = (KnobError, SessionNotFoundError)
@@ -29,16 +29,6 @@ RENDER = "_render_traceback_"  # what IPython asks an exception for
 
 ATTRIBUTE = "nbsession"
 """Under this name the shell holds what was loaded; a rewritten cell finds it there."""
-
-
-class Nbsession(Configurable):
-    """The notebook's defaults, to be set with ``%config Nbsession.<name> = <value>``."""
-
-    model = Unicode("", help="the model of sessions that are opened without one").tag(config=True)
-    max_ticks = Int(0, min=0, help="end each cell after so many model calls; 0: as the app says").tag(
-        config=True
-    )
-    live = Bool(True, help="show responses while they stream; else once they are complete").tag(config=True)
 
 
 class Extension:

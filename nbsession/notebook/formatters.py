@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbsession.notebook import templates
+from nbsession.notebook.view import templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbsession.context import CompiledContext
-    from nbsession.diff import ContextDiff
-    from nbsession.execution import Execution
-    from nbsession.history import History
-    from nbsession.outline import Outline
-    from nbsession.part import Part
-    from nbsession.preview import Preview
-    from nbsession.result import Result
-    from nbsession.session import Session
-    from nbsession.sweep import Sweep
-    from nbsession.tick import Tick
+    from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.session import Execution, Outline, Preview, Result, Session, Sweep
+    from nbsession.timeline import History, Tick
 
 
 def register(shell: InteractiveShell) -> None:
@@ -50,7 +42,7 @@ def _formatter(shell: InteractiveShell, mime: str) -> Any:
 
 
 def _session(session: Session) -> str:
-    from nbsession.notebook.tables import place_of
+    from nbsession.notebook.panels.tables import place_of
 
     facts = (
         ("status", session.status),
@@ -81,64 +73,64 @@ def _tick(tick: Tick) -> str:
 
 
 def _context(context: CompiledContext) -> str:
-    from nbsession.notebook.panels import context_bundle
+    from nbsession.notebook.panels.knobs import context_bundle
 
     return context_bundle(context)["text/html"]
 
 
 def _diff(diff: ContextDiff) -> str:
-    from nbsession.notebook.cards import changes
-    from nbsession.notebook.live import Ui
+    from nbsession.notebook.view.cards import changes
+    from nbsession.notebook.view.live import Ui
 
     return _page("panels", "difference", Ui(), changes(diff), diff)
 
 
 def _preview(preview: Preview) -> str:
-    from nbsession.notebook.cards import changes
-    from nbsession.notebook.live import Ui
+    from nbsession.notebook.view.cards import changes
+    from nbsession.notebook.view.live import Ui
 
     return _page("panels", "preview", Ui(), preview, changes(preview.diff), "", False)
 
 
 def _part(part: Part) -> str:
-    from nbsession.notebook.cards import row
-    from nbsession.notebook.live import Ui
+    from nbsession.notebook.view.cards import row
+    from nbsession.notebook.view.live import Ui
 
     return _page("values", "part", Ui(), row(part))
 
 
 def _history(history: History) -> str:
-    from nbsession.notebook import tables
+    from nbsession.notebook.panels import tables
 
     return tables.bundle(tables.history(history))["text/html"]
 
 
 def _outline(outline: Outline) -> str:
-    from nbsession.notebook import tables
+    from nbsession.notebook.panels import tables
 
     return tables.bundle(tables.outline(outline, "Components"))["text/html"]
 
 
 def _sweep(sweep: Sweep) -> str:
-    from nbsession.notebook import sweep_table
+    from nbsession.notebook.sweep import table as sweep_table
 
     return sweep_table.bundle(sweep)["text/html"]
 
 
 def _sweep_text(sweep: Sweep, printer: Any, _cycle: bool) -> None:
-    from nbsession.notebook import sweep_table
+    from nbsession.notebook.sweep import table as sweep_table
 
     printer.text(sweep_table.bundle(sweep)["text/plain"])
 
 
 def _transcript(ticks: list[Tick]) -> Any:
-    from nbsession.notebook.transcript import Transcript
+    from nbsession.notebook.view.transcript import Transcript
 
     return Transcript.of(ticks)
 
 
 def _run(run: Any) -> str:
-    from nbsession.notebook.live import Ui
+    from nbsession.notebook.view.live import Ui
 
     return _page("execution", "page", Ui(), run)
 

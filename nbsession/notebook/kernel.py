@@ -13,13 +13,14 @@ import inspect
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nbsession.tools import TASK
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import FrameType
+
     from IPython.core.interactiveshell import InteractiveShell
 
 COMM_MESSAGES = frozenset({"comm_open", "comm_msg", "comm_close"})

@@ -12,8 +12,10 @@ import atexit
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
 
 T = TypeVar("T")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Coroutine, Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.inputtransformer2 import (
@@ -19,17 +17,17 @@ from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import arguments, cell, commands, kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from types import FrameType
+
     from IPython.core.interactiveshell import InteractiveShell
 
-    from nbsession.execution import Execution
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.cell import Ask, Request, View
-    from nbsession.notebook.extension import Nbsession
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
-    from nbsession.result import Result
-    from nbsession.session import Session
-    from nbsession.sweep import Sweep
+    from nbsession.notebook.settings import Nbsession
+    from nbsession.session import Execution, Result, Session, Sweep
 
 MAGIC = "%%session"
 SWEEP = "sweep"
@@ -152,8 +150,9 @@ class Magics:
 
     def _sweep(self, line: Line, *, to_await: bool) -> tuple[Sweep | None, View | None]:
         """Begin a sweep and show it; where only the contexts are asked for, there is nothing to wait for."""
-        from nbsession.notebook import sweep_request, sweep_table
-        from nbsession.notebook.sweep_view import SweepView
+        from nbsession.notebook.sweep import request as sweep_request
+        from nbsession.notebook.sweep import table as sweep_table
+        from nbsession.notebook.sweep.view import SweepView
 
         session = self.sessions.current
         request = sweep_request.request(session, line)
@@ -213,7 +212,7 @@ class Magics:
         return True
 
     def _view(self, execution: Execution, options: Line) -> View:
-        from nbsession.notebook.view import ExecutionView
+        from nbsession.notebook.view.execution import ExecutionView
 
         live = self.settings.live and kernel.of(self.shell) is not None
         return ExecutionView(
@@ -226,7 +225,7 @@ class Magics:
         view.display()
         return self._on_home(request.session, cell.see_through(execution, view, ask))
 
-    def _on_home(self, session: Session, work: Coroutine[Any, Any, T]) -> Handle[T] | asyncio.Task[T]:
+    def _on_home(self, session: Any, work: Coroutine[Any, Any, T]) -> Handle[T] | asyncio.Task[T]:
         engine = self.sessions.engine
         if session.app.home.loop is engine.loop:
             return engine.submit(work)
@@ -243,8 +242,8 @@ def show(shown: commands.Shown | Sweep) -> None:
     if isinstance(shown, str):
         print(shown)  # noqa: T201  # a magic's output is the cell's
         return
-    from nbsession.notebook import panels
-    from nbsession.sweep import Sweep
+    from nbsession.notebook.panels import knobs as panels
+    from nbsession.session import Sweep
 
     if isinstance(shown, commands.ShowKnobs):
         panels.knobs(shown.session)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import weakref
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.errors import SessionError, SessionNotFoundError, did_you_mean
 from nbsession.notebook import warm
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator, Mapping
+
     from nbsession.app import App
-    from nbsession.home import Home
     from nbsession.notebook.loop import Engine
-    from nbsession.session import Session
+    from nbsession.session import Home, Session
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tree import Component
 

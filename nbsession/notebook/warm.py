@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbsession.models import ModelAdapter
 
-DISPLAY = ("nbsession.notebook.view", "nbsession.notebook.panels", "nbsession.notebook.cards", "ipywidgets")
+DISPLAY = (
+    "nbsession.notebook.view.execution",
+    "nbsession.notebook.panels.knobs",
+    "nbsession.notebook.view.cards",
+    "ipywidgets",
+)
 DISPLAY_LIBRARIES = ("anywidget", "jinja2", "markdown_it", "nh3")
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
-from nbsession.errors import NbsessionError, SessionBusyError, SessionError, StoreError
-from nbsession.stores.base import Row, SessionInfo, SessionStore
-
-Factory = Callable[[], SessionStore]
+from nbsession.errors import SessionBusyError, SessionError, StoreError
+from nbsession.stores.checking import (
+    Factory,
+    assert_missing,
+    fresh,
+    in_threads,
+    opened,
+    opened_again,
+    refused,
+    row_of,
+    sessions_among,
+)
 
 
 def store_contract(factory: Factory) -> None:
@@ -32,12 +38,16 @@ def store_contract(factory: Factory) -> None:
 
 def rows_come_back_in_order(factory: Factory) -> None:
     """Rows come back as they were appended, superseded ones included, and each append counts them."""
-    with _opened(factory) as store:
-        session = _fresh("session")
-        first = [_row("session", session), _row("entry", "e1", text="one"), _row("entry", "e2", text="two")]
+    with opened(factory) as store:
+        session = fresh("session")
+        first = [
+            row_of("session", session),
+            row_of("entry", "e1", text="one"),
+            row_of("entry", "e2", text="two"),
+        ]
         later = [
-            _row("state", "root", values=[1, 2.5, None, True, {"a": []}]),
-            _row("entry", "e1", text="new"),
+            row_of("state", "root", values=[1, 2.5, None, True, {"a": []}]),
+            row_of("entry", "e1", text="new"),
         ]
         assert store.append(session, first, revision=0) == 3, "append must return the number of rows kept"
         assert store.append(session, later, revision=3) == 5, "append must return the number of all rows kept"
@@ -50,12 +60,12 @@ def rows_come_back_in_order(factory: Factory) -> None:
 
 def an_unknown_session_is_none(factory: Factory) -> None:
     """A session nobody wrote is ``None`` and not listed, also after an append of no rows."""
-    with _opened(factory) as store:
-        session = _fresh("session")
+    with opened(factory) as store:
+        session = fresh("session")
         assert store.load(session) is None, "load of an unknown session must be None"
         assert store.load(session, ["entry"]) is None, "load of an unknown session must be None"
         assert store.revision(session) == 0, "the revision of an unknown session must be 0"
-        assert store.append(session, [], {_fresh("x"): "x"}, revision=0) == 0, (
+        assert store.append(session, [], {fresh("x"): "x"}, revision=0) == 0, (
             "no rows must leave the revision at 0"
         )
         assert store.load(session) is None, "an append of no rows must not make a session"
@@ -64,39 +74,39 @@ def an_unknown_session_is_none(factory: Factory) -> None:
 
 def a_stale_writer_keeps_nothing(factory: Factory) -> None:
     """A writer with another revision than the store's is refused, and neither its rows nor texts are kept."""
-    with _opened(factory) as store:
-        session, stale = _fresh("session"), _fresh("stale")
-        kept = [_row("entry", "e1"), _row("entry", "e2")]
+    with opened(factory) as store:
+        session, stale = fresh("session"), fresh("stale")
+        kept = [row_of("entry", "e1"), row_of("entry", "e2")]
         store.append(session, kept, revision=0)
         for revision in (0, 1, 3):
-            for rows in ([_row("entry", "late")], []):
+            for rows in ([row_of("entry", "late")], []):
                 why = f"revision {revision} of 2 must be refused with SessionBusyError"
-                with _refused(SessionBusyError, session, why=why):
+                with refused(SessionBusyError, session, why=why):
                     store.append(session, rows, {stale: "stale"}, revision=revision)
         assert store.load(session) == kept, "a refused append must keep nothing"
-        _assert_missing(store, stale)
-        assert store.append(session, [_row("entry", "e3")], revision=2) == 3, "the true revision must go on"
+        assert_missing(store, stale)
+        assert store.append(session, [row_of("entry", "e3")], revision=2) == 3, "the true revision must go on"
 
 
 def a_bad_row_keeps_nothing(factory: Factory) -> None:
     """One row that is not JSON refuses the whole append, naming the row."""
-    with _opened(factory) as store:
-        session = _fresh("session")
+    with opened(factory) as store:
+        session = fresh("session")
         for bad in (float("nan"), float("inf"), b"bytes", {1, 2}, object()):
-            rows = [_row("entry", "good"), _row("state", "the-key", value=bad)]
+            rows = [row_of("entry", "good"), row_of("state", "the-key", value=bad)]
             why = f"{bad!r} is not JSON and must be refused with StoreError"
-            with _refused(StoreError, "state", "the-key", why=why):
+            with refused(StoreError, "state", "the-key", why=why):
                 store.append(session, rows, revision=0)
         assert store.load(session) is None, "a refused append must keep nothing"
 
 
 def rows_cannot_be_changed_afterwards(factory: Factory) -> None:
     """What is appended and what is loaded are copies."""
-    with _opened(factory) as store:
-        session, notes = _fresh("session"), ["a"]
+    with opened(factory) as store:
+        session, notes = fresh("session"), ["a"]
         store.append(
             session,
-            [_row("session", session, metadata={"notes": notes}), _row("state", "s", notes=notes)],
+            [row_of("session", session, metadata={"notes": notes}), row_of("state", "s", notes=notes)],
             revision=0,
         )
         notes.append("b")
@@ -105,34 +115,34 @@ def rows_cannot_be_changed_afterwards(factory: Factory) -> None:
             assert loaded is not None, "an appended session must load"
             assert loaded[1].data == {"notes": ["a"]}, "a kept row must not change with the caller's object"
             loaded[1].data["notes"].append("c")
-        assert _listed(store, [session])[0].metadata == {"notes": ["a"]}, (
+        assert sessions_among(store, [session])[0].metadata == {"notes": ["a"]}, (
             "metadata must not change with the caller's object"
         )
 
 
 def texts_are_kept_once(factory: Factory) -> None:
     """Texts are shared by all sessions; a digest that is there already is left alone; a missing one is an error."""
-    with _opened(factory) as store:
-        long, short = _fresh("long"), _fresh("short")
+    with opened(factory) as store:
+        long, short = fresh("long"), fresh("short")
         store.append(
-            _fresh("session"), [_row("entry", "e")], {long: "wörld " * 200_000, short: ""}, revision=0
+            fresh("session"), [row_of("entry", "e")], {long: "wörld " * 200_000, short: ""}, revision=0
         )
-        store.append(_fresh("session"), [_row("entry", "e")], {long: "another text"}, revision=0)
+        store.append(fresh("session"), [row_of("entry", "e")], {long: "another text"}, revision=0)
         found = store.texts([short, long, long])
         assert found == {short: "", long: "wörld " * 200_000}, "the first text of a digest must stay"
         assert store.texts([]) == {}, "no digests must give no texts"
-        many = {_fresh("many"): f"text {number}" for number in range(1_500)}
-        store.append(_fresh("session"), [_row("entry", "e")], many, revision=0)
+        many = {fresh("many"): f"text {number}" for number in range(1_500)}
+        store.append(fresh("session"), [row_of("entry", "e")], many, revision=0)
         assert store.texts(iter(many)) == many, "many texts must come back at once"
-        _assert_missing(store, _fresh("never kept"))
+        assert_missing(store, fresh("never kept"))
 
 
 def any_text_comes_back(factory: Factory) -> None:
     """Text beyond ASCII, NUL and lone surrogates come back as they were, in rows and in texts."""
-    with _opened(factory) as store:
+    with opened(factory) as store:
         for text in ("naïve 日本語 🎈", "a\0b", "cut \ud83d off", "\ude00\u2028\x7f\r\n'\"\\"):
-            session, digest = _fresh("session"), _fresh("text")
-            rows = [_row("entry", "ключ 🔑", **{text: [text]})]
+            session, digest = fresh("session"), fresh("text")
+            rows = [row_of("entry", "ключ 🔑", **{text: [text]})]
             store.append(session, rows, {digest: text}, revision=0)
             assert store.load(session) == rows, f"a row with {text!r} must come back the same"
             assert store.texts([digest]) == {digest: text}, f"the text {text!r} must come back the same"
@@ -140,13 +150,13 @@ def any_text_comes_back(factory: Factory) -> None:
 
 def sessions_are_listed_latest_first(factory: Factory) -> None:
     """The list has the last updated first, with revisions, times, metadata and parent."""
-    with _opened(factory) as store:
-        a, b, c = _fresh("session"), _fresh("session"), _fresh("session")
-        store.append(a, [_row("session", a, metadata={"title": "first"})], revision=0)
-        store.append(b, [_row("session", b, metadata={"n": [1]}, parent=a)], revision=0)
-        store.append(c, [_row("entry", "e")], revision=0)
-        store.append(a, [_row("entry", "e1"), _row("entry", "e2")], revision=1)
-        listed = _listed(store, [a, b, c])
+    with opened(factory) as store:
+        a, b, c = fresh("session"), fresh("session"), fresh("session")
+        store.append(a, [row_of("session", a, metadata={"title": "first"})], revision=0)
+        store.append(b, [row_of("session", b, metadata={"n": [1]}, parent=a)], revision=0)
+        store.append(c, [row_of("entry", "e")], revision=0)
+        store.append(a, [row_of("entry", "e1"), row_of("entry", "e2")], revision=1)
+        listed = sessions_among(store, [a, b, c])
         assert [info.id for info in listed] == [a, c, b], "sessions must be listed last updated first"
         assert [info.revision for info in listed] == [3, 1, 1], (
             "the listed revision must be the number of rows"
@@ -157,55 +167,61 @@ def sessions_are_listed_latest_first(factory: Factory) -> None:
         found = [dict(info.metadata) for info in listed]
         assert found == [{"title": "first"}, {}, {"n": [1]}], "metadata must be that of the session row"
         assert listed[0].created < listed[0].updated, "updated must move on with an append, and created stay"
-        store.append(a, [_row("session", a, metadata={"title": "second"})], revision=3)
-        assert _listed(store, [a])[0].metadata == {"title": "second"}, "a later session row must supersede"
+        store.append(a, [row_of("session", a, metadata={"title": "second"})], revision=3)
+        assert sessions_among(store, [a])[0].metadata == {"title": "second"}, (
+            "a later session row must supersede"
+        )
 
 
 def sessions_are_apart(factory: Factory) -> None:
     """The rows of one session do not show in another, whatever their keys."""
-    with _opened(factory) as store:
-        a, b = _fresh("session"), _fresh("session")
-        store.append(a, [_row("entry", "same", of="a")], revision=0)
-        store.append(b, [_row("entry", "same", of="b"), _row("entry", "more")], revision=0)
-        assert store.load(a) == [_row("entry", "same", of="a")], "one session's rows must not show in another"
+    with opened(factory) as store:
+        a, b = fresh("session"), fresh("session")
+        store.append(a, [row_of("entry", "same", of="a")], revision=0)
+        store.append(b, [row_of("entry", "same", of="b"), row_of("entry", "more")], revision=0)
+        assert store.load(a) == [row_of("entry", "same", of="a")], (
+            "one session's rows must not show in another"
+        )
         assert len(store.load(b) or []) == 2, "each session must have a revision of its own"
 
 
 def reopening_keeps_everything(factory: Factory) -> None:
     """A store that does input and output has, when opened again, all it had; closing twice does nothing."""
-    with _opened(factory) as store:
-        session, digest = _fresh("session"), _fresh("kept")
-        rows = [_row("session", session, metadata={"title": "kept"}), _row("entry", "e")]
+    with opened(factory) as store:
+        session, digest = fresh("session"), fresh("kept")
+        rows = [row_of("session", session, metadata={"title": "kept"}), row_of("entry", "e")]
         store.append(session, rows, {digest: "kept"}, revision=0)
-        before = _listed(store, [session])
+        before = sessions_among(store, [session])
         lasting = store.blocking
         store.close()
         store.close()
     if not lasting:
         return
-    with _opened(factory) as again:
+    with opened(factory) as again:
         assert again.load(session) == rows, "rows must be there after the store is opened again"
         assert again.texts([digest]) == {digest: "kept"}, (
             "texts must be there after the store is opened again"
         )
-        assert _listed(again, [session]) == before, (
+        assert sessions_among(again, [session]) == before, (
             "a session must be listed the same after the store is opened again"
         )
-        assert again.append(session, [_row("entry", "e2")], revision=2) == 3, "a reopened session must go on"
+        assert again.append(session, [row_of("entry", "e2")], revision=2) == 3, (
+            "a reopened session must go on"
+        )
 
 
 def threads_write_their_own_sessions(factory: Factory) -> None:
     """Several threads write a session each, and read meanwhile, without loss or error."""
-    with _opened(factory) as store:
-        ids = [_fresh("session") for _ in range(4)]
-        shared = {_fresh("shared"): "shared" for _ in range(25)}
+    with opened(factory) as store:
+        ids = [fresh("session") for _ in range(4)]
+        shared = {fresh("shared"): "shared" for _ in range(25)}
 
         def write(session: str) -> None:
             for number in range(25):
-                store.append(session, [_row("entry", f"{number}")], shared, revision=number)
+                store.append(session, [row_of("entry", f"{number}")], shared, revision=number)
                 assert len(store.load(session) or []) == number + 1, "a writer must read its own rows"
 
-        _in_threads(*(partial(write, session) for session in ids))
+        in_threads(*(partial(write, session) for session in ids))
         assert len(store.texts(shared)) == 25, "texts that several threads keep must be there"
         for session in ids:
             keys = [row.key for row in store.load(session) or []]
@@ -216,14 +232,14 @@ def threads_write_their_own_sessions(factory: Factory) -> None:
 
 def a_reader_sees_whole_appends(factory: Factory) -> None:
     """Who loads a session while it is written gets all rows of an append or none."""
-    with _opened(factory) as store:
-        session = _fresh("session")
+    with opened(factory) as store:
+        session = fresh("session")
         done = threading.Event()
 
         def write() -> None:
             try:
                 for revision in range(0, 100, 2):
-                    store.append(session, [_row("entry", "a"), _row("entry", "b")], revision=revision)
+                    store.append(session, [row_of("entry", "a"), row_of("entry", "b")], revision=revision)
             finally:
                 done.set()
 
@@ -232,13 +248,13 @@ def a_reader_sees_whole_appends(factory: Factory) -> None:
                 rows = store.load(session) or []
                 assert len(rows) % 2 == 0, "a reader must see an append as a whole"
 
-        _in_threads(write, read, read)
+        in_threads(write, read, read)
 
 
 def one_of_two_writers_wins(factory: Factory) -> None:
     """Of threads that append to one session at the same revision, exactly one is kept."""
-    with _opened(factory) as store:
-        session = _fresh("session")
+    with opened(factory) as store:
+        session = fresh("session")
         start = threading.Barrier(2)
         won: list[int] = []
 
@@ -246,20 +262,20 @@ def one_of_two_writers_wins(factory: Factory) -> None:
             for revision in range(20):
                 start.wait()
                 with suppress(SessionBusyError):
-                    store.append(session, [_row("entry", name)], revision=revision)
+                    store.append(session, [row_of("entry", name)], revision=revision)
                     won.append(revision)
 
-        _in_threads(partial(write, "a"), partial(write, "b"))
+        in_threads(partial(write, "a"), partial(write, "b"))
         assert sorted(won) == list(range(20)), "of two writers at one revision exactly one must be kept"
         assert len(store.load(session) or []) == 20, "a refused writer must leave no row"
 
 
 def rows_stream_from_a_revision(factory: Factory) -> None:
     """Rows come with their revisions, after one, of some kinds, so many of them, and while more are appended."""
-    with _opened(factory) as store:
-        session, other = _fresh("session"), _fresh("session")
-        kept = [_row("event" if number % 3 else "entry", f"{number}", n=number) for number in range(2_500)]
-        store.append(other, [_row("event", "other")], revision=0)
+    with opened(factory) as store:
+        session, other = fresh("session"), fresh("session")
+        kept = [row_of("event" if number % 3 else "entry", f"{number}", n=number) for number in range(2_500)]
+        store.append(other, [row_of("event", "other")], revision=0)
         store.append(session, kept, revision=0)
         numbered = list(enumerate(kept, 1))
         assert list(store.rows(session)) == numbered, "rows must come in order, numbered from 1"
@@ -273,12 +289,12 @@ def rows_stream_from_a_revision(factory: Factory) -> None:
             store.rows(session, 2_500),
             store.rows(session, kinds=[]),
             store.rows(session, limit=0),
-            store.rows(_fresh("session")),
+            store.rows(fresh("session")),
         ):
             assert list(none) == [], "where there are no rows, none must come, and no error"
         reading = store.rows(session)
         next(reading)
-        store.append(session, [_row("event", "late")], revision=2_500)
+        store.append(session, [row_of("event", "late")], revision=2_500)
         assert [number for number, _ in reading] == list(range(2, 2_502)), (
             "a row appended while others are read must come too"
         )
@@ -286,28 +302,28 @@ def rows_stream_from_a_revision(factory: Factory) -> None:
 
 def one_owner_holds_a_session(factory: Factory) -> None:
     """While a lease lasts no other owner gets one, and who asks is told who holds it; release lets go of it."""
-    with _opened(factory) as store, _second(factory, store) as other:
-        session = _fresh("session")
+    with opened(factory) as store, opened_again(factory, store) as other:
+        session = fresh("session")
         assert store.holder(session) == "", "a session that nobody holds must have no holder"
         first = store.acquire(session, "process 1 on host-a", 60)
         assert other.holder(session) == "process 1 on host-a", "everybody must be told who holds a session"
-        with _refused(SessionBusyError, session, "process 1 on host-a", why="a held session must be refused"):
+        with refused(SessionBusyError, session, "process 1 on host-a", why="a held session must be refused"):
             other.acquire(session, "process 2 on host-b", 60)
-        assert store.append(session, [_row("entry", "e1")], revision=0, token=first) == 1, (
+        assert store.append(session, [row_of("entry", "e1")], revision=0, token=first) == 1, (
             "the holder of the lease must be able to write"
         )
-        assert other.load(session) == [_row("entry", "e1")], "reading must need no lease"
-        assert other.acquire(_fresh("session"), "process 2 on host-b", 60) > 0, (
+        assert other.load(session) == [row_of("entry", "e1")], "reading must need no lease"
+        assert other.acquire(fresh("session"), "process 2 on host-b", 60) > 0, (
             "leases must be a session's own"
         )
         store.release(session, first)
         assert other.holder(session) == "", "nobody holds what was released"
-        with _refused(SessionError, session, why="a lease that was released must not be renewed"):
+        with refused(SessionError, session, why="a lease that was released must not be renewed"):
             store.renew(session, first, 60)
         second = other.acquire(session, "process 2 on host-b", 60)
         assert second > first, "a token must be greater than those before"
         store.release(session, first)
-        with _refused(SessionBusyError, "process 2", why="an old token must not release a newer lease"):
+        with refused(SessionBusyError, "process 2", why="an old token must not release a newer lease"):
             store.acquire(session, "process 1 on host-a", 60)
         again = other.acquire(session, "process 2 on host-b", 60)
         assert again > second, "the same owner must get the lease again, with a greater token"
@@ -315,43 +331,43 @@ def one_owner_holds_a_session(factory: Factory) -> None:
 
 def a_late_owner_writes_nothing(factory: Factory) -> None:
     """An expired lease can be renewed, or taken over by another; then the old owner's write and renewal fail."""
-    with _opened(factory) as store, _second(factory, store) as other:
-        session, late = _fresh("session"), _fresh("late")
+    with opened(factory) as store, opened_again(factory, store) as other:
+        session, late = fresh("session"), fresh("late")
         first = store.acquire(session, "process 1 on host-a", 0)
         store.renew(session, first, 60)
-        with _refused(SessionBusyError, "process 1", why="a renewed lease must hold"):
+        with refused(SessionBusyError, "process 1", why="a renewed lease must hold"):
             other.acquire(session, "process 2 on host-b", 60)
         store.renew(session, first, 0)
-        store.append(session, [_row("entry", "e1")], revision=0, token=first)
+        store.append(session, [row_of("entry", "e1")], revision=0, token=first)
         second = other.acquire(session, "process 2 on host-b", 60)
         assert second > first, "a token must be greater than those before"
-        for rows in ([_row("entry", "late")], []):
+        for rows in ([row_of("entry", "late")], []):
             why = "a write with an old token must be refused with SessionBusyError"
-            with _refused(SessionBusyError, session, "process 2 on host-b", why=why):
+            with refused(SessionBusyError, session, "process 2 on host-b", why=why):
                 store.append(session, rows, {late: "late"}, revision=1, token=first)
-        with _refused(
+        with refused(
             SessionBusyError, "process 2 on host-b", why="an old token must not renew a newer lease"
         ):
             store.renew(session, first, 60)
-        assert other.load(session) == [_row("entry", "e1")], "a refused write must keep nothing"
-        _assert_missing(store, late)
-        assert other.append(session, [_row("entry", "e2")], revision=1, token=second) == 2, (
+        assert other.load(session) == [row_of("entry", "e1")], "a refused write must keep nothing"
+        assert_missing(store, late)
+        assert other.append(session, [row_of("entry", "e2")], revision=1, token=second) == 2, (
             "the new owner must be able to write"
         )
-        with _refused(SessionBusyError, why="a token that was never given must be refused"):
-            other.append(session, [_row("entry", "e3")], revision=2, token=second + 1)
+        with refused(SessionBusyError, why="a token that was never given must be refused"):
+            other.append(session, [row_of("entry", "e3")], revision=2, token=second + 1)
 
 
 def who_knows_too_little_takes_no_lease(factory: Factory) -> None:
     """A lease that is asked for with another revision than the store's stays with whom it was."""
-    with _opened(factory) as store:
-        session = _fresh("session")
+    with opened(factory) as store:
+        session = fresh("session")
         token = store.acquire(session, "process 1 on host-a", 60, revision=0)
-        store.append(session, [_row("entry", "e1")], revision=0, token=token)
+        store.append(session, [row_of("entry", "e1")], revision=0, token=token)
         for revision in (0, 2):
-            with _refused(SessionBusyError, session, why=f"revision {revision} of 1 must get no lease"):
+            with refused(SessionBusyError, session, why=f"revision {revision} of 1 must get no lease"):
                 store.acquire(session, "process 1 on host-a", 60, revision=revision)
-        assert store.append(session, [_row("entry", "e2")], revision=1, token=token) == 2, (
+        assert store.append(session, [row_of("entry", "e2")], revision=1, token=token) == 2, (
             "the holder of the lease must be able to write on"
         )
         assert store.acquire(session, "process 1 on host-a", 60, revision=2) > token, (
@@ -361,7 +377,7 @@ def who_knows_too_little_takes_no_lease(factory: Factory) -> None:
 
 def one_of_several_gets_the_lease(factory: Factory) -> None:
     """Of threads that want a session at once, exactly one gets it."""
-    with _opened(factory) as store:
+    with opened(factory) as store:
         start = threading.Barrier(3)
         won: list[str] = []
 
@@ -372,8 +388,8 @@ def one_of_several_gets_the_lease(factory: Factory) -> None:
                     store.acquire(session, owner, 60)
                     won.append(session)
 
-        ids = [_fresh("session") for _ in range(10)]
-        _in_threads(*(partial(take, owner) for owner in ("a", "b", "c")))
+        ids = [fresh("session") for _ in range(10)]
+        in_threads(*(partial(take, owner) for owner in ("a", "b", "c")))
         assert sorted(won) == sorted(ids), "of several who want a session exactly one must get it"
 
 
@@ -398,58 +414,3 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     one_of_several_gets_the_lease,
 )
 """The checks one by one, each called with the factory: for a test runner that reports them apart."""
-
-
-@contextmanager
-def _opened(factory: Factory) -> Iterator[SessionStore]:
-    store = factory()
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@contextmanager
-def _second(factory: Factory, store: SessionStore) -> Iterator[SessionStore]:
-    """Give another object for the same place, or the same where a place is one object."""
-    if not store.blocking:
-        yield store
-        return
-    with _opened(factory) as other:
-        yield other
-
-
-def _fresh(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex}"
-
-
-def _row(kind: str, key: str, **data: object) -> Row:
-    return Row(kind, key, data)
-
-
-def _listed(store: SessionStore, ids: Sequence[str]) -> list[SessionInfo]:
-    return [info for info in store.sessions() if info.id in ids]
-
-
-def _assert_missing(store: SessionStore, digest: str) -> None:
-    with _refused(StoreError, digest, why="a text that was never kept must be a StoreError"):
-        store.texts([digest])
-
-
-@contextmanager
-def _refused(expected: type[NbsessionError], *names: str, why: str) -> Iterator[None]:
-    try:
-        yield
-    except expected as error:
-        message = str(error)
-    else:
-        raise AssertionError(why)
-    for name in names:
-        assert name in message, f"{expected.__name__} must name {name!r}, and says {message!r}"
-
-
-def _in_threads(*calls: Callable[[], None]) -> None:
-    """Run the calls at the same time, and raise what one of them raised."""
-    with ThreadPoolExecutor(max_workers=len(calls)) as pool:
-        for running in [pool.submit(call) for call in calls]:
-            running.result()

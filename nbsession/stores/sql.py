@@ -7,9 +7,8 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, bindparam, select
@@ -19,6 +18,9 @@ from nbsession.errors import StoreError
 from nbsession.stores import record, schema, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _MINE = schema.sessions.update().where(
     (schema.sessions.c.id == bindparam("wanted")) & (schema.sessions.c.revision == bindparam("known"))

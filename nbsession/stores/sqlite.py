@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
 
 from nbsession.errors import StoreError
-from nbsession.stores import default_file
+from nbsession.stores.place import default_file
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nbsession.errors import RenderError
 from nbsession.tree.element import Element, Host, Key, Node
 from nbsession.tree.equality import STABLE
 from nbsession.tree.fiber import Cell, Fiber
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Failures(Cell):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from nbsession.errors import RenderError
 from nbsession.tree.element import Element, Node
 from nbsession.tree.equality import STABLE, Stable, same
 from nbsession.tree.fiber import Cell, Fiber
 from nbsession.tree.rendering import frames, keep, mismatch, outside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nbsession.errors import RenderError, did_you_mean
 from nbsession.tree.equality import STABLE, Stable, same_props
 
 if TYPE_CHECKING:
-    from nbsession.tree.fiber import Fiber
+    from collections.abc import Callable, Iterable, Sequence
 
 Node: TypeAlias = Any
 """``None``, a bool or ``""`` (nothing), text, a number, an element, a leaf, or a list or tuple of nodes."""
@@ -139,11 +138,12 @@ class Host(Stable):
     def __repr__(self) -> str:
         return f"<host {self.name}>"
 
-    def nodes(self, fiber: Fiber) -> Sequence[Node]:
+    def nodes(self, fiber: Any) -> Sequence[Node]:
         """Return what stands below a fiber of this type."""
-        return fiber.element.children
+        children: Sequence[Node] = fiber.element.children
+        return children
 
-    def renewed(self, fiber: Fiber, element: Element) -> None:
+    def renewed(self, fiber: Any, element: Element) -> None:
         """Take note that a fiber is about to get another element."""
         if not same_props(fiber.element.props, element.props):
             fiber.invalidate()

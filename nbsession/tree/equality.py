@@ -7,10 +7,12 @@ counts as another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DISCRETE: frozenset[type] = frozenset({str, bytes, int, bool, NoneType, type(...)})
 _FLOATING: frozenset[type] = frozenset({float, complex})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.tree.element import FRAGMENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from nbsession.tree.element import Element
-    from nbsession.tree.reconcile import Tree
 
 CLEAN = 0
 DIRTY = 1
@@ -41,6 +41,44 @@ class Cell:
     def clone(self, fiber: Fiber) -> Cell:
         """Return a cell for ``fiber`` of a preview, which may be written to without any effect on this one."""
         raise NotImplementedError(f"{type(self).__name__} has no clone(), so a preview cannot render it")
+
+
+class Tree(Protocol):
+    """The tree that a fiber is mounted in, as its fibers and hooks know it."""
+
+    previewing: bool
+    leaves: tuple[type, ...]
+    environment: Any
+    effects: Any
+    kinds: dict[str, dict[Fiber, None]]
+    changes: dict[Cell, Fiber] | None
+    check: Callable[[str, Any], object] | None
+    restore: dict[str, Any]
+    types: set[Any]
+
+    def admits(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Say whether a change may be applied now; if not, the tree has taken care of it."""
+
+    def mark(self, fiber: Fiber) -> None:
+        """Mark a fiber dirty."""
+
+    def enqueue(self, fiber: Fiber) -> None:
+        """Queue a clean fiber for the next round."""
+
+    def note(self, text: str) -> None:
+        """Keep a note of something odd that is no error."""
+
+    def note_change(self, cell: Cell, fiber: Fiber) -> None:
+        """Remember that a cell's kept value was set."""
+
+    def reach(self, fibers: Iterable[Fiber]) -> None:
+        """Let fibers render in this very round."""
+
+    def release(self, fiber: Fiber, cells: Iterable[Cell], start: int) -> None:
+        """Unmount cells that their mounted fiber has no use for any more."""
+
+    def restored(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
+        """Return the kept value of a hook of that kind that mounts, or ``initial``."""
 
 
 class Fiber:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import RenderError
 from nbsession.tree.element import Component, Element, Host, Node
 from nbsession.tree.fiber import Fiber, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def refused(node: Node, parent: Fiber) -> RenderError:

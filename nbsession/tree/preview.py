@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from nbsession.errors import RenderError
 from nbsession.tree.boundary import failures_of
@@ -12,12 +12,21 @@ from nbsession.tree.fiber import DEAD, Cell, Fiber, depth_of
 from nbsession.tree.node import describe
 from nbsession.tree.reconcile import Tree
 
-if TYPE_CHECKING:
-    from nbsession.tree.root import Root
-
-
 More = Callable[[list[Fiber]], Iterable[Fiber]]
 ROUNDS = 25
+
+
+class Live(Protocol):
+    """The live tree beside which a preview stands."""
+
+    leaves: tuple[type, ...]
+    restore: dict[str, Any]
+    redefined: dict[str, Component]
+    failed: dict[Fiber, Fiber]
+    fiber: Fiber
+
+    def kept(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
+        """Return the kept value of a hook, or ``initial``."""
 
 
 class Preview(Tree):
@@ -29,7 +38,7 @@ class Preview(Tree):
 
     previewing = True
 
-    def __init__(self, live: Root, environment: Any) -> None:
+    def __init__(self, live: Live, environment: Any) -> None:
         super().__init__(live.leaves, environment)
         self.restore = live.restore
         self.redefined = live.redefined

@@ -6,8 +6,7 @@ own stack. Children are matched by slot first, then by key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession.tree.boundary import failures_of, nearest_boundary
 from nbsession.tree.effects import Effects
@@ -17,6 +16,9 @@ from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, VOLATILE, Cell, Fiber, comm
 from nbsession.tree.node import duplicate_keys, refused
 from nbsession.tree.rendering import frames
 from nbsession.tree.run import explain, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Tree:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import RenderError
 from nbsession.tree.effects import Effect
@@ -17,6 +16,9 @@ from nbsession.tree.node import describe
 from nbsession.tree.preview import More, Preview
 from nbsession.tree.reconcile import Tree
 from nbsession.tree.rendering import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROUNDS = 25
 NOTES = 100

@@ -7,7 +7,8 @@ import matplotlib.figure
 import PIL.Image
 import pytest
 
-from nbsession import Document, Image, RenderError, Section, System, User, component, content
+from nbsession import Document, Image, RenderError, Section, System, User, component
+from nbsession.content import blocks as content
 from nbsession.errors import CompileError
 from nbsession.testing import render
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nbsession.models.anthropic import AnthropicModel
-from nbsession.models.openai import OpenAIModel
+from nbsession.models.anthropic.model import AnthropicModel
+from nbsession.models.openai.model import OpenAIModel
 from tests.support import live as providers
 from tests.support.fake_chat import FakeChat
 from tests.support.fake_messages import FakeMessages

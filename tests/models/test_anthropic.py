@@ -15,8 +15,8 @@ from nbsession.events import (
     MessageStop,
     TextDelta,
 )
-from nbsession.models.anthropic import AnthropicModel
-from nbsession.tokens import Usage
+from nbsession.models.anthropic.model import AnthropicModel
+from nbsession.usage import Usage
 from tests.support.fake_messages import (
     Reply,
     broken,

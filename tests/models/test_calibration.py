@@ -8,8 +8,8 @@ from nbsession import App, System, Timeline, WebSearch, component
 from nbsession.content import Block, Image, Message, Text, ToolCall, ToolResult
 from nbsession.context import CompiledContext, context_of
 from nbsession.models import AnthropicModel
-from nbsession.notebook.transcript import Transcript
-from nbsession.tokens import calibrated
+from nbsession.notebook.view.transcript import Transcript
+from nbsession.usage import calibrated
 from tests.support import fake_chat
 from tests.support.fake_messages import message, text_block
 

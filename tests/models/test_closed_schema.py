@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from nbsession import App, System, Timeline, component
 from nbsession.errors import ModelError
-from nbsession.models.closed_schema import closed
+from nbsession.models.anthropic.closed_schema import closed
 from tests.support.fake_messages import text
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from nbsession.models import (
     SimulatedModel,
 )
 from nbsession.testing import ScriptedModel, call
-from nbsession.tokens import Usage
+from nbsession.usage import Usage
 from tests.support import fake_chat
 from tests.support.fake_messages import (
     FakeMessages,

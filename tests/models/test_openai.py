@@ -18,8 +18,8 @@ from nbsession.events import (
     TextDelta,
 )
 from nbsession.models import Capabilities, resolve
-from nbsession.models.openai import OpenAIModel
-from nbsession.tokens import Usage
+from nbsession.models.openai.model import OpenAIModel
+from nbsession.usage import Usage
 from tests.support.fake_chat import (
     DONE,
     answer,

@@ -9,11 +9,10 @@ import pytest
 
 from nbsession import App, Section, System, Timeline, component, tool, use_usage
 from nbsession.content import Image, Message, Text, Thinking
-from nbsession.context import CompiledContext, context_of
+from nbsession.context import Capabilities, CompiledContext, context_of
 from nbsession.errors import ModelError, RecordingMissError
 from nbsession.events import MessageDelta, MessageStart, TextDelta
 from nbsession.models import RecordedModel, SimulatedModel
-from nbsession.models.base import Capabilities
 from nbsession.testing import EventRecorder, ScriptedModel, call, no_network
 from tests.support.fake_messages import message, status, text, text_block, thinking_block, tool_block
 

@@ -5,20 +5,10 @@ from typing import Any
 
 import pytest
 
-from nbsession.content import (
-    Document,
-    Image,
-    Message,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-    ToolSpec,
-)
-from nbsession.context import CompiledContext, context_of
+from nbsession.content import Document, Image, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
+from nbsession.context import CompiledContext, Part, context_of
 from nbsession.errors import ModelError
-from nbsession.models.anthropic_request import SETTINGS, request_of, takes_adaptive_thinking
-from nbsession.part import Part
+from nbsession.models.anthropic.request import SETTINGS, request_of, takes_adaptive_thinking
 
 CACHED = {"type": "ephemeral"}
 NOTE = ToolSpec("add_note", "Keep a note.", {"type": "object", "properties": {"note": {"type": "string"}}})

@@ -7,7 +7,6 @@ import pytest
 import nbsession.models
 from nbsession.errors import ModelError
 from nbsession.models import (
-    DEFAULT_ANTHROPIC_ID,
     AnthropicModel,
     LocalModel,
     RecordedModel,
@@ -15,7 +14,8 @@ from nbsession.models import (
     default_model,
     resolve,
 )
-from nbsession.prices import window_of
+from nbsession.models.names import DEFAULT_ANTHROPIC_ID
+from nbsession.usage import window_of
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_with_a_key_the_default_is_a_current_model(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_default_is_known_to_the_sdk_and_not_deprecated() -> None:
-    from anthropic.resources.messages.messages import DEPRECATED_MODELS
+    from anthropic.resources.messages import messages
     from anthropic.types import Model
 
     known = typing.get_args(typing.get_args(Model)[0])
     assert DEFAULT_ANTHROPIC_ID in known
-    assert DEFAULT_ANTHROPIC_ID not in DEPRECATED_MODELS
+    assert DEFAULT_ANTHROPIC_ID not in vars(messages)["DEPRECATED_MODELS"]
     assert window_of(DEFAULT_ANTHROPIC_ID)
 
 

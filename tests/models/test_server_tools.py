@@ -5,30 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import (
-    App,
-    CodeExecution,
-    Section,
-    System,
-    Timeline,
-    WebFetch,
-    WebSearch,
-    component,
-    prices,
-    tool,
-)
+from nbsession import App, CodeExecution, Section, System, Timeline, WebFetch, WebSearch, component, tool
 from nbsession.content import Document, Message, ServerTool, Text, ToolSpec, block_from_dict
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import CompileError, ModelError, RenderError
 from nbsession.events import ContentBlockStart, MessageDelta
 from nbsession.models import AnthropicModel, RecordedModel, SimulatedModel
-from nbsession.models.anthropic_request import request_of
-from nbsession.models.openai_request import request_of as chat_request_of
-from nbsession.notebook.pieces import Prose
-from nbsession.notebook.transcript import Transcript
+from nbsession.models.anthropic.request import request_of
+from nbsession.models.openai.request import request_of as chat_request_of
+from nbsession.notebook.view.pieces import Prose
+from nbsession.notebook.view.transcript import Transcript
 from nbsession.stores import SqlStore
 from nbsession.testing import EventRecorder, render
-from nbsession.tokens import Usage
+from nbsession.usage import Usage, prices
 from tests.support.fake_messages import broken, message, text, text_block, tool_use
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import date
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -15,13 +14,15 @@ from hypothesis import strategies as st
 from nbsession import App, CompiledContext, Knobs, Section, System, Timeline, Tool, component, tool, use_knob
 from nbsession.content import Image, Message, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from nbsession.context import CompiledContext as Context
-from nbsession.context import context_of
+from nbsession.context import Part, context_of, entry_part
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart, MessageDelta, TextDelta
 from nbsession.models import SimulatedModel
-from nbsession.models.simulated import answer_blocks
-from nbsession.part import Part, entry_part
+from nbsession.models.simulated.model import answer_blocks
 from nbsession.testing import EventRecorder
+
+if TYPE_CHECKING:
+    from datetime import date
 
 
 @tool

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from nbsession.models.strict_schema import strict
+from nbsession.models.openai.strict_schema import strict
 
 
 class Item(BaseModel):

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from nbsession.content import Entry, Image, Text, ToolSpec
-from nbsession.context import CompiledContext, Withheld
-from nbsession.notebook.cards import Row, card, changes
-from nbsession.notebook.difference import compare
-from nbsession.notebook.ledger import Ledger
-from nbsession.part import Part, entry_part, tool_part
+from nbsession.context import CompiledContext, Part, Withheld, entry_part
+from nbsession.context.part import tool_part
+from nbsession.notebook.view.cards import Row, card, changes
+from nbsession.notebook.view.difference import compare
+from nbsession.notebook.view.ledger import Ledger
 
 LONG = "This prompt is long enough that nobody wants to read it twice in one notebook. " * 5
 ADD_NOTE = ToolSpec(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.notebook.kernels import ROOT, Kernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 HEAVY = ("anthropic", "anywidget", "ipywidgets", "jinja2", "markdown_it", "nh3", "pydantic", "sqlalchemy")
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,6 +9,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbsession import App, Knobs, System, Timeline, component, use_knob
 from nbsession.notebook import formatters
 from nbsession.testing import ScriptedModel, call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @component

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +13,9 @@ from nbsession.notebook import kernel as shims
 from nbsession.notebook.loop import Engine
 from nbsession.testing import ScriptedModel, call
 from tests.notebook.kernels import OLDER, Kernel, older_ipykernel, running_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SETUP = """
 import asyncio, contextlib

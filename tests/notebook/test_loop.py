@@ -7,11 +7,14 @@ import contextvars
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nbsession.notebook.loop import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME", default="none")
 

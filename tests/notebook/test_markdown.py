@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbsession.notebook.markdown import TAGS, Stream, inert, render, visible
+from nbsession.notebook.view.markdown import TAGS, Stream, inert, render, visible
 
 NASTY = [
     "<script>alert(1)</script>",

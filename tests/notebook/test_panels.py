@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import pytest
 from ipywidgets import Widget
 
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, use_knob
-from nbsession.knob_spec import KnobSpec
-from nbsession.notebook.controls import control
-from nbsession.notebook.panels import Panel, context_bundle
+from nbsession.knobs import KnobSpec
+from nbsession.notebook.panels.controls import control
+from nbsession.notebook.panels.knobs import Panel, context_bundle
 from nbsession.testing import ScriptedModel, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.notebook.kernels import OLDER, Kernel, older_ipykernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AGENT = """
 @component
@@ -148,7 +150,7 @@ def test_contexts_alone_are_shown_and_nothing_is_sent(kernel: Kernel) -> None:
 def test_max_cost_bounds_all_rows_together(kernel: Kernel) -> None:
     fine(
         kernel.run("""
-from nbsession.prices import set_price
+from nbsession.usage.prices import set_price
 class Priced(ScriptedModel):
     name = "somebody:priced"
 set_price("somebody:priced", input=1_000_000, output=0)  # a US dollar each token

@@ -19,12 +19,12 @@ from nbsession import (
     tool,
     use_knob,
 )
-from nbsession.knob_spec import KnobSpec
-from nbsession.notebook import sweep_table
+from nbsession.knobs import KnobSpec
 from nbsession.notebook.arguments import parse_command
-from nbsession.notebook.sweep_differences import differences
-from nbsession.notebook.sweep_request import choices, read
-from nbsession.notebook.sweep_view import SweepView
+from nbsession.notebook.sweep import table as sweep_table
+from nbsession.notebook.sweep.differences import differences
+from nbsession.notebook.sweep.request import choices, read
+from nbsession.notebook.sweep.view import SweepView
 from nbsession.testing import ScriptedModel, call, pause
 
 NASTY = "<script>alert(1)</script> ![x](http://evil.example/p.png) </details></td>"

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, Knobs, ModelError, Section, System, Timeline, component, use_knob
-from nbsession.notebook import tables
+from nbsession.notebook.panels import tables
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call, pause
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @component

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbsession.notebook import templates
+from nbsession.notebook.view import templates
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, tool, use_knob, use_state
 from nbsession.content import Image
 from nbsession.errors import ModelError, ToolError
-from nbsession.notebook.view import ExecutionView
+from nbsession.notebook.view.execution import ExecutionView
 from nbsession.testing import ScriptedModel, call
 from tests.notebook.kernels import Kernel, running_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NASTY = "<script>alert(1)</script> {{7*7}} ![x](http://evil.example/p.png) </pre></details>"
 
@@ -203,7 +205,7 @@ CELL = """
 import asyncio
 from tests.notebook.test_view import Notepad
 from nbsession import App
-from nbsession.notebook.view import ExecutionView
+from nbsession.notebook.view.execution import ExecutionView
 from nbsession.testing import ScriptedModel, call
 
 async def show(*responses, rate=0, **options):

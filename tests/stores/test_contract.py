@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nbsession.stores import MemoryStore, Row, SqlStore
-from nbsession.stores.contract import CHECKS, Factory, store_contract
+from nbsession.stores.contract import CHECKS, store_contract
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from nbsession.stores.checking import Factory
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

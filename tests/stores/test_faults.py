@@ -7,10 +7,9 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event
@@ -19,6 +18,9 @@ from nbsession import App, Session, StoreError
 from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHANCE = random.Random(9)
 LONG = "A long answer. " * 2_000

@@ -8,9 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
@@ -18,6 +17,10 @@ import sqlalchemy
 from nbsession.errors import SessionBusyError, SessionError
 from nbsession.stores import MemoryStore, Row, SqlStore, sql_lease
 from nbsession.stores.lease import Lease, is_gone, this_owner, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 OWNER = """
 import sys

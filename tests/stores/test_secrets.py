@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nbsession import App, ModelError
-from nbsession.models.anthropic import AnthropicModel
+from nbsession.models.anthropic.model import AnthropicModel
 from nbsession.stores import SqlStore
 from tests.support.fake_messages import FakeMessages, status, text, tool_use
 from tests.support.notepad import Notepad

@@ -10,9 +10,9 @@ import textwrap
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis.strategies as st
 import pytest
@@ -21,6 +21,9 @@ from hypothesis import given
 from nbsession import stores
 from nbsession.errors import SessionBusyError, StoreError
 from nbsession.stores import MemoryStore, Row, SqlStore, default_is_there, default_store, sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def url(path: Path) -> str:

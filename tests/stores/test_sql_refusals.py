@@ -6,10 +6,9 @@ import random
 import sqlite3
 import sys
 import zlib
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy
@@ -17,6 +16,9 @@ import sqlalchemy
 from nbsession.errors import StoreError
 from nbsession.stores import Row, SqlStore, default_store, sqlite
 from tests.support.stored import edit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHANCE = random.Random(4)
 ROWS = [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Text, Thinking
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
-from nbsession.models.anthropic_request import request_of
+from nbsession.models.anthropic.request import request_of
 from nbsession.testing import ScriptedModel, call, pause
 
 if TYPE_CHECKING:

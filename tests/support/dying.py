@@ -132,8 +132,8 @@ async def main(url: str) -> None:
         if event.type == "confirmation_requested":
             die("confirmation")
     session.rewind(session.timeline[0].id)
-    assert session._core._keeper is not None
-    await session._core._keeper
+    assert session._core.keeper.storing is not None
+    await session._core.keeper.storing
     die("rewind")
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession.errors import RenderError
 from nbsession.tree import GONE, Component, Root, component, use_effect, use_reducer, use_state
 from tests.tree.reading import mounted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 setters: dict[str, Any] = {}
 

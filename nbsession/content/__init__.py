@@ -1,0 +1,49 @@
+"""What is said: blocks of content, messages and entries, and how any value of a user's becomes one.
+
+Immutable values, without a word about who sends them.
+"""
+
+from nbsession.content.blocks import (
+    Block,
+    Document,
+    Entry,
+    Image,
+    Message,
+    Role,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    block_from_dict,
+    new_id,
+)
+from nbsession.content.message import Draft, digest_of, drafts_of
+from nbsession.content.picture import IMAGE_TYPES
+from nbsession.content.rich import Rich, bounded, media, result_content
+
+__all__ = [
+    "IMAGE_TYPES",
+    "Block",
+    "Document",
+    "Draft",
+    "Entry",
+    "Image",
+    "Message",
+    "Rich",
+    "Role",
+    "ServerTool",
+    "Text",
+    "Thinking",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "block_from_dict",
+    "bounded",
+    "digest_of",
+    "drafts_of",
+    "media",
+    "new_id",
+    "result_content",
+]

@@ -1,0 +1,60 @@
+"""What a tree compiles to: the compiled context, its parts, and how two of them differ.
+
+Pure: it reads fibers and entries and calls no model.
+"""
+
+from nbsession.context.chunk import Chunk, FlowItem, entry_tokens
+from nbsession.context.compiled import NOTHING_SENT, CompiledContext, Withheld, context_of
+from nbsession.context.compiler import Compiled, Sent
+from nbsession.context.diff import ContextDiff
+from nbsession.context.fragment import (
+    LEAVES,
+    MEDIA,
+    Foldable,
+    Fragment,
+    ModelChoice,
+    Name,
+    ToolUse,
+    blocks_of,
+    join_texts,
+    mode_of,
+    texts_only,
+    tools_given,
+)
+from nbsession.context.part import Kind, Part, entry_part, kinds_of, sendable, tokens_of
+from nbsession.context.target import Capabilities, Target
+from nbsession.context.thinking import origin_of
+
+__all__ = [
+    "LEAVES",
+    "MEDIA",
+    "NOTHING_SENT",
+    "Capabilities",
+    "Chunk",
+    "Compiled",
+    "CompiledContext",
+    "ContextDiff",
+    "FlowItem",
+    "Foldable",
+    "Fragment",
+    "Kind",
+    "ModelChoice",
+    "Name",
+    "Part",
+    "Sent",
+    "Target",
+    "ToolUse",
+    "Withheld",
+    "blocks_of",
+    "context_of",
+    "entry_part",
+    "entry_tokens",
+    "join_texts",
+    "kinds_of",
+    "mode_of",
+    "origin_of",
+    "sendable",
+    "texts_only",
+    "tokens_of",
+    "tools_given",
+]

@@ -1,0 +1,217 @@
+"""The compiled context: exactly what a model is sent, and how two of them differ.
+
+A context is a system prompt, a flow of messages, tools and settings. It is
+immutable and cheap to make: what did not change is shared with the context
+before, and texts, messages and hash are worked out when they are first asked
+for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from nbsession.content import Block, Message, Text, ToolResult, ToolSpec
+from nbsession.context.chunk import FlowItem, flatten
+from nbsession.context.part import Part, Parts, canonical_json, tokens_of, tool_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nbsession.context.diff import ContextDiff
+
+
+class Withheld(NamedTuple):
+    """Something that was rendered and is not sent, on purpose.
+
+    ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
+    ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
+    ``tokens`` is what it would cost.
+    """
+
+    path: str
+    reason: str
+    text: str = ""
+    tokens: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class CompiledContext:
+    """What a model is sent: a value, comparable by its ``hash``.
+
+    ``system`` are the parts of the system prompt, ``messages`` the turns as the
+    model reads them (neighbours of one role merged, tool results first),
+    ``tools`` the tools' specs, ``settings`` the model settings of the tree.
+    ``parts`` is everything in order: system, tools, messages and what stands
+    among and after them. ``withheld`` is what was rendered and left out on
+    purpose. ``tokens`` is the estimated sum.
+    """
+
+    def __init__(
+        self,
+        system: Sequence[Part],
+        flow: Sequence[FlowItem],
+        tools: Sequence[Part] = (),
+        *,
+        specs: Sequence[ToolSpec] = (),
+        settings: Mapping[str, Any] | None = None,
+        withheld: tuple[Withheld, ...] = (),
+        tokens: int | None = None,
+        pending: tuple[str, ...] = (),
+    ) -> None:
+        self._system = system
+        self._flow = flow
+        self._tools = tools
+        self.tools: tuple[ToolSpec, ...] = tuple(specs)
+        self.settings: Mapping[str, Any] = settings or {}
+        self.withheld = withheld
+        self.pending = pending
+        self.tokens: int = _sum_tokens(system, flow, tools) if tokens is None else tokens
+
+    @cached_property
+    def system(self) -> Parts:
+        """The parts of the system prompt."""
+        return Parts(self._system)
+
+    @cached_property
+    def flow(self) -> Parts:
+        """The parts that make the messages, in order."""
+        return Parts(flatten(self._flow))
+
+    @cached_property
+    def parts(self) -> Parts:
+        """All parts: system, tools, then the flow of messages."""
+        return Parts((*self.system, *self._tools, *self.flow))
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        """The turns as the model reads them."""
+        return merge(self.flow)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the canonical form: contents in order, without ids, places and times."""
+        digest = self._prefix()
+        digest.update(canonical_json(dict(self.settings)).encode())
+        return digest.hexdigest()
+
+    @property
+    def prefix(self) -> str:
+        """The hash of what an answer to this context stands behind: all of it but most of the settings."""
+        return self._prefix().hexdigest()
+
+    def _prefix(self) -> hashlib._Hash:
+        digest = prefix_hash(self._system, self._tools, self.settings)
+        for item in self._flow:
+            digest.update(item.digest.encode() if isinstance(item, Part) else item.digests())
+        return digest
+
+    def diff(self, older: CompiledContext) -> ContextDiff:
+        """Say what changed since ``older``, part by part.
+
+        Parts are matched by component path and key, so a moved section is
+        reported as moved, not as removed and added. Token figures are
+        estimates. Equal contexts give an empty, falsy diff.
+        """
+        from nbsession.context.diff import diff_contexts
+
+        return diff_contexts(older, self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the context as plain JSON data: the request's content, then parts and figures."""
+        return {
+            "system": [part.text for part in self.system],
+            "messages": [message.to_dict() for message in self.messages],
+            "tools": [spec.to_dict() for spec in self.tools],
+            "settings": dict(self.settings),
+            "parts": [part.to_dict() for part in self.parts],
+            "withheld": [item._asdict() for item in self.withheld],
+            "tokens": self.tokens,
+            "hash": self.hash,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CompiledContext) and (self is other or self.hash == other.hash)
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        return (
+            f"<CompiledContext ≈{self.tokens} tokens: {len(self._system)} system parts, "
+            f"{len(self._tools)} tools, {len(self.flow)} message parts>"
+        )
+
+    def __str__(self) -> str:
+        blocks = [f"── system · {part.path} ≈{part.tokens}\n{part.text}" for part in self.system]
+        blocks += [f"── tool · {part.title} ≈{part.tokens}" for part in self._tools]
+        blocks += [
+            f"── {part.role or part.kind} · {part.path} ≈{part.tokens}\n{part.text}" for part in self.flow
+        ]
+        return "\n".join(blocks)
+
+
+NOTHING_SENT = CompiledContext((), (), tokens=0)
+"""The empty context, of a tick that has not been compiled."""
+
+
+def prefix_hash(system: Iterable[Part], tools: Iterable[Part], settings: Mapping[str, Any]) -> hashlib._Hash:
+    """Return a running hash of a system prompt and tools, for the messages to be added to.
+
+    Of the settings it holds the one that is sent within the messages.
+    """
+    digest = hashlib.sha256(b"citations|" if settings.get("citations") else b"")
+    for group in (system, tools):
+        for part in group:
+            digest.update(part.digest.encode())
+        digest.update(b"|")
+    return digest
+
+
+def context_of(
+    system: Sequence[str] = (),
+    messages: Sequence[Message] = (),
+    tools: Sequence[ToolSpec] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> CompiledContext:
+    """Make a context by hand, without a tree: for adapters, tests and tools."""
+    parts = [Part("system", f"system.{n}", text) for n, text in enumerate(system)]
+    flow = [
+        Part(
+            "message",
+            f"message.{n}",
+            str(message),
+            role=message.role,
+            blocks=message.content,
+            tokens=tokens_of(message.content),
+        )
+        for n, message in enumerate(messages)
+    ]
+    return CompiledContext(
+        parts, flow, [tool_part(spec, "tools") for spec in tools], specs=tools, settings=settings
+    )
+
+
+def merge(flow: Iterable[Part]) -> tuple[Message, ...]:
+    """Merge parts into alternating turns, tool results before anything else in a user turn."""
+    turns: list[tuple[Literal["user", "assistant"], list[Block]]] = []
+    for part in flow:
+        blocks: tuple[Block, ...] = part.blocks if part.kind == "message" else (Text(part.text),)
+        if not blocks:
+            continue
+        role: Literal["user", "assistant"] = "assistant" if part.role == "assistant" else "user"
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(blocks)
+        else:
+            turns.append((role, list(blocks)))
+    for role, content in turns:
+        if role == "user" and any(isinstance(block, ToolResult) for block in content):
+            content.sort(key=lambda block: not isinstance(block, ToolResult))
+    return tuple(Message(role, tuple(content)) for role, content in turns)
+
+
+def _sum_tokens(*groups: Sequence[FlowItem]) -> int:
+    return sum(item.tokens for group in groups for item in group)

@@ -1,0 +1,245 @@
+"""Tree → compiled context. Pure: it reads fibers and writes only their cached fragments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+
+from nbsession.context.chunk import Chunk, FlowItem
+from nbsession.context.compiled import CompiledContext, Withheld
+from nbsession.context.fitting import fitted
+from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of
+from nbsession.context.part import Part
+from nbsession.context.target import Target
+from nbsession.context.thinking import replayable
+from nbsession.errors import CompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+    from nbsession.tools import Tool
+    from nbsession.tree import Fiber
+
+
+class Sent(NamedTuple):
+    """A trailing part as it was sent earlier in this execution, and the message it followed.
+
+    ``after`` is the id of an entry, or the path of a message of the tree.
+    """
+
+    after: str
+    part: Part
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"after": self.after, "part": self.part.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Sent:
+        return cls(data["after"], Part.from_dict(data["part"]))
+
+
+M = TypeVar("M", bound=Target)
+
+
+class Compiled(NamedTuple, Generic[M]):
+    """A compiled context and what the loop needs beside it.
+
+    ``toolbox`` maps every name and alias to its tool, user-only tools included;
+    ``model`` is the one it was compiled for, ``None`` for no one; ``sent`` are the trailing parts that
+    the next compile of this execution has to leave where they stand.
+    """
+
+    context: CompiledContext
+    toolbox: Mapping[str, Tool]
+    model: M | None
+    sent: tuple[Sent, ...]
+
+
+def compile(  # noqa: A001  # the field's word for it
+    root: Fiber,
+    *,
+    tools: Iterable[ToolUse] = (),
+    sent: Sequence[Sent] = (),
+    needs_timeline: bool = False,
+    pending: tuple[str, ...] = (),
+    settings: Mapping[str, Any] | None = None,
+    choose: Callable[[Any], M] | None = None,
+    fresh: Container[str] = (),
+) -> Compiled[M]:
+    """Compile a rendered tree.
+
+    ``tools`` are those given outside the tree, nearest first; a tool of the tree
+    hides one of its name. ``sent`` are trailing parts of earlier ticks of the
+    execution: they stay where they stood, and only what differs is sent again
+    at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
+    the model, given the tree's choice or ``None``: what it does not take is left out
+    or put into words, but for what is in the entries ``fresh``; without it, the
+    context is for no model in particular. Raises ``CompileError`` for a tool name or
+    section id used twice, an entry shown twice, and, with ``needs_timeline``, a tree
+    without a ``Timeline``.
+    """
+    fragment = fragment_of(root)
+    if needs_timeline and not fragment.timelines:
+        raise CompileError(
+            "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
+            f"add Timeline() to {root.path or 'the root component'}",
+            path=root.path,
+        )
+    uses = _tools(fragment.tools, tools)
+    system, flow, sent_now = _arrange(fragment, sent)
+    if len(fragment.names) > 1:
+        _check_names(fragment.names)
+    if len(fragment.timelines) > 1:
+        _check_entries(fragment)
+    shown = [use for use in uses if use.tool.audience != "user"]
+    hidden = tuple(
+        Withheld(f"{use.path}/{use.tool.name}", "user audience", use.tool.name)
+        for use in uses
+        if use not in shown
+    )
+    parts = [use.part for use in shown]
+    choice = _model(fragment.models)
+    model = None if choose is None else choose(choice.model)
+    said: tuple[Withheld, ...] = ()
+    if model is not None:
+        flow, said = fitted(flow, model, fresh)
+    asked = {**choice.settings, **settings} if settings else choice.settings
+    flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
+    notes = (*hidden, *said, *unsigned)
+    context = CompiledContext(
+        system,
+        flow,
+        parts,
+        specs=[use.tool.spec for use in shown],
+        settings=asked,
+        withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
+        tokens=_tokens(fragment, parts, flow, changed=bool(sent or said or unsigned)),
+        pending=pending,
+    )
+    return Compiled(context, _toolbox(uses), model, sent_now)
+
+
+def _arrange(
+    fragment: Fragment, sent: Sequence[Sent]
+) -> tuple[Sequence[Part], Sequence[FlowItem], tuple[Sent, ...]]:
+    """Split a body into system prompt, messages and trailing context."""
+    body, first, last = fragment.body, fragment.first, fragment.last
+    if first < 0:
+        return cast("Sequence[Part]", body), (), ()
+    system = cast("Sequence[Part]", body[:first])
+    trailing = cast("Sequence[Part]", body[last + 1 :])
+    if not trailing and not sent:
+        return system, body[first:], ()
+    flow = list(body[first : last + 1])
+    end = _last_entry(flow)
+    flow, kept = _place(flow, sent)
+    standing = {item.part.identity: item.part.digest for item in kept}
+    new = [part for part in trailing if standing.get(part.identity) != part.digest]
+    flow.extend(new)
+    return system, flow, (*kept, *[Sent(end, part) for part in new])
+
+
+def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], list[Sent]]:
+    """Put trailing parts of earlier ticks back behind the entries they followed."""
+    if not sent:
+        return flow, []
+    waiting: dict[str, list[Sent]] = {}
+    for earlier in sent:
+        waiting.setdefault(earlier.after, []).append(earlier)
+    placed: list[FlowItem] = []
+    kept: list[Sent] = []
+    for item in flow:
+        parts = item.parts if isinstance(item, Chunk) else (item,)
+        if isinstance(item, Chunk) and waiting.keys().isdisjoint([entry.id for entry in item.entries]):
+            placed.append(item)
+            continue
+        for part in parts:
+            placed.append(part)
+            for before in waiting.get(_anchor(part), ()):
+                placed.append(before.part)
+                kept.append(before)
+    return placed, kept
+
+
+def _last_entry(flow: Sequence[FlowItem]) -> str:
+    last = flow[-1]
+    return last.entries[-1].id if isinstance(last, Chunk) else _anchor(last)
+
+
+def _anchor(part: Part) -> str:
+    """Name a message among the flow's parts; ``""`` for what is none."""
+    return (part.key or part.path) if part.kind == "message" else ""
+
+
+def _tokens(fragment: Fragment, tools: Sequence[Part], flow: Sequence[FlowItem], *, changed: bool) -> int:
+    """Sum the estimates up; where the flow is not as the tree has it, ``changed``, from the flow."""
+    total = sum([part.tokens for part in tools])
+    if not changed:
+        return total + fragment.tokens
+    before = sum([item.tokens for item in fragment.body[: max(fragment.first, 0)]])
+    return total + before + sum([item.tokens for item in flow])
+
+
+def _tools(in_tree: Sequence[ToolUse], given: Iterable[ToolUse]) -> list[ToolUse]:
+    """Order the tools, the tree's first; the nearest of a name wins."""
+    known: dict[str, ToolUse] = {}
+    for use in in_tree:
+        name = use.tool.name
+        if known.get(name) is use:
+            continue
+        if name in known:
+            raise CompileError(
+                f"two tools are named {name!r}: one at {known[name].path}, one at {use.path}; "
+                f"rename one, for example with @tool(name=...)",
+                path=use.path,
+            )
+        known[name] = use
+    for use in given:
+        known.setdefault(use.tool.name, use)
+    return list(known.values())
+
+
+def _toolbox(uses: Sequence[ToolUse]) -> dict[str, Tool]:
+    toolbox: dict[str, Tool] = {}
+    for use in uses:
+        for alias in use.tool.aliases:
+            toolbox[alias] = use.tool
+    for use in uses:
+        toolbox[use.tool.name] = use.tool
+    return toolbox
+
+
+def _model(choices: Sequence[ModelChoice]) -> ModelChoice:
+    """Join the tree's model choices; the later one wins."""
+    model: Any = None
+    settings: dict[str, Any] = {}
+    for choice in choices:
+        model = choice.model if choice.model is not None else model
+        settings.update(choice.settings)
+    return ModelChoice(model, settings, choices[-1].path if choices else "")
+
+
+def _check_names(names: Sequence[Name]) -> None:
+    places: dict[tuple[str, str], str] = {}
+    for what, name, path in names:
+        if (first := places.setdefault((what, name), path)) is not path:
+            raise CompileError(
+                f"two {what} {name!r}: one at {first}, one at {path}; give one of them another", path=path
+            )
+
+
+def _check_entries(fragment: Fragment) -> None:
+    """Refuse an entry that two timelines show."""
+    seen: set[str] = set()
+    for item in fragment.body:
+        keys = [entry.id for entry in item.entries] if isinstance(item, Chunk) else []
+        if isinstance(item, Part) and item.kind == "message" and item.key:
+            keys = [item.key]
+        for key in keys:
+            if key in seen:
+                first, second = fragment.timelines[:2]
+                raise CompileError(
+                    f"the entry {key!r} is shown by two timelines, {first} and {second}; "
+                    "give each its own roles= or filter=",
+                    path=second,
+                )
+            seen.add(key)

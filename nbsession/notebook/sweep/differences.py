@@ -1,0 +1,167 @@
+"""What differs in the contexts of a sweep, against those of its first row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsession.context import ContextDiff
+from nbsession.notebook.panels.tables import shortened
+from nbsession.notebook.view import templates
+from nbsession.notebook.view.cards import Row, changes
+from nbsession.notebook.view.difference import Line as Compared
+from nbsession.notebook.view.difference import Piece, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nbsession.context import CompiledContext
+    from nbsession.session import Sweep
+
+MOST_DIFFERENCES = 20
+"""Differences of contexts that are shown; of the others it says how many there are."""
+AROUND = 120
+"""Characters that stand around what differs in a long line."""
+MOST_TEXT = 1_500
+"""Characters of a line or a text of a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What differs in the contexts, against the first row's: parts and settings, each with where it holds."""
+
+    first: str
+    rows: tuple[Row, ...]
+    left: int
+
+
+def differences(sweep: Sweep) -> Differences:
+    """Gather what differs from the first row's context: each difference once, with the knob values it comes with.
+
+    Of a part that changes by one knob already, what several knobs together make of it
+    is only counted.
+    """
+    contexts: dict[str, tuple[CompiledContext, list[int]]] = {}
+    for number, row in enumerate(sweep.rows):
+        contexts.setdefault(row.context.hash, (row.context, []))[1].append(number)
+    first = sweep.rows[0]
+    found: dict[Any, dict[Any, _Difference]] = {}
+    for context, numbers in contexts.values():
+        if context is not first.context:
+            for place, kind, single in _singles(context.diff(first.context)):
+                known = found.setdefault(place, {}).setdefault(kind, _Difference(single, []))
+                known.numbers.extend(numbers)
+    kept: list[_Difference] = []
+    for variants in sorted(found.values(), key=len):
+        simple = [each for each in variants.values() if any(_steps(sweep, n) == 1 for n in each.numbers)]
+        kept += simple or variants.values()
+    rows = [
+        replace(row, note=_where(sweep, each.numbers))
+        for n, each in enumerate(kept[:MOST_DIFFERENCES])
+        for row in _rows(each.diff, f"d{n}")
+    ]
+    values = ", ".join(f"{name} = {written(first.knobs[name])}" for name in sweep.varied)
+    return Differences(values, tuple(rows), sum(map(len, found.values())) - len(rows))
+
+
+class _Difference(NamedTuple):
+    """One difference, and the rows that have it."""
+
+    diff: ContextDiff
+    numbers: list[int]
+
+
+def _singles(diff: ContextDiff) -> Iterator[tuple[Any, Any, ContextDiff]]:
+    """Take a difference apart; each with its place and a name that the same one has in another row."""
+    for change in diff.changed:
+        yield change.new.identity, ("changed", change.new.digest), ContextDiff(changed=[change])
+    for part in diff.added:
+        yield part.identity, ("added", part.digest), ContextDiff(added=[part])
+    for part in diff.removed:
+        yield part.identity, "removed", ContextDiff(removed=[part])
+    for part in diff.moved:
+        yield part.identity, "moved", ContextDiff(moved=[part])
+    for name, pair in diff.settings.items():
+        yield name, ("setting", json.dumps(pair[1], default=str)), ContextDiff(settings={name: pair})
+
+
+def _steps(sweep: Sweep, number: int) -> int:
+    """Count the knobs in which a row differs from the first."""
+    row, first = sweep.rows[number], sweep.rows[0]
+    return sum(row.knobs[name] != first.knobs[name] for name in sweep.varied)
+
+
+def _rows(single: ContextDiff, key: str) -> Iterable[Row]:
+    if not single.settings:
+        return [
+            replace(row, text=row.text and _cut(row.text), lines=tuple(_trimmed(row.lines)))
+            for row in changes(single, key=key)
+        ]
+    ((name, (old, new)),) = single.settings.items()
+    return [Row(key, name, "settings", 0, text=f"{old!r} → {new!r}", change="changed")]
+
+
+def _trimmed(lines: Sequence[Compared]) -> Iterator[Compared]:
+    """Keep of long lines what differs, and a little around it: a prompt may be one line of many pages."""
+    waiting = list(lines)
+    while waiting:
+        old = waiting.pop(0)
+        new = waiting[0] if waiting and old.sign == "−" and waiting[0].sign == "+" else None
+        if new is None or max(len(old.text), len(new.text)) <= MOST_TEXT:
+            yield old if len(old.text) <= MOST_TEXT else _plain(old.sign, old.text)
+            continue
+        waiting.pop(0)
+        front = shared(old.text, new.text)
+        shorter = min(len(old.text), len(new.text)) - front
+        end = min(shorter, shared(old.text[::-1], new.text[::-1]))
+        for line in (old, new):
+            yield _plain(
+                line.sign, line.text[: len(line.text) - end], front, line.text[len(line.text) - end :]
+            )
+
+
+def _plain(sign: str, text: str, front: int = 0, end: str = "") -> Compared:
+    """Make a line of a text whose first characters, and ``end``, stand in the other line, too."""
+    if not front and not end:
+        return Compared(sign, (Piece(_cut(text), False),))
+    before, differs = text[:front], _cut(text[front:])
+    shown = ("…" if front > AROUND else "") + before[-AROUND:]
+    after = end[:AROUND] + ("…" if len(end) > AROUND else "")
+    pieces = (Piece(shown, False), Piece(differs, True), Piece(after, False))
+    return Compared(sign, tuple(piece for piece in pieces if piece.text))
+
+
+def _cut(text: str) -> str:
+    left = len(text) - MOST_TEXT
+    return text if left <= 0 else f"{text[:MOST_TEXT]}… ({left:,} more characters)"
+
+
+def _where(sweep: Sweep, numbers: Sequence[int]) -> str:
+    """Say in which rows something holds: by the knob values that they have, and that neither all nor the first row has."""
+    words = []
+    for name in sweep.varied:
+        values = list(dict.fromkeys(written(sweep.rows[number].knobs[name]) for number in numbers))
+        if len(values) < len(sweep.values[name]) and values != [written(sweep.rows[0].knobs[name])]:
+            more = ["…"] if len(values) > 3 else []
+            words.append(f"{name} = {' or '.join([*values[:3], *more])}")
+    if words:
+        return ", ".join(words)
+    return f"row {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} rows"
+
+
+def as_text(rows: Iterable[Row]) -> Iterator[str]:
+    """Write differences as lines of text."""
+    for row in rows:
+        size = templates.signed(row.delta) if row.change == "changed" else f"≈{row.tokens:,}"
+        inline = f": {row.text}" if row.inline else ""
+        place = f" · {row.path}" if row.path else ""
+        yield f"{row.mark} {row.title}{place} ({row.note}) {size}{inline}"
+        yield from (f"  {each.sign} {each.text}".rstrip() for each in row.lines)
+        if row.change == "added" and not row.inline:
+            yield f"  + {row.snippet}"
+
+
+def written(value: Any) -> str:
+    """Write a knob's value: text as it is, everything else as JSON."""
+    return shortened(value) or '""' if isinstance(value, str) else json.dumps(value)

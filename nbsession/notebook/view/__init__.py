@@ -1,0 +1,1 @@
+"""What an execution looks like under its cell, live and saved: pieces, pages, templates, styles."""

@@ -1,0 +1,379 @@
+"""What a reader sees of a compiled context: groups of rows, with the difference marked.
+
+Rows say what stands where, at what estimated cost, and how it differs from an
+older context. A text that this notebook already shows is not written again:
+the row says where it stands, and runs of earlier messages become one row.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import Image
+from nbsession.notebook.view.difference import Line, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nbsession.content import Block
+    from nbsession.context import CompiledContext, ContextDiff, Part, Withheld
+    from nbsession.notebook.view.ledger import Ledger
+
+SHORT = 90
+"""Characters of a single line up to which a text stands in its row, with nothing to unfold."""
+
+SNIPPET = 60
+"""Characters of a longer text that stand in its row while it is folded."""
+
+REPEATED = 280
+"""Characters up to which a text that was shown before is written again all the same."""
+
+EMBEDDED = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+MOST_IMAGE_BYTES = 300_000
+
+MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
+WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
+AFTER = "After the conversation"
+OF_TIMELINES = ("policy", "filtered", "compacted", "rewritten")
+
+# What a timeline and a collapsed text are made of, below the component that the author wrote.
+_INNER = re.compile(
+    r"((?:^|/)(?:Timeline|Collapsed)(?:\.\d+|\[[^/]*\])?)/(?:Conversation|Folded)\.0(?:/\d+)*$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part. ``text`` is ``None`` where it isn't written: ``note`` then says why.
+
+    ``change`` is ``"added"``, ``"removed"``, ``"changed"``, ``"moved"`` or ``""``;
+    ``lines`` is the difference of a changed part, ``images`` are data URIs.
+    """
+
+    key: str
+    title: str
+    path: str
+    tokens: int
+    change: str = ""
+    text: str | None = None
+    note: str = ""
+    lines: tuple[Line, ...] = ()
+    images: tuple[str, ...] = ()
+    delta: int = 0
+    snippet: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The change as one character, for those who see no colours."""
+        return MARKS[self.change]
+
+    @property
+    def inline(self) -> bool:
+        """Whether the text is short enough to stand in the row."""
+        text = self.text or ""
+        return not self.lines and not self.images and len(text) <= SHORT and "\n" not in text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows of one kind that stand together, with the estimated tokens of all of them."""
+
+    title: str
+    tokens: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A compiled context as it is shown.
+
+    ``kept`` tokens at the front are as they were before; ``broken_by`` names the
+    part that ends them.
+    """
+
+    key: str
+    tokens: int
+    groups: tuple[Group, ...]
+    summary: str = ""
+    kept: int = 0
+    broken_by: str = ""
+    settings: tuple[str, ...] = ()
+    withheld: tuple[Row, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+def card(
+    context: CompiledContext,
+    older: CompiledContext | None = None,
+    *,
+    key: str = "c",
+    ledger: Ledger | None = None,
+    tick: int = 0,
+    cell: str = "",
+) -> Card:
+    """Lay out ``context``, with what changed since ``older``.
+
+    With a ``ledger``, texts that it knows are left out, and those written here
+    are noted in it under ``tick`` and ``cell``.
+    """
+    rows = _Rows(context, older, key, ledger, tick, cell)
+    end = rows.diff.prefix_broken_by if rows.diff is not None else None
+    return Card(
+        key=key,
+        tokens=context.tokens,
+        groups=tuple(rows.groups()),
+        summary=summary(rows.diff) if rows.diff is not None else "",
+        kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
+        broken_by=f"{end.title or end.role or end.kind} · {_authored(end.path)}" if end is not None else "",
+        settings=tuple(_settings(context, rows.diff)),
+        withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
+        pending=context.pending,
+    )
+
+
+def summary(diff: ContextDiff) -> str:
+    """Say in a few words what changed: ``"+1 added · ~1 changed"``."""
+    if not diff:
+        return "nothing changed"
+    counts = (
+        ("added", diff.added),
+        ("changed", diff.changed),
+        ("removed", diff.removed),
+        ("moved", diff.moved),
+    )
+    words = [f"{MARKS[word]}{len(parts)} {word}" for word, parts in counts if parts]
+    if diff.settings:
+        words.append(f"~{len(diff.settings)} setting{'s' if len(diff.settings) > 1 else ''}")
+    return " · ".join(words)
+
+
+def row(part: Part, *, key: str = "p") -> Row:
+    """Lay out one part by itself."""
+    return Row(
+        key=key,
+        title=_title(part),
+        path=_path(part),
+        tokens=part.tokens,
+        text=_readable(part),
+        images=embedded(part.blocks),
+        snippet=_snippet(part),
+    )
+
+
+def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
+    """Lay out only what differs: changed parts with their lines, then what was added, removed and moved."""
+    rows = [_changed(f"{key}.{n}", old, new) for n, (old, new) in enumerate(diff.changed)]
+    for change, parts in (("added", diff.added), ("removed", diff.removed), ("moved", diff.moved)):
+        for n, part in enumerate(parts):
+            made = replace(row(part, key=f"{key}.{change}{n}"), change=change)
+            rows.append(replace(made, text=None, images=()) if change == "moved" else made)
+    return tuple(rows)
+
+
+def _withheld(key: str, item: Withheld) -> Row:
+    # Entries are counted; their ids, which follow, tell a reader nothing.
+    text = item.text.partition(",")[0] if item.reason in OF_TIMELINES else item.text
+    return Row(
+        key, _authored(item.path), "", item.tokens, text=text, note=item.reason, snippet=_beginning(text)
+    )
+
+
+def _changed(key: str, old: Part, new: Part) -> Row:
+    lines = compare(_readable(old), _readable(new))
+    return replace(row(new, key=key), change="changed", lines=lines, delta=new.tokens - old.tokens)
+
+
+class _Rows:
+    """Makes the rows of one context."""
+
+    def __init__(
+        self,
+        context: CompiledContext,
+        older: CompiledContext | None,
+        key: str,
+        ledger: Ledger | None,
+        tick: int,
+        cell: str,
+    ) -> None:
+        self.context = context
+        self.diff = context.diff(older) if older is not None else None
+        self.key = key
+        self.ledger = ledger
+        self.tick = tick
+        self.cell = cell
+        self.count = 0
+        diff = self.diff
+        self.added = {part.identity for part in diff.added} if diff else set()
+        self.moved = {part.identity for part in diff.moved} if diff else set()
+        self.changed = {change.new.identity: change.old for change in diff.changed} if diff else {}
+
+    def groups(self) -> Iterator[Group]:
+        flow = list(self.context.flow)
+        last = max((n for n, part in enumerate(flow) if part.kind == "message"), default=-1)
+        removed = list(self.diff.removed) if self.diff else []
+        runs = [
+            *_runs((WORDS[part.kind], part) for part in self.context.system),
+            *_runs(("Tools", part) for part in self.context.parts if part.kind == "tool"),
+            *_runs(("Messages" if n <= last else AFTER, part) for n, part in enumerate(flow)),
+        ]
+        for title, parts in runs:
+            gone = [part for part in removed if _home(part) == title]
+            removed = [part for part in removed if part not in gone]
+            yield self.group(title, parts, gone)
+        for title, parts in _runs((_home(part), part) for part in removed):
+            yield self.group(title, [], parts)
+
+    def group(self, title: str, parts: list[Part], gone: list[Part]) -> Group:
+        rows: list[Row] = []
+        known: list[tuple[Part, int]] = []
+        for part in parts:
+            seen = self.seen(part)
+            if seen is not None and self.is_steady(part):
+                known.append((part, seen))
+                continue
+            rows.extend(self.folded(known))
+            known = []
+            rows.append(self.row(part, seen))
+        rows.extend(self.folded(known))
+        rows.extend(self.removed(part) for part in gone)
+        if title == "Messages":
+            # They mostly come from one timeline: its path once says it for those that follow.
+            above = [None, *(row.path for row in rows)]
+            rows = [
+                replace(row, path="") if row.path == path else row
+                for row, path in zip(rows, above, strict=False)
+            ]
+        return Group(title, sum(part.tokens for part in parts), tuple(rows))
+
+    def is_steady(self, part: Part) -> bool:
+        """Whether a part is a message that stands as it stood."""
+        name = part.identity
+        return part.kind == "message" and not (
+            name in self.added or name in self.changed or name in self.moved
+        )
+
+    def seen(self, part: Part) -> int | None:
+        """Return the tick that shows a part, if its text need not be written again."""
+        if self.ledger is None or part.identity in self.changed:
+            return None
+        if len(part.text) <= REPEATED and not self.is_steady(part):
+            return None
+        return self.ledger.tick_of(part.text)
+
+    def row(self, part: Part, seen: int | None) -> Row:
+        if self.ledger is not None and seen is None:
+            self.ledger.note(part.text, self.tick, self.cell)
+        old = self.changed.get(part.identity)
+        if old is not None:
+            return _changed(self.next_key(), old, part)
+        change = "added" if part.identity in self.added else "moved" if part.identity in self.moved else ""
+        made = replace(row(part, key=self.next_key()), change=change)
+        if seen is None:
+            return made
+        return replace(made, text=None, images=(), note=f"shown at tick {seen}")
+
+    def removed(self, part: Part) -> Row:
+        return replace(row(part, key=self.next_key()), change="removed")
+
+    def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
+        """Make one row of a run of messages that are shown elsewhere."""
+        if len(known) == 1:
+            part, seen = known[0]
+            yield self.row(part, seen if len(part.text) > SHORT else None)
+        elif known:
+            yield Row(
+                key=self.next_key(),
+                title=f"{len(known)} earlier messages",
+                path="",
+                tokens=sum(part.tokens for part, _ in known),
+                note=f"unchanged since tick {max(tick for _, tick in known)}",
+            )
+
+    def next_key(self) -> str:
+        self.count += 1
+        return f"{self.key}.{self.count}"
+
+
+def _runs(pairs: Iterable[tuple[str, Part]]) -> Iterator[tuple[str, list[Part]]]:
+    """Gather neighbours of one title; the order of the context stays."""
+    title, parts = "", list[Any]()
+    for name, part in pairs:
+        if parts and name != title:
+            yield title, parts
+            parts = []
+        title = name
+        parts.append(part)
+    if parts:
+        yield title, parts
+
+
+def _home(part: Part) -> str:
+    return WORDS[part.kind]
+
+
+def _title(part: Part) -> str:
+    if part.kind == "tool":
+        return part.title
+    return (
+        part.title
+        or part.role
+        or {"section": part.key or "section", "system": "system", "text": "text"}[part.kind]
+    )
+
+
+def _path(part: Part) -> str:
+    # An entry's id tells a reader nothing that its place does not.
+    named = part.kind != "section" or not part.key or part.path.endswith(f"[{part.key}]")
+    return _authored(part.path) if named else f"{part.path}[{part.key}]"
+
+
+def _authored(path: str) -> str:
+    """Return the path up to the component that the author wrote."""
+    return _INNER.sub(r"\1", path)
+
+
+def _readable(part: Part) -> str:
+    """Return the text as it is sent; a tool's description and schema are set apart and indented."""
+    if part.kind != "tool":
+        return part.text
+    try:
+        schema = json.loads(part.text)["input_schema"]
+    except (ValueError, LookupError, TypeError):
+        return part.text
+    return f"{part.body}\n\n{json.dumps(schema, indent=1, ensure_ascii=False)}"
+
+
+def _snippet(part: Part) -> str:
+    return _beginning(part.body or part.text)
+
+
+def _beginning(text: str) -> str:
+    first = text.lstrip().split("\n", 1)[0]
+    return first if len(first) <= SNIPPET else first[: SNIPPET - 1] + "…"
+
+
+def embedded(blocks: Iterable[Block]) -> tuple[str, ...]:
+    """Return the pictures among content blocks as data URIs: of kinds that hold no script, and not too big."""
+    return tuple(
+        f"data:{block.media_type};base64,{base64.b64encode(block.data).decode('ascii')}"
+        for block in blocks
+        if isinstance(block, Image)
+        and block.media_type in EMBEDDED
+        and 0 < len(block.data) <= MOST_IMAGE_BYTES
+    )
+
+
+def _settings(context: CompiledContext, diff: ContextDiff | None) -> Iterator[str]:
+    changed = diff.settings if diff else {}
+    for name, value in context.settings.items():
+        if name in changed:
+            yield f"~ {name}: {changed[name][0]!r} → {value!r}"
+        else:
+            yield f"{name}: {value!r}"
+    for name, (old, _) in changed.items():
+        if name not in context.settings:
+            yield f"− {name}: {old!r}"

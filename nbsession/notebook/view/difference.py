@@ -1,0 +1,106 @@
+"""The difference of two texts, by lines, and by words within a line that changed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MOST_LINES = 5000
+"""Lines beyond which texts are not compared; 5,000 take about 12 ms."""
+
+MOST_WORDS = 600
+SHOWN = 60
+
+_WORD = re.compile(r"\s+|\w+|[^\w\s]")
+
+
+class Piece(NamedTuple):
+    """A run of characters in a line; ``changed`` says that the other line has another."""
+
+    text: str
+    changed: bool
+
+
+class Line(NamedTuple):
+    """One line of a difference: ``sign`` is ``"+"``, ``"−"``, ``" "`` (context) or ``"…"`` (lines left out)."""
+
+    sign: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def text(self) -> str:
+        """The line without its sign."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
+    """Return the changed lines with one line of context around them, at most ``shown`` of them.
+
+    Texts that differ over more than ``MOST_LINES`` lines are given as replaced altogether.
+    """
+    before, after = old.splitlines(), new.splitlines()
+    start = shared(before, after)
+    end = shared(before[start:][::-1], after[start:][::-1])
+    # One line around the difference stays, to be shown as its context.
+    first, last = max(0, start - 1), max(0, end - 1)
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
+    if len(before) + len(after) > MOST_LINES:
+        lines = [*(_plain("−", line) for line in before), *(_plain("+", line) for line in after)]
+    else:
+        lines = list(_compared(before, after))
+    if len(lines) <= shown:
+        return tuple(lines)
+    return (*lines[:shown], _plain("…", f"{len(lines) - shown:,} more lines of this difference"))
+
+
+def shared(before: Sequence[str], after: Sequence[str]) -> int:
+    """Count the lines, or characters, at the front that are the same."""
+    for count, (old, new) in enumerate(zip(before, after, strict=False)):
+        if old != new:
+            return count
+    return min(len(before), len(after))
+
+
+def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[Line]:
+    matcher = difflib.SequenceMatcher(None, before, after)
+    for number, group in enumerate(matcher.get_grouped_opcodes(1)):
+        if number:
+            yield _plain("…", "")
+        for kind, i, i_end, j, j_end in group:
+            if kind == "equal":
+                # A blank line tells nothing of where a difference stands.
+                yield from (_plain(" ", line) for line in before[i:i_end] if line.strip())
+            elif kind == "replace" and i_end - i == j_end - j:
+                pairs = [_words(*pair) for pair in zip(before[i:i_end], after[j:j_end], strict=True)]
+                yield from (Line("−", old) for old, _ in pairs)
+                yield from (Line("+", new) for _, new in pairs)
+            else:
+                yield from (_plain("−", line) for line in before[i:i_end])
+                yield from (_plain("+", line) for line in after[j:j_end])
+
+
+def _words(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Mark the words in which two lines differ; lines with little in common stay unmarked."""
+    a, b = _WORD.findall(old), _WORD.findall(new)
+    if len(a) + len(b) > MOST_WORDS:
+        return (Piece(old, False),), (Piece(new, False),)
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
+    if matcher.ratio() < 0.4:
+        return (Piece(old, False),), (Piece(new, False),)
+    left: list[Piece] = []
+    right: list[Piece] = []
+    for kind, i, i_end, j, j_end in matcher.get_opcodes():
+        changed = kind != "equal"
+        if i < i_end:
+            left.append(Piece("".join(a[i:i_end]), changed))
+        if j < j_end:
+            right.append(Piece("".join(b[j:j_end]), changed))
+    return tuple(left), tuple(right)
+
+
+def _plain(sign: str, text: str) -> Line:
+    return Line(sign, (Piece(text, False),))

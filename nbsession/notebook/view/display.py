@@ -1,0 +1,178 @@
+"""The one output of something that runs: a widget meanwhile, and its static form for ever after.
+
+While it runs the output holds a widget; at the end, however it came, the same
+output is replaced by HTML and plain text, which read the same without a kernel,
+and the widget is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbsession.notebook import kernel
+from nbsession.notebook.view.live import Op, widget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anywidget import AnyWidget
+    from IPython.core.display_functions import DisplayHandle
+
+INTERVAL = 1 / 18
+"""Seconds between two messages to the page, at least."""
+
+UNHEARD = 0.25
+"""Seconds without a word from a page until it is sent everything unasked, then twice as many, and so on."""
+
+UNFINISHED = "(was still running when this was saved)"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Content(Protocol):
+    """What stands in an output."""
+
+    def html(self, *, over: bool) -> str:
+        """All of it: live, as it stands after the last ``changes``, or as it is once it is over."""
+
+    def changes(self) -> Sequence[Op]:
+        """What changed since the last call."""
+
+    def static(self) -> dict[str, str]:
+        """The output as it stands, by MIME type."""
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take what the reader did: ``{"k": "stop"}``, ``{"k": "open", …}``."""
+
+
+class Output:
+    """An output and its page; ``content`` is touched on one loop only, from ``begin`` to ``finish``."""
+
+    def __init__(self, content: Content, *, live: bool) -> None:
+        self._content = content
+        self._live = live
+        self._cell = contextvars.copy_context()
+        self._handle: DisplayHandle | None = None
+        self._widget: AnyWidget | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unheard: deque[Mapping[str, Any]] = deque()
+        self._sent = 0
+        self._sent_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._unasked: asyncio.TimerHandle | None = None
+        self._viewers: set[str] = set()
+        self._over = False
+
+    @property
+    def has_page(self) -> bool:
+        """Whether changes reach a page before the end."""
+        return self._widget is not None
+
+    def display(self) -> DisplayHandle | None:
+        """Make the output in the calling cell, and return its handle.
+
+        In a terminal, where an output cannot be replaced, nothing is shown
+        before the end, and there is no handle.
+        """
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        self._cell = contextvars.copy_context()
+        if kernel.of(get_ipython()) is None:
+            return None
+        bundle: dict[str, Any] = {"text/plain": UNFINISHED}
+        if self._live:
+            self._widget = widget()
+            self._widget.on_msg(self._on_message)
+            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # as IPython has it
+        return self._handle
+
+    def begin(self) -> None:
+        """Listen to the page, on the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        while self._unheard:
+            self._hear(self._unheard.popleft())
+        self._announce(UNHEARD)
+
+    def flush_soon(self) -> None:
+        """Send what changed, now or as soon as the page may take more."""
+        if self._timer is None:
+            wait = self._sent_at + INTERVAL - time.monotonic()
+            if wait <= 0:
+                self._flush()
+            else:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._flush)
+
+    def finish(self) -> None:
+        """Swap to the static form."""
+        for timer in filter(None, (self._timer, self._unasked)):
+            timer.cancel()
+        self._over = True
+        self._cell.run(self._swap)
+        if self._widget is not None and len(self._viewers) > 1:
+            # A page that was loaded in mid-run cannot match the update with its output (front
+            # ends do not save display ids): there, the widget has to go on standing for it.
+            self._send_all("*")
+        elif self._widget is not None:
+            self._cell.run(self._widget.close)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ops = self._content.changes()
+        if ops:
+            self._sent += 1
+            self._sent_at = time.monotonic()
+            self._send({"k": "ops", "n": self._sent, "ops": ops})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._widget is not None:
+            # Published from the home loop's thread, it belongs to the cell that began it.
+            self._cell.run(self._widget.send, message)
+
+    def _send_all(self, viewer: object) -> None:
+        """Send everything to a view; ``"*"`` is all of them."""
+        if not self._over:
+            self._flush()
+        html = self._content.html(over=self._over)
+        self._send({"k": "all", "for": viewer, "n": self._sent, "html": html})
+
+    def _announce(self, wait: float) -> None:
+        """Send everything now and then to a page that may be there: a cell that blocks the kernel hears nobody."""
+
+        def unasked() -> None:
+            if not self._viewers:
+                self._send_all("*")
+                self._announce(2 * wait)
+
+        self._unasked = asyncio.get_running_loop().call_later(wait, unasked)
+
+    def _swap(self) -> None:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+
+        if self._handle is not None:
+            self._handle.update(self._content.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+        elif get_ipython() is not None:
+            display(self._content.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+
+    def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
+        # Comes on whichever thread the kernel handles messages; state is touched on one loop only.
+        if self._loop is None:
+            self._unheard.append(content)
+        else:
+            self._loop.call_soon_threadsafe(self._hear, content)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message.get("k") == "hello":
+            self._viewers.add(str(message.get("me")))
+            self._send_all(message.get("me"))
+            return
+        self._content.hear(message)
+        if message.get("k") == "stop":
+            self._send({"k": "ack"})

@@ -1,0 +1,120 @@
+"""An execution under its cell: live while it runs, then the same in static form for ever after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import new_id
+from nbsession.notebook import kernel
+from nbsession.notebook.view import templates
+from nbsession.notebook.view.display import Output
+from nbsession.notebook.view.ledger import carries_style, ledger_of
+from nbsession.notebook.view.live import Op, Page, Ui
+from nbsession.notebook.view.summary import as_markdown, as_text
+from nbsession.notebook.view.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from IPython.core.display_functions import DisplayHandle
+
+    from nbsession.events import Event
+    from nbsession.notebook.view.pieces import Call
+    from nbsession.session import Execution
+
+
+class ExecutionView:
+    """Shows one execution.
+
+    ``quiet`` shows the answer and the footer only; ``raw`` shows it as the
+    model wrote it, not as Markdown. Without ``live`` nothing moves until the
+    end, for front ends without widgets. Call ``display`` in the cell, then await
+    ``follow`` on the execution's home loop.
+    """
+
+    def __init__(
+        self, execution: Execution, *, quiet: bool = False, raw: bool = False, live: bool = True
+    ) -> None:
+        self._execution = execution
+        self._ui = Ui(live=live, quiet=quiet, raw=raw)
+        self._run = Transcript(cell=new_id("cell"))
+        self._page = Page(self._run, self._ui)
+        self._output = Output(self, live=live)
+
+    def display(self) -> DisplayHandle | None:
+        """Make the output in the calling cell, and return its handle; see ``Output.display``."""
+        from IPython.core.getipython import get_ipython
+
+        self._run.cell = kernel.cell_id(get_ipython()) or self._run.cell
+        return self._output.display()
+
+    async def follow(self) -> None:
+        """Show the execution's events as they come, to the end; then swap to the static form.
+
+        The swap also happens when this is cancelled, or the execution raises;
+        the error goes on to the caller.
+        """
+        self._output.begin()
+        try:
+            async for event in self._execution:
+                self._take(event)
+        finally:
+            self._run.end()
+            self._output.finish()
+
+    def static(self) -> dict[str, str]:
+        """Return the output as it stands: HTML, Markdown and plain text."""
+        style = templates.style() if carries_style(self._run.cell) else ""
+        return {
+            "text/html": f"{style}{self.html(over=True)}",
+            "text/markdown": as_markdown(self._run),
+            "text/plain": as_text(self._run),
+        }
+
+    def html(self, *, over: bool) -> str:
+        """Return the page; see ``Content``."""
+        if not over:
+            return self._page.html()
+        return str(templates.macro("execution", "page")(self._ui.static(), self._run))
+
+    def changes(self) -> Sequence[Op]:
+        """Return what changed on the page since the last call."""
+        return self._page.flush()
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take what the reader did."""
+        kind = message.get("k")
+        if kind == "stop":
+            self._execution.abort()
+        elif kind == "open":
+            self._ui.open[str(message.get("d"))] = bool(message.get("open"))
+        elif kind == "answer":
+            for call in self._run.calls():
+                if call.key == message.get("call") and call.status == "waiting":
+                    self._answer(call, approved=message.get("ok") is True)
+
+    def _take(self, event: Event) -> None:
+        if event.type == "execution_start":
+            self._open_ledger()
+        changes = [self._run.apply(event)]
+        if event.type == "tick_context":
+            changes += [self._run.remark(text) for text in self._execution.session.take_notes()]
+        for touched in filter(None, changes):
+            if self._output.has_page:
+                self._page.touch(touched)
+                self._output.flush_soon()
+
+    def _open_ledger(self) -> None:
+        """Take up what the notebook shows of the session; this output takes back what stood here before."""
+        session = self._execution.session
+        ledger = ledger_of(session.id)
+        ledger.forget(self._run.cell)
+        if ledger.latest is None:
+            # The kernel was restarted, or the session spoke elsewhere: the tick before is on record.
+            earlier = (tick for tick in reversed(session.ticks) if tick.execution != self._execution.id)
+            ledger.latest = next((tick.context for tick in earlier), None)
+        self._run.ledger = ledger
+
+    def _answer(self, call: Call, *, approved: bool) -> None:
+        call.status, call.question = ("running" if approved else "denied"), ""
+        self._execution.confirm(call.id, approved)

@@ -1,0 +1,142 @@
+"""The live form of what runs, above all of an execution: a page of named slots, and the widget that carries its changes.
+
+The page renders fragments from the same templates as the static form and
+gathers them until they are sent; the script puts them in place. Everything
+can be had at once, for a view that was just opened, or reloaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbsession.notebook.view import markdown, templates
+from nbsession.notebook.view.pieces import Call, Prose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anywidget import AnyWidget
+    from markupsafe import Markup
+
+    from nbsession.notebook.view.transcript import Touched, Transcript
+
+Op = tuple[Literal["put", "add", "txt"], str, str]
+
+
+class Ui:
+    """How a template is to write: live with slots or static, what is unfolded, how prose is shown."""
+
+    def __init__(self, *, live: bool = False, quiet: bool = False, raw: bool = False) -> None:
+        self.live = live
+        self.quiet = quiet
+        self.raw = raw
+        self.open: dict[str, bool] = {}
+
+    def static(self) -> Ui:
+        """Return the same for the static form; what the reader unfolded stays so."""
+        ui = Ui(quiet=self.quiet, raw=self.raw)
+        ui.open = self.open
+        return ui
+
+    def slot(self, name: str) -> Markup:
+        """Name a place that later fragments go to."""
+        return _markup(f" data-s={name}" if self.live else "")
+
+    def fold(self, key: str, default: bool) -> Markup:
+        """Write the attributes of a ``details`` element."""
+        is_open = self.open.get(key, default)
+        return _markup((f" data-d={key}" if self.live else "") + (" open" if is_open else ""))
+
+    def markdown(self, text: str) -> Markup:
+        """Render untrusted Markdown."""
+        return _markup(markdown.render(text))
+
+    def finished(self, prose: Prose) -> Markup:
+        """Give the finished blocks of a growing text."""
+        return _markup(prose.stream.finished)
+
+    def tail(self, prose: Prose) -> Markup:
+        """Give the unfinished end of a growing text."""
+        return _markup(prose.stream.tail)
+
+
+class Page:
+    """A transcript on the screen: what was touched becomes a few fragments when it is flushed."""
+
+    def __init__(self, run: Transcript, ui: Ui) -> None:
+        self._run = run
+        self._ui = ui
+        self._ops: list[Op] = []
+        self._dirty: dict[str, Prose | Call] = {}
+        self._state_is_new = False
+
+    def touch(self, touched: Touched) -> None:
+        """Take note of a change."""
+        self._state_is_new = self._state_is_new or touched.what != "piece"
+        tick, piece = touched.tick, touched.piece
+        if touched.what == "tick":
+            self._ops.append(("add", "ticks", _macro("shell")(self._ui, tick)))
+        elif touched.what == "context" and tick is not None:
+            self._ops.append(("put", f"{tick.key}h", _macro("header")(self._ui, tick)))
+        elif touched.what == "new" and tick is not None:
+            self._ops.append(("add", f"{tick.key}b", _macro("piece")(self._ui, piece)))
+        elif touched.what == "piece" and isinstance(piece, Prose | Call):
+            self._dirty[piece.key] = piece
+
+    def flush(self) -> list[Op]:
+        """Return what changed since the last flush."""
+        ops, self._ops = self._ops, []
+        for piece in self._dirty.values():
+            ops.extend(self._prose(piece) if isinstance(piece, Prose) else self._call(piece))
+        self._dirty.clear()
+        if self._state_is_new:
+            ops.append(("put", "state", _macro("state")(self._run)))
+            self._state_is_new = False
+        return ops
+
+    def html(self) -> str:
+        """Return the whole page as it stands after a flush."""
+        return str(_macro("page")(self._ui, self._run))
+
+    def _prose(self, prose: Prose) -> list[Op]:
+        text = "".join(prose.fresh)
+        prose.fresh.clear()
+        tail = f"{prose.key}t"
+        if not text:
+            return []
+        if prose.kind != "text" or self._ui.raw:
+            return [("txt", tail, markdown.visible(text))]
+        update = prose.stream.add(text)
+        ops: list[Op] = [("add", f"{prose.key}f", update.finished)] if update.finished else []
+        ops.append(("txt", tail, update.text) if update.tail is None else ("put", tail, update.tail))
+        return ops
+
+    def _call(self, call: Call) -> list[Op]:
+        return [("put", call.key, _macro("call")(self._ui, call))]
+
+
+def widget() -> AnyWidget:
+    """Make the widget; its module is loaded at the first use, with what it needs."""
+    from anywidget import AnyWidget
+
+    global _LiveView
+    if _LiveView is None:
+        script, *sheets = (
+            templates.source(name) for name in ("view.js", "view.css", "live.css", "tables.css", "sweep.css")
+        )
+        _LiveView = type("LiveView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
+    made: AnyWidget = _LiveView()
+    return made
+
+
+_LiveView: Any = None
+
+
+def _macro(name: str) -> Callable[..., str]:
+    return templates.macro("execution", name)
+
+
+def _markup(text: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704  # keys are ours, prose comes sanitised from markdown.render

@@ -1,0 +1,172 @@
+"""The pieces of a tick as a reader is shown them: prose, tool calls, notes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from nbsession.notebook.view.cards import embedded
+from nbsession.notebook.view.markdown import Stream
+from nbsession.usage import Usage, calibrated, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.content import ToolResult
+    from nbsession.notebook.view.cards import Card
+
+
+ProseKind: TypeAlias = Literal["text", "thinking", "server_tool"]
+
+
+@dataclass(slots=True)
+class Prose:
+    """Text, thinking or a step of the provider's own tool as it grows.
+
+    ``label`` heads what isn't text; ``fresh`` is what no page has shown yet;
+    ``cut`` says it ends too early.
+    """
+
+    key: str
+    kind: ProseKind
+    label: str = ""
+    chunks: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    stream: Stream = field(default_factory=Stream)
+    finished: bool = False
+    cut: bool = False
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self.chunks)
+
+    @property
+    def tokens(self) -> int:
+        """An estimate."""
+        return estimate(self.text)
+
+
+@dataclass(slots=True)
+class Call:
+    """A tool call and what became of it.
+
+    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
+    the result's own. ``partial`` is the raw JSON of an input that is still coming.
+    """
+
+    key: str
+    id: str
+    name: str
+    input: Mapping[str, Any] | None = None
+    partial: str = ""
+    status: str = "asked"
+    question: str = ""
+    progress: str = ""
+    result: ToolResult | None = None
+    traceback: str = ""
+
+    @property
+    def arguments(self) -> str:
+        """The arguments on one line, as they would be written in Python."""
+        if self.input is None:
+            return self.partial
+        return ", ".join(f"{name}={written(value)}" for name, value in self.input.items())
+
+    @property
+    def input_json(self) -> str:
+        """The input, indented."""
+        return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
+
+    @property
+    def output(self) -> str:
+        """The result's text; JSON is indented."""
+        text = self.result.text if self.result is not None else ""
+        if text[:1] in "{[" and text[-1:] in "}]":
+            try:
+                return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            except ValueError:
+                return text
+        return text
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The pictures among the result, as data URIs."""
+        return embedded(self.result.content) if self.result is not None else ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a result and it is not a good one."""
+        return self.result is not None and (self.result.is_error or self.result.status != "done")
+
+
+@dataclass(slots=True)
+class Note:
+    """Something that happened meanwhile, in one line."""
+
+    key: str
+    text: str
+
+
+Piece: TypeAlias = Prose | Call | Note
+
+
+@dataclass(slots=True)
+class TickRecord:
+    """One model call and the tools it asked for, as shown."""
+
+    key: str
+    number: int
+    card: Card | None = None
+    model: str = ""
+    source: str = ""
+    recorded: str = ""
+    pieces: list[Piece] = field(default_factory=list)
+    usage: Usage | None = None
+    cost: float | None = None
+    ended: bool = False
+    blocks: dict[int, Prose | Call] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def label(self, kind: ProseKind) -> str:
+        """Say what heads prose that isn't text; the simulated model applies a rule, and thinks nothing."""
+        if kind == "server_tool":
+            return "The provider’s own tool"
+        return "Rule" if self.model == "simulated" else "Thinking"
+
+    @property
+    def counted(self) -> str:
+        """The context's tokens as this model counts them, ``""`` where too little is known of it."""
+        if self.card is None or self.source != "live":
+            return ""
+        calibration = calibrated(self.model)
+        return "" if calibration.spread is None else calibration.show(self.card.tokens)
+
+    @property
+    def answered(self) -> bool:
+        """Whether anything came from the model; a label of its source would claim that, too."""
+        told = any(not isinstance(piece, Note) for piece in self.pieces)
+        return told or (self.usage is not None and self.usage.total_tokens > 0)
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened meanwhile, in order."""
+        return [piece.text for piece in self.pieces if isinstance(piece, Note)]
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in the order they were asked for."""
+        return [piece for piece in self.pieces if isinstance(piece, Call)]
+
+    @property
+    def text(self) -> str:
+        """What the model wrote, without its thinking."""
+        return "\n\n".join(
+            p.text for p in self.pieces if isinstance(p, Prose) and p.kind == "text" and p.text
+        )
+
+
+def written(value: Any) -> str:
+    """Write a value on one line, as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str)

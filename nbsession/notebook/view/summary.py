@@ -1,0 +1,65 @@
+"""An execution in Markdown and in plain text: the answer, and one line a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbsession.notebook.view import templates
+from nbsession.notebook.view.markdown import inert, visible
+
+if TYPE_CHECKING:
+    from nbsession.notebook.view.pieces import TickRecord
+    from nbsession.notebook.view.transcript import Transcript
+
+
+def as_markdown(run: Transcript) -> str:
+    """Return what the model said, as harmless Markdown, with a line for each tick."""
+    blocks: list[str] = []
+    for tick in _shown(run):
+        if tick.text:
+            blocks.append(inert(tick.text))
+        blocks.extend(f"*{_escaped(text)}*" for text in (*tick.notes, _line(tick)))
+    if run.error is not None:
+        blocks.append(f"**Error:** {_escaped(run.error.message)}")
+    if run.stopped:
+        blocks.append(f"*{_escaped(run.stopped)}*")
+    return "\n\n".join(blocks)
+
+
+def as_text(run: Transcript) -> str:
+    """Return what the model said, with a line for each tick."""
+    blocks: list[str] = []
+    for tick in _shown(run):
+        if tick.text:
+            blocks.append(visible(tick.text))
+        blocks.extend(f"[{visible(text)}]" for text in (*tick.notes, _line(tick)))
+    if run.error is not None:
+        blocks.append(f"Error: {visible(run.error.message)}")
+    if run.stopped:
+        blocks.append(f"[{visible(run.stopped)}]")
+    return "\n\n".join(blocks)
+
+
+def _shown(run: Transcript) -> list[TickRecord]:
+    """Leave out a tick that failed before its context was compiled: there is nothing to say of it."""
+    return [tick for tick in run.ticks if tick.card is not None or tick.pieces]
+
+
+def _line(tick: TickRecord) -> str:
+    words = [f"tick {tick.number}"]
+    if tick.card is not None:
+        words.append(f"{templates.tokens(tick.card.tokens)} in")
+    if not tick.answered:
+        words.append("no answer")
+    elif tick.usage is not None:
+        words.append(f"{templates.tokens(tick.usage.output_tokens, about=tick.usage.estimated)} out")
+    if tick.source and tick.answered:
+        words.append(tick.source if tick.model == tick.source else f"{tick.source}: {tick.model}")
+    if tick.calls:
+        words.append("called " + ", ".join(call.name for call in tick.calls))
+    return " · ".join(words)
+
+
+def _escaped(text: str) -> str:
+    """Escape what Markdown would take as markup."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#!|" else char for char in visible(text))

@@ -1,0 +1,326 @@
+"""What a reader is shown of an execution, gathered from its events.
+
+Plain state, no HTML: ``Transcript.apply`` takes the events in order and says
+what each one touched, so that a page changes there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from nbsession import events
+from nbsession.content import ServerTool, Text, Thinking, ToolCall
+from nbsession.notebook.view.cards import card
+from nbsession.notebook.view.ledger import Ledger
+from nbsession.notebook.view.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
+from nbsession.usage import Usage, saved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nbsession.context import CompiledContext
+    from nbsession.timeline import Tick
+
+WHY_STOPPED = {
+    "max_ticks": "the limit of ticks is reached",
+    "max_tokens": "the answer reached its limit of tokens",
+    "refusal": "the model declined to answer",
+    "aborted": "by you",
+    "stopped": "a continuation said so",
+    "budget": "the budget is used up",
+    "context_window": "the context window is full",
+}
+
+
+_KINDS: dict[type, ProseKind] = {Text: "text", Thinking: "thinking", ServerTool: "server_tool"}
+
+
+class Touched(NamedTuple):
+    """What an event changed: a new tick, its context, a new piece, a piece, or only the state of it all."""
+
+    what: Literal["tick", "context", "new", "piece", "state"]
+    tick: TickRecord | None = None
+    piece: Piece | None = None
+
+
+STATE = Touched("state")
+
+
+class Transcript:
+    """An execution as its reader sees it.
+
+    ``ledger`` is what the notebook shows of the session already; ``cell`` names
+    the output this is for. Times are in seconds, by the clock of whoever reads
+    the events, and are meaningless (``None``) for an execution read afterwards.
+    """
+
+    def __init__(self, ledger: Ledger | None = None, *, cell: str = "") -> None:
+        self.ledger = ledger if ledger is not None else Ledger()
+        self.cell = cell
+        self.ticks: list[TickRecord] = []
+        self.usage: Usage | None = None
+        self.cost: float | None = None
+        self.stop_reason = ""
+        self.reason = ""
+        self.error: events.Error | None = None
+        self.state = "starting"
+        self.started = time.monotonic()
+        self.first_text: float | None = None
+        self.ended: float | None = None
+        self._sent = False
+        self._count = 0
+
+    @property
+    def sources(self) -> list[tuple[str, str, str]]:
+        """The different (source, model, when recorded) of the ticks, in order; of each day's recordings the first."""
+        found: dict[tuple[str, str, str], tuple[str, str, str]] = {}
+        for tick in self.ticks:
+            if tick.source and tick.answered:
+                told = tick.source, tick.model, tick.recorded
+                found.setdefault((tick.source, tick.model, tick.recorded[:10]), told)
+        return list(found.values())
+
+    @property
+    def stopped(self) -> str:
+        """Why it ended other than by the model's own end of turn, or ``""``."""
+        return why_stopped(self.stop_reason, self.reason)
+
+    @property
+    def saved(self) -> float:
+        """US dollars that the provider's cache saved; 0 where nothing is known, or writing to it cost more."""
+        live = [tick for tick in self.ticks if tick.source == "live" and tick.usage is not None]
+        return max(0.0, sum(saved(tick.model, tick.usage) or 0.0 for tick in live if tick.usage is not None))
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return (self.ended if self.ended is not None else time.monotonic()) - self.started
+
+    def apply(self, event: events.Event) -> Touched | None:
+        """Take the next event; return what it touched, ``None`` for nothing that is shown."""
+        match event:
+            case events.TextDelta() | events.InputJsonDelta() | events.ContentBlockStart():
+                return self._block(event)
+            case events.ContentBlockStop():
+                return self._block_end(event)
+            case (
+                events.ToolStart() | events.ToolProgress() | events.ToolEnd() | events.ConfirmationRequested()
+            ):
+                return self._tool(event)
+            case events.TickStart() | events.TickContext() | events.MessageStart() | events.TickEnd():
+                return self._tick(event)
+            case events.EntryCommitted() | events.KnobSet():
+                return self._note(event)
+            case events.MessageDelta():
+                self._current().usage = event.usage
+                return STATE
+            case events.ExecutionStart():
+                self.started = time.monotonic()
+                self._sent = not event.text
+                return STATE
+            case events.Error():
+                self.error = event
+                return STATE
+            case events.ExecutionEnd():
+                self.stop_reason, self.reason = event.stop_reason, event.reason
+                self.usage, self.cost = event.usage, event.cost
+                self.end()
+                return STATE
+        return None
+
+    @classmethod
+    def of(cls, ticks: Sequence[Tick]) -> Transcript:
+        """Return the transcript of ticks that are over, from their records."""
+        run = cls()
+        for tick in ticks:
+            run._replay(tick)
+        run.end()
+        if ticks:
+            ends = [tick.ended for tick in ticks if tick.ended is not None]
+            run.started = ticks[0].started
+            run.ended = max(ends, default=run.started)
+            run.first_text = next((tick.first_token for tick in ticks if tick.first_token), None)
+            run.usage = sum((tick.usage for tick in ticks), Usage())
+            costs = [tick.cost for tick in ticks]
+            run.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
+        return run
+
+    def end(self) -> None:
+        """Mark the end, however it came: what was unfinished is cut."""
+        if self.ended is None:
+            self.ended = time.monotonic()
+        self.state = "ended"
+        for tick in self.ticks:
+            for piece in tick.pieces:
+                if isinstance(piece, Prose) and not piece.finished:
+                    piece.finished = piece.cut = True
+                elif isinstance(piece, Call) and piece.result is None:
+                    piece.status = "interrupted"
+
+    def remark(self, text: str) -> Touched:
+        """Add a line of its own to the tick that runs."""
+        note = Note(self._key(), text)
+        tick = self._current()
+        tick.pieces.append(note)
+        return Touched("new", tick, note)
+
+    def calls(self) -> Iterator[Call]:
+        """Give all tool calls, the latest first."""
+        for tick in reversed(self.ticks):
+            yield from reversed(tick.calls)
+
+    def _current(self) -> TickRecord:
+        return self.ticks[-1] if self.ticks else self._new_tick(0)
+
+    def _new_tick(self, number: int) -> TickRecord:
+        tick = TickRecord(f"t{number}", number)
+        self.ticks.append(tick)
+        return tick
+
+    def _replay(self, tick: Tick) -> None:
+        record = self._new_tick(tick.number)
+        if tick.context is not None:
+            record.card = card(tick.context, self.ledger.latest, key=record.key)
+            self.ledger.latest = tick.context
+        record.model, record.source, record.recorded = tick.model, tick.source, tick.recorded
+        record.usage, record.cost, record.ended = tick.usage, tick.cost, True
+        for block in tick.response:
+            if isinstance(block, Text | Thinking | ServerTool):
+                kind = _KINDS[type(block)]
+                prose = Prose(self._key(), kind, record.label(kind), [block.text], finished=True)
+                record.pieces.append(prose)
+        if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
+            record.pieces[-1].cut = True
+        for run in tick.tool_calls:
+            call = Call(self._key(), run.id, run.name, run.input, result=run.result, traceback=run.traceback)
+            call.status = run.result.status if run.result is not None else "interrupted"
+            record.pieces.append(call)
+
+    def _tick(
+        self, event: events.TickStart | events.TickContext | events.MessageStart | events.TickEnd
+    ) -> Touched:
+        if isinstance(event, events.TickStart):
+            self.state = "preparing the context"
+            return Touched("tick", self._new_tick(event.tick))
+        tick = self._current()
+        if isinstance(event, events.TickContext):
+            self._show(tick, event.context)
+            tick.model, tick.source = event.model, event.source
+            self.state = f"waiting for {event.model or 'the model'}"
+            return Touched("context", tick)
+        if isinstance(event, events.MessageStart):
+            tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
+            return Touched("context", tick)
+        tick.usage, tick.cost, tick.ended = event.usage, event.cost, True
+        for text in (_joined(tick.said), _joined(c.result.text for c in tick.calls if c.result is not None)):
+            self.ledger.note(text, tick.number, self.cell)
+        return Touched("context", tick)
+
+    def _show(self, tick: TickRecord, context: CompiledContext) -> None:
+        ledger = self.ledger
+        tick.card = card(
+            context, ledger.latest, key=tick.key, ledger=ledger, tick=tick.number, cell=self.cell
+        )
+        ledger.latest = context
+
+    def _block(
+        self, event: events.TextDelta | events.InputJsonDelta | events.ContentBlockStart
+    ) -> Touched | None:
+        tick = self._current()
+        if isinstance(event, events.ContentBlockStart):
+            piece: Prose | Call = (
+                Call(self._key(), event.id, event.name)
+                if event.block == "tool_call"
+                else Prose(self._key(), event.block, tick.label(event.block))
+            )
+            tick.blocks[event.index] = piece
+            tick.pieces.append(piece)
+            self.state = {"text": "writing", "thinking": "thinking"}.get(event.block, f"calling {event.name}")
+            return Touched("new", tick, piece)
+        found = tick.blocks.get(event.index)
+        if isinstance(found, Prose) and isinstance(event, events.TextDelta):
+            if self.first_text is None and found.kind == "text":
+                self.first_text = time.monotonic()
+            found.chunks.append(event.text)
+            found.fresh.append(event.text)
+        elif isinstance(found, Call) and isinstance(event, events.InputJsonDelta):
+            found.partial += event.partial_json
+        else:
+            return None
+        return Touched("piece", tick, found)
+
+    def _block_end(self, event: events.ContentBlockStop) -> Touched | None:
+        tick = self._current()
+        piece = tick.blocks.pop(event.index, None)
+        content = event.content
+        tick.said.append(str(content))
+        if isinstance(piece, Call) and isinstance(content, ToolCall):
+            piece.id, piece.name, piece.input = content.id, content.name, content.input
+        elif isinstance(piece, Prose) and isinstance(content, Text | Thinking | ServerTool):
+            piece.finished = True
+            missing = content.text[len(piece.text) :]
+            if missing and content.text.startswith(piece.text):
+                piece.chunks.append(missing)
+                piece.fresh.append(missing)
+        else:
+            return None
+        return Touched("piece", tick, piece)
+
+    def _tool(
+        self,
+        event: events.ToolStart | events.ToolProgress | events.ToolEnd | events.ConfirmationRequested,
+    ) -> Touched:
+        if isinstance(event, events.ToolStart | events.ConfirmationRequested):
+            call, new = self._call(event.call.id, event.call.name)
+            call.input = event.call.input
+            if isinstance(event, events.ConfirmationRequested):
+                call.status, call.question = "waiting", event.message or f"Run {call.name}?"
+                self.state = "waiting for your answer"
+            else:
+                call.status = "running"
+                self.state = f"running {call.name}"
+        elif isinstance(event, events.ToolProgress):
+            call, new = self._call(event.call_id, "")
+            call.progress = event.data if isinstance(event.data, str) else json.dumps(event.data, default=str)
+        else:
+            call, new = self._call(event.result.call_id, event.result.name)
+            call.result, call.status, call.traceback = event.result, event.result.status, event.traceback
+        return Touched("new" if new else "piece", self._current(), call)
+
+    def _call(self, id_: str, name: str) -> tuple[Call, bool]:
+        for call in self.calls():
+            if call.id == id_:
+                return call, False
+        call = Call(self._key(), id_, name)
+        self._current().pieces.append(call)
+        return call, True
+
+    def _note(self, event: events.EntryCommitted | events.KnobSet) -> Touched | None:
+        if isinstance(event, events.KnobSet):
+            if event.by == "model" or not self.ticks:
+                return None
+            value = written(event.value)
+            return self.remark(f"{event.name} set to {value} by the {event.by}; seen from the next tick on")
+        if event.entry.role != "user" or not self._sent:
+            self._sent = self._sent or event.entry.role == "user"
+            return None
+        return self.remark(f"You said meanwhile: {event.entry.text}")
+
+    def _key(self) -> str:
+        self._count += 1
+        return f"p{self._count}"
+
+
+def why_stopped(stop_reason: str, reason: str) -> str:
+    """Say why an execution ended other than by the model's own end of turn, or ``""``."""
+    if not stop_reason or stop_reason in ("end_turn", "error"):
+        return ""
+    if reason and stop_reason == "aborted":
+        return reason
+    return f"stopped: {reason or WHY_STOPPED.get(stop_reason, stop_reason)}"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "\n\n".join(texts)

@@ -1,0 +1,263 @@
+"""What of a session waits to be stored, and the rows it is stored as."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from nbsession.errors import NbsessionError
+from nbsession.hooks import GONE
+from nbsession.record import tick_rows
+from nbsession.record.journal import SHARED, Rows, entry_row, read_past
+from nbsession.stores.base import Row
+from nbsession.timeline import row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nbsession.content import Block, Entry
+    from nbsession.events import Event
+    from nbsession.record.journal import Journal
+    from nbsession.timeline import Answer, ForkPoint, Record, Tick, ToolRun
+
+
+class Shared(NamedTuple):
+    """What a fork need not keep again: rows of another session, so many of them; and the later ones, which wait."""
+
+    shares: tuple[str, int] | None
+    waiting: Rows
+
+
+class Kept(Protocol):
+    """An execution, as its row tells of it."""
+
+    id: str
+
+    @property
+    def request(self) -> tuple[str, str] | None:
+        """The request id that it was sent with and the digest of its message, if it has an id."""
+
+
+class Outbox:
+    """The facts of one session, in the order they came, until ``keep`` stores them together.
+
+    Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
+    ``stored`` is the number of the last event that is durable; ``due`` says that what
+    waits would be missed.
+    """
+
+    def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
+        self.journal = journal
+        self._record = record
+        self._ticks = ticks
+        self._rows = Rows()
+        self._last_tick: Mapping[str, Any] = {}
+        self._begun: Tick | None = None
+        self._last_answer: tuple[int, dict[str, Any]] = (-1, {})
+        self._last_end: Row | None = None
+        self._answers: dict[str, Answer] = {}
+        self.stored = self._noted = 0
+        self.due = False
+        self._parent: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a store."""
+        return self.journal.keeps
+
+    # What waits
+
+    def add(self, row: Row | None) -> None:
+        """Let a row wait."""
+        if row is not None and self.keeps:
+            self._rows.add(row)
+
+    def note(self, event: Event) -> None:
+        """Let a durable event wait."""
+        if self.keeps:
+            self._rows.events.append(event)
+            self._noted = event.sequence
+
+    def entry(self, entry: Entry) -> None:
+        """Let an entry of the timeline wait; it becomes the head."""
+        if self.keeps:
+            self._rows.add(entry_row(entry, self._rows.texts))
+            self.due = True
+
+    def head(self, head: str | None) -> None:
+        """Let wait that the head was moved."""
+        self.add(Row("head", "", {"head": head}))
+        self.due = True
+
+    def changes(self, version: int, changes: Iterable[tuple[str, Any]], *, due: bool = True) -> None:
+        """Let changes of the kept state wait; ``version`` is the state's after them."""
+        if self.keeps:
+            self.due = self.due or due
+            data = {"changes": [[key] if value is GONE else [key, value] for key, value in changes]}
+            self._rows.add(Row("state", str(version), data))
+
+    def policy(self, name: str, key: str, shown: tuple[Entry, ...]) -> None:
+        """Let wait what a policy answered."""
+        if self.keeps:
+            self._rows.add(Row("policy", key, row_of(shown, self._answers.get(name), self._record.by_id)))
+            self._answers[name] = (key, shown)
+
+    def answers(self) -> Mapping[str, tuple[Entry, ...]]:
+        """Return what policies answered, as far as it is stored, by their keys."""
+        store = self.journal.store
+        if store is None:
+            return {}
+        past = read_past(store, self.journal.session)
+        if past is None and self._parent is not None:  # a fork that is not stored yet
+            past = read_past(store, self._parent)
+        return past.policies if past is not None else {}
+
+    def birth(
+        self, metadata: Mapping[str, Any], parent: str | None, forked: ForkPoint | None, shared: Shared | None
+    ) -> None:
+        """Let wait what the session is, and where it comes from."""
+        data: dict[str, Any] = {"metadata": metadata, "parent": parent, "created": time.time()}
+        if forked is not None:
+            data["forked"] = list(forked)
+        if shared is not None and shared.shares is not None:
+            data["shares"] = list(shared.shares)
+        self.add(Row("session", self.journal.session, data))
+
+    def begin_fork(self, shared: Shared | None, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        """Let wait what a fork begins with: its place in what it shares with its parent, or a copy of it all."""
+        if not self.keeps:
+            return
+        self.due = True
+        self._parent = shared.shares[0] if shared is not None and shared.shares is not None else None
+        if shared is None:
+            self._copy(version, changes)
+            return
+        self._rows.extend(shared.waiting)
+        place = {"head": self._record.head, "state": version, "ticks": len(self._ticks)}
+        self.add(Row("fork", "", place))
+        if self._ticks and self._ticks[-1].interrupted:  # cut by the fork, or before it
+            self.add(self.tick_ended(self._ticks[-1]))
+
+    def _copy(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        for entry in self._record.all():
+            self.entry(entry)
+        self.head(self._record.head)
+        self.changes(version, changes)
+        for tick in self._ticks:
+            self.add(self.tick_began(tick))
+            self.add(self.tick_ended(tick))
+
+    def shared(self) -> Shared | None:
+        """Return what a fork may share, ``None`` where nothing is kept."""
+        if not self.keeps:
+            return None
+        revision, waiting = self.journal.standing()
+        waiting.extend(self._rows)
+        shares = (self.journal.session, revision) if revision else None
+        for row in waiting.rows:
+            if row.kind == "session" and "shares" in row.data:
+                shares = tuple(row.data["shares"])
+        waiting.rows = [row for row in waiting.rows if row.kind in SHARED]
+        return Shared(shares, waiting)
+
+    # Rows
+
+    def execution(self, execution: Kept, status: str, stop_reason: str = "", reason: str = "") -> Row | None:
+        """Return the row that says how an execution stands."""
+        if not self.keeps:
+            return None
+        data: dict[str, Any] = {
+            "status": status,
+            "stop_reason": str(stop_reason),
+            "reason": reason,
+            "at": time.time(),
+        }
+        if execution.request is not None:
+            data["request"] = list(execution.request)
+        self.due = True
+        return Row("execution", execution.id, data)
+
+    def tick_began(self, tick: Tick) -> Row | None:
+        """Return the row of a tick that begins, with its context."""
+        if not self.keeps:
+            return None
+        before = self._ticks[tick.number - 1] if tick.number else None
+        if before is not None and self._begun is not before:
+            self._last_tick = tick_rows.left_out(before, self._record.by_id)
+        row, self._last_tick = tick_rows.beginning(
+            tick, before, self._last_tick, self._record.by_id, self._rows.texts
+        )
+        self._begun = tick
+        return Row("tick", str(tick.number), row)
+
+    def tick_answered(self, tick: Tick) -> Row | None:
+        """Return the row of a complete answer: what it used is known also where its tools are cut by a crash."""
+        if not self.keeps:
+            return None
+        self._last_answer = (tick.number, tick_rows.answer(tick))
+        return Row("tick", str(tick.number), self._last_answer[1])
+
+    def tick_ended(self, tick: Tick) -> Row | None:
+        """Return the row of what came of a tick since its answer, ``None`` where the last one said the same."""
+        if not self.keeps:
+            return None
+        said = self._last_answer[1] if self._last_answer[0] == tick.number else {}
+        data = tick_rows.ending(tick)
+        data = {name: value for name, value in data.items() if name not in said or said[name] != value}
+        ended = Row("tick", str(tick.number), data)
+        if ended == self._last_end:
+            return None
+        self._last_end = ended
+        return ended
+
+    def tool(self, tick: Tick, run: ToolRun) -> Row | None:
+        """Return the row that says that a tool started or, with its result, that it ended.
+
+        There is none for the end of the last one: the entry with all results follows at once.
+        """
+        if not self.keeps or all(other.result is not None for other in tick.tool_calls):
+            return None
+        data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
+        if run.result is not None:
+            data["result"] = run.result.to_dict()
+        return Row("event", f"{tick.number}/{run.id}", data)
+
+    def partial(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
+        """Return the row of what has come of a response since the last one."""
+        return Row("partial", str(tick.number), tick_rows.growth(kept, content))
+
+    # Storing
+
+    async def keep(self, *rows: Row | None) -> None:
+        """Store what waits, then ``rows``, as one transaction; returns when it is durable."""
+        waiting, last = self._taken(rows), self._noted
+        if waiting or self.journal.behind:
+            await self.journal.append(waiting)
+            self._stored(last)
+
+    async def try_keep(self, *rows: Row | None) -> None:
+        """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
+        with suppress(NbsessionError):
+            await self.keep(*rows)
+
+    def keep_now(self) -> None:
+        """Store as ``try_keep`` does, and block."""
+        with suppress(NbsessionError):
+            waiting, last = self._taken(()), self._noted
+            self.journal.append_now(waiting)
+            self._stored(last)
+
+    def _stored(self, last: int) -> None:
+        self.stored = max(self.stored, last)
+        self.due = bool(self._rows)
+
+    def _taken(self, rows: Iterable[Row | None]) -> Rows:
+        for row in rows:
+            self.add(row)
+        self._rows.seal()
+        waiting, self._rows = self._rows, Rows()
+        return waiting

@@ -1,0 +1,31 @@
+"""A session and what it is made of: the door, the core behind it, executions and their loop.
+
+Also what one asks of it: forks, previews, sweeps, an outline.
+"""
+
+from nbsession.session.execution import Execution
+from nbsession.session.home import Home
+from nbsession.session.mount import Mount
+from nbsession.session.options import checked_ticks
+from nbsession.session.outline import Fact, Outline
+from nbsession.session.preview import Preview
+from nbsession.session.result import Continue, Result, Stop, StopReason
+from nbsession.session.session import Session
+from nbsession.session.sweep import Sweep, SweepRow
+
+__all__ = [
+    "Continue",
+    "Execution",
+    "Fact",
+    "Home",
+    "Mount",
+    "Outline",
+    "Preview",
+    "Result",
+    "Session",
+    "Stop",
+    "StopReason",
+    "Sweep",
+    "SweepRow",
+    "checked_ticks",
+]

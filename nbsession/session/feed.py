@@ -1,0 +1,152 @@
+"""A session's events: numbered, kept, and given to any number of readers, the stored ones first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from nbsession.errors import SessionError
+from nbsession.events import (
+    ContentBlockStart,
+    Done,
+    Event,
+    ExecutionStart,
+    InputJsonDelta,
+    MessageStart,
+    TextDelta,
+)
+from nbsession.record import EventLog, stored_events
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from nbsession.record import Outbox
+    from nbsession.timeline import Record, Tick
+
+KEPT = 10_000
+"""Durable events that a session keeps in memory for its readers, executions of the past included."""
+PAGE = 1_000
+"""Events that are read from the store at a time."""
+
+
+class Feed:
+    """All events of one session, in the order of their numbers.
+
+    The newest are in memory, all of them in the store. A reader costs nothing while
+    it rests: one that comes back late goes on from the store. ``sequence`` is the
+    number of the last durable event.
+    """
+
+    def __init__(self, outbox: Outbox, record: Record, ticks: Sequence[Tick]) -> None:
+        self.sequence = 0
+        self._outbox = outbox
+        self._record = record
+        self._ticks = ticks
+        self._log = EventLog(limit=KEPT)
+
+    def emit(self, event: Event, log: EventLog | None = None) -> None:
+        """Number a durable event; keep it here, in the store and in the log of its execution."""
+        if event.durable:
+            self.sequence += 1
+        event.sequence = self.sequence
+        if event.durable and self._outbox.keeps:
+            self._outbox.note(event)
+            self._log.settled = self._outbox.stored
+        if isinstance(event, MessageStart):
+            self._log.end_blocks()
+            if log is not None:
+                log.end_blocks()
+        share = log.append(event) if log is not None else None
+        self._log.append(event, share)
+
+    def close(self) -> None:
+        """Say that nothing more will come; readers end when they have read all."""
+        self._log.close()
+
+    async def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
+        """Give the events after a sequence number: stored ones, then those in memory, then new ones.
+
+        Raises ``SessionError`` where some of them are kept nowhere any more: a session
+        without a store keeps the newest only.
+        """
+        place = _Place(after or 0)
+        while True:
+            begun_at = place.last
+            async with aclosing(self._stored(place.last)) as stored:
+                async for event in stored:
+                    if (new := place.take(event)) is not None:
+                        yield new
+            try:
+                async with aclosing(self._log.read(place.last or None)) as read:
+                    async for event in read:
+                        if (new := place.take(event)) is not None:
+                            yield new
+                return
+            except SessionError:
+                # It rested until the next events were no longer in memory: on from the store, if that is any further.
+                if place.last == begun_at and self._outbox.stored <= begun_at:
+                    raise
+
+    async def of(self, execution: str) -> AsyncGenerator[Event]:
+        """Give the events of one execution that has ended."""
+        inside = False
+        async with aclosing(self.subscribe(0)) as events:
+            async for event in events:
+                inside = inside or (isinstance(event, ExecutionStart) and event.execution == execution)
+                if inside:
+                    yield event
+                if inside and isinstance(event, Done):
+                    return
+
+    async def _stored(self, last: int) -> AsyncGenerator[Event]:
+        """Give the events that only the store has."""
+        first, store = self._log.first, self._outbox.journal.store
+        if store is None or (first is not None and first <= last + 1):
+            return
+        rows = (row.data for _, row in store.rows(self._outbox.journal.session, kinds=["events"]))
+        events = stored_events(rows, self._ticks, self._record.by_id, last)
+
+        def page() -> list[Event]:
+            return list(islice(events, PAGE))
+
+        while read := (await asyncio.to_thread(page) if store.blocking else page()):
+            for event in read:
+                if first is not None and event.sequence >= first:
+                    return
+                yield event
+
+
+class _Place:
+    """Where a reader stands: the last durable event it was given, and how much of each open block."""
+
+    __slots__ = ("_given", "last")
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self._given: dict[int, int] = {}
+
+    def take(self, event: Event) -> Event | None:
+        """Return what is new of the next event: of a delta that begins anew only the rest."""
+        if isinstance(event, (TextDelta, InputJsonDelta)):
+            return self._rest(event)
+        if isinstance(event, MessageStart):
+            self._given.clear()
+        elif isinstance(event, ContentBlockStart):
+            self._given.pop(event.index, None)
+        self.last = event.sequence
+        return event
+
+    def _rest(self, delta: TextDelta | InputJsonDelta) -> Event | None:
+        text = delta.text if isinstance(delta, TextDelta) else delta.partial_json
+        given = self._given.get(delta.index, 0)
+        if delta.offset + len(text) <= given:
+            return None
+        self._given[delta.index] = delta.offset + len(text)
+        if delta.offset >= given:
+            return delta
+        text = text[given - delta.offset :]
+        if isinstance(delta, TextDelta):
+            return TextDelta(delta.index, text, given, sequence=delta.sequence)
+        return InputJsonDelta(delta.index, text, given, sequence=delta.sequence)

@@ -1,0 +1,306 @@
+"""What an execution does: ticks, one after another, until the loop stops."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import ToolCall
+from nbsession.context import origin_of
+from nbsession.errors import SessionBusyError, SessionError
+from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
+from nbsession.hooks import call_hook
+from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
+from nbsession.session.model_call import call_model
+from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
+from nbsession.session.tool_calls import Approval, ToolScope, call_tools, context_for
+from nbsession.timeline import Response, Tick, ToolRun, interrupted
+from nbsession.tools import read_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.content import Block
+    from nbsession.context import Compiled
+    from nbsession.models.base import ModelAdapter
+    from nbsession.session.core import SessionCore
+    from nbsession.session.door import Turn
+    from nbsession.tools import Tool
+
+FLUSH = 0.4
+"""Seconds between two writes of a response that is coming in."""
+
+CUT = ("max_tokens", "refusal", "context_window")
+"""Stop reasons of a model that end the execution under the same name."""
+
+
+class Work:
+    """The ticks of one execution, and why they stopped.
+
+    ``run`` may be cancelled at any await; ``close`` then leaves a valid timeline.
+    """
+
+    def __init__(self, core: SessionCore, execution: Turn) -> None:
+        self.ticks: list[Tick] = []
+        self.stop = StopReason.end_turn
+        self.reason = ""
+        self.held_elsewhere = False
+        self._core = core
+        self._execution = execution
+        self._output: Any = None
+        self._sent_up_to: str | None = None
+        self._model = ""
+        self._tick: Tick | None = None
+        self._response: Response | None = None
+        self._unanswered: list[ToolRun] = []
+        self._questions: dict[str, asyncio.Future[Approval]] = {}
+
+    def stand(self) -> None:
+        """Remember where the timeline stands, before the message comes in: what follows is new to the model."""
+        self._sent_up_to = self._core.record.head
+
+    async def run(self) -> None:
+        """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
+        core, execution = self._core, self._execution
+        core.spending.begin(execution.options.budget)
+        try:
+            await core.outbox.keep(core.outbox.execution(execution, "running"))
+        except SessionBusyError:
+            self.held_elsewhere = True
+            raise
+        await core.settle()
+        await core.announce(execution.session)
+        await core.mount.fire("on_execution_start", execution, execution.session)
+        tick = await self._next_tick()
+        while tick.should_continue:
+            if len(self.ticks) >= execution.max_ticks:
+                self.stop = StopReason.max_ticks
+                self.reason = f"it reached the limit of {execution.max_ticks} ticks"
+                return
+            tick = await self._next_tick()
+        if execution.options.output is not None:
+            self._output = output_of(tick, execution.options.output)
+
+    def result(self) -> Result:
+        """Sum up what there is so far."""
+        result = result_of(self.ticks, self.stop, self.reason)
+        result.output = self._output
+        return result
+
+    def answer(self, call_id: str, approval: Approval) -> None:
+        """Answer the question whether a call may run; the first answer counts."""
+        waiting = self._questions.get(call_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(approval)
+
+    def close(self, error: BaseException | None) -> None:
+        """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
+        self._core.spending.end()
+        tick, self._tick = self._tick, None
+        if tick is None:
+            return
+        tick.error = error
+        try:
+            if self.ticks and self.ticks[-1] is tick:
+                self._commit_response(tick)
+                self._answer_calls()
+                self._core.finish_tick(tick)
+        finally:
+            self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
+
+    async def _next_tick(self) -> Tick:
+        core, execution = self._core, self._execution
+        execution.checkpoint()
+        tick = self._tick = Tick(len(core.ticks), execution.id)
+        core.deliver(execution.log)
+        execution.emit(TickStart(tick.number))
+        compiled, model = await self._compile(tick)
+        response = await self._begin(tick, compiled, model)
+        await self._ask(model, tick, response)
+        if tick.stop_reason == "tool_use" and tick.tool_calls:
+            await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
+            self._answer_calls()
+            self._heed_interrupt(tick)
+            core.keeper.tree()
+            await core.outbox.keep()  # before any hook: what a tool did is not to be unknown any longer
+        self._answer_calls()
+        await self._end_tick(tick)
+        return tick
+
+    def _heed_interrupt(self, tick: Tick) -> None:
+        """Stop where the user's interrupt reached a tool, before whoever waits for the execution."""
+        if any(run.result is not None and run.result.status == "interrupted" for run in tick.tool_calls):
+            self._execution.abort("stopped by the interrupt")
+            self._execution.checkpoint()
+
+    async def _compile(self, tick: Tick) -> tuple[Compiled[ModelAdapter], ModelAdapter]:
+        """Bring the tree to rest and compile it; nothing is sent that the budget does not allow."""
+        core, execution = self._core, self._execution
+        await core.mount.fire_settled("on_tick_start", core.settle, tick, execution.session)
+        await core.announce(execution.session)
+        options = execution.options
+
+        def compiling() -> tuple[Compiled[ModelAdapter], ModelAdapter]:
+            compiled = core.compile(
+                options.tools,
+                needs_timeline=bool(execution.drafts),
+                settings=None
+                if options.output is None
+                else {OUTPUT_SCHEMA: options.output.model_json_schema()},
+                choose=core.model_for(options.model),
+                fresh=core.record.since(self._sent_up_to),
+            )
+            assert compiled.model is not None  # chosen by what ``choose`` returned
+            return compiled, compiled.model
+
+        compiled, model = compiling()
+        prepare = getattr(model, "prepare", None)
+        if prepare is not None and await prepare():
+            compiled, model = compiling()
+        await core.mount.fire("after_compile", compiled.context, execution.session)
+        execution.checkpoint()
+        refuse_unfit(compiled.context, model)
+        core.spending.check(compiled.context, model.name)
+        return compiled, model
+
+    async def _begin(self, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter) -> Response:
+        """Make the tick one of the session's, and durable, before anything is sent."""
+        core = self._core
+        tick.context, tick.model, tick.source = compiled.context, model.name, model.source
+        core.begin_tick(tick)
+        self._sent_up_to, self._model = tick.head_before, model.name
+        self.ticks.append(tick)
+        self._response = response = Response()
+        await core.outbox.keep(core.outbox.tick_began(tick))
+        self._execution.emit(TickContext(tick.number, compiled.context, model.name, model.source))
+        return response
+
+    async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
+        """Stream the model's answer and commit it."""
+        core = self._core
+        flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
+        try:
+            await call_model(model, tick.context, tick, response, self._execution.emit, core.record.has_call)
+        finally:
+            if flusher is not None:
+                flusher.cancel()
+                await asyncio.wait({flusher})
+        self._commit_response(tick)
+        await core.outbox.keep(core.outbox.tick_answered(tick))
+
+    async def _keep_partials(self, tick: Tick, response: Response) -> None:
+        """Store what has come of a response twice a second, so that a crash loses no more than that."""
+        kept: tuple[Block, ...] = ()
+        outbox = self._core.outbox
+        while True:
+            await asyncio.sleep(FLUSH)
+            content = response.content()
+            if content != kept:
+                row, kept = outbox.partial(tick, kept, content), content
+                await outbox.try_keep(row)
+
+    def _commit_response(self, tick: Tick) -> None:
+        """Put what the model said into the timeline, once."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        self._core.spending.charge(tick, response)
+        tick.response = response.content()
+        tick.interrupted = not response.complete
+        tick.tool_calls = [ToolRun(block) for block in tick.response if isinstance(block, ToolCall)]
+        self._unanswered = tick.tool_calls
+        if tick.response:
+            self._core.append(
+                "assistant",
+                tick.response,
+                log=self._execution.log,
+                status="interrupted" if tick.interrupted else "complete",
+                metadata=origin_of(tick.response, tick.context, self._model),
+            )
+
+    def _answer_calls(self) -> None:
+        """Answer every tool call in the timeline, in call order, once; those that were cut as interrupted."""
+        runs, self._unanswered = self._unanswered, []
+        results = []
+        for run in runs:
+            if run.result is None:
+                run.result = interrupted(run)
+                if run.started:
+                    self._execution.emit(ToolEnd(run.result))
+            results.append(run.result)
+        if results:
+            self._core.append("tool", tuple(results), log=self._execution.log)
+
+    async def _end_tick(self, tick: Tick) -> None:
+        core, execution = self._core, self._execution
+        await core.announce(execution.session)
+        await core.mount.fire("on_tick_end", tick, execution.session)
+        self._decide(tick)
+        for ask in core.mount.callbacks("continuation"):
+            self._hear(tick, await call_hook(ask, tick, execution.session))
+        if core.waiting and not tick.should_continue and self.stop is StopReason.end_turn:
+            tick.should_continue, tick.reason = True, "messages are waiting"
+        core.finish_tick(tick)
+        self._tick = None
+        execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
+        if tick.should_continue:  # else it is kept with the end of the execution, which follows
+            await core.outbox.keep(core.outbox.tick_ended(tick))
+
+    def _decide(self, tick: Tick) -> None:
+        """Decide whether another tick follows, before the continuations are asked."""
+        if tick.stop_reason == "tool_use" and tick.tool_calls:
+            tick.should_continue, tick.reason = True, "tool results to read"
+        elif tick.stop_reason == "pause_turn":
+            tick.should_continue, tick.reason = True, "the model paused its turn"
+        elif tick.stop_reason in CUT:
+            self.stop, self.reason = StopReason(tick.stop_reason), tick.detail
+        elif self._core.waiting:
+            tick.should_continue, tick.reason = True, "messages are waiting"
+
+    def _hear(self, tick: Tick, opinion: Any) -> None:
+        """Take a continuation's opinion; the last one wins."""
+        if opinion is None:
+            return
+        go_on = isinstance(opinion, Continue) or opinion is True
+        if not go_on and not (isinstance(opinion, Stop) or opinion is False):
+            raise SessionError(
+                f"a continuation returned {opinion!r}; return None, a bool, Stop(reason) or Continue(reason)"
+            )
+        said = getattr(opinion, "reason", "")
+        if go_on != tick.should_continue or said:
+            tick.reason = said or ("a continuation said to go on" if go_on else "a continuation said to stop")
+        if not go_on and (tick.should_continue or isinstance(opinion, Stop)):
+            self.stop, self.reason = StopReason.stopped, tick.reason
+        elif go_on:
+            self.stop, self.reason = StopReason.end_turn, ""
+        tick.should_continue = go_on
+
+    def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
+        core, execution = self._core, self._execution
+
+        async def keep(run: ToolRun) -> None:
+            execution.checkpoint()
+            row = core.outbox.tool(tick, run)
+            if row is not None:
+                core.keeper.tree()  # a result is never kept without the state that its tool set
+                await core.outbox.keep(row)
+
+        given = partial(context_for, core, execution)
+        return ToolScope(toolbox, execution.emit, given, self._approve, keep, core.home.user_loop)
+
+    async def _approve(self, call: ToolCall, question: str) -> Approval:
+        waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()
+        self._questions[call.id] = waiting
+        self._execution.emit(ConfirmationRequested(call, question))
+        try:
+            return await waiting
+        finally:
+            del self._questions[call.id]
+
+
+def output_of(tick: Tick, output: Any) -> Any:
+    """Read a tick's answer as the pydantic model that was asked for; ``None`` where it was cut."""
+    if tick.stop_reason not in ("end_turn", "stop_sequence"):
+        return None
+    return read_output(output, tick.response, tick.model)

@@ -1,0 +1,99 @@
+"""What a process that ended in the middle left behind, brought to a valid end."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from nbsession.context import origin_of
+from nbsession.events import Done, ExecutionEnd, TickEnd
+from nbsession.models.playback import estimated_usage
+from nbsession.record import tell_answer
+from nbsession.session.execution import Execution
+from nbsession.session.result import StopReason, result_of
+from nbsession.session.spending import price_of
+from nbsession.stores.base import Row
+from nbsession.usage import calibrated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.record import Past
+    from nbsession.session.core import SessionCore
+    from nbsession.timeline import Tick
+
+CUT = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process ended while it ran"}
+"""What becomes of an execution whose process ended."""
+
+
+def recover(core: SessionCore, past: Past) -> None:
+    """Take up what is known of the past; what was cut ends as far as it came.
+
+    What another process runs at this moment is left to it, and shown as it stands.
+
+    Then the answer is kept, every call is answered and readers of events are told.
+    Nothing is run again: a tool that had started without a result that was kept is
+    *unknown*, and a request that was sent is not sent again under its id.
+    """
+    core.policies.take_over(past.policies)
+    core.feed.sequence = past.sequence
+    if past.held_by:
+        _show_running(core, past)
+        return
+    for key, data in past.executions.items():
+        if data["status"] == "running":
+            _end_execution(core, key, data, past)
+    latest = next(reversed(past.executions.values()), None)
+    if past.untold and latest is not None:
+        core.feed.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
+        core.feed.emit(Done())
+    core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
+    for key, data in past.executions.items():
+        again = cache(partial(_ended, core, key, data))  # made when it is asked for, and once
+        core.line.past.append(again)
+        if data.get("request"):
+            request_id, digest = data["request"]
+            core.requests.remember(request_id, digest, again)
+
+
+def _show_running(core: SessionCore, past: Past) -> None:
+    tick = core.ticks[-1] if core.ticks else None
+    if tick is not None and tick.ended is None:
+        tick.interrupted, tick.reason = False, f"{past.held_by} runs it"
+        tick.response = tick.response or past.partials.get(tick.number, ())
+
+
+def _ended(core: SessionCore, key: str, data: Mapping[str, Any]) -> Execution:
+    ticks = [tick for tick in core.ticks if tick.execution == key]
+    result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
+    return Execution.ended(core.session, core, key, result, cut=data["status"] == CUT["status"])
+
+
+def _end_execution(core: SessionCore, key: str, data: Mapping[str, Any], past: Past) -> None:
+    past.executions[key] = {**data, **CUT}
+    tick = core.ticks[-1] if core.ticks else None
+    if tick is not None and tick.execution == key and tick.ended is None:
+        _end_tick(core, tick, past)
+    core.outbox.add(Row("execution", key, past.executions[key]))
+    past.untold = True
+    core.end_cut_execution()
+
+
+def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
+    tick.reason = CUT["reason"]
+    partial = past.partials.get(tick.number)
+    if partial and core.record.head == tick.head_before:
+        # Its row has the name of the adapter: what a model says of itself comes with the end.
+        metadata = origin_of(partial, tick.context, tick.model)
+        core.append("assistant", partial, status="interrupted", metadata=metadata)
+    core.heal(past.tool_calls)
+    tick.interrupted = True
+    tick.head_after, tick.state_after = core.record.head, core.state.version
+    tell_answer(tick, core.record)
+    if not tick.usage.total_tokens:
+        # Nobody heard what it used; the provider charges it all the same.
+        tick.usage = estimated_usage(calibrated(tick.model).apply(tick.context.tokens), tick.response)
+        tick.cost = price_of(tick)
+        core.spending.recount()
+    core.outbox.add(core.outbox.tick_ended(tick))
+    core.feed.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))

@@ -1,0 +1,104 @@
+"""The tool calls of a tick: one after another, or together where they are parallel-safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbsession.content import Text, ToolCall, ToolResult
+from nbsession.errors import did_you_mean
+from nbsession.events import Event, ToolEnd, ToolProgress, ToolStart
+from nbsession.hooks import encode
+from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool
+
+if TYPE_CHECKING:
+    from nbsession.session.core import SessionCore
+    from nbsession.session.door import Turn
+    from nbsession.timeline import ToolRun
+
+Approval = tuple[bool, str, Mapping[str, Any] | None]
+"""Whether a call is approved, why (not), and the input to use instead."""
+
+
+@dataclass(slots=True)
+class ToolScope:
+    """What running a tick's tools needs from around it."""
+
+    toolbox: Mapping[str, Tool]
+    emit: Callable[[Event], None]
+    context_for: Callable[[ToolCall], ToolContext]
+    approve: Callable[[ToolCall, str], Awaitable[Approval]]
+    keep: Callable[[ToolRun], Awaitable[None]]
+    user_loop: asyncio.AbstractEventLoop | None = None
+
+
+async def call_tools(runs: Sequence[ToolRun], scope: ToolScope) -> None:
+    """Run a tick's tool calls and put each result into its run.
+
+    One after another, in call order; neighbours whose tools are parallel-safe run
+    together. Cancelling leaves the results that are there.
+    """
+    waiting: list[ToolRun] = []
+    for run in runs:
+        tool = scope.toolbox.get(run.name)
+        if tool is not None and tool.parallel:
+            waiting.append(run)
+            continue
+        await _together(waiting, scope)
+        waiting = []
+        await _call(run, scope)
+    await _together(waiting, scope)
+
+
+async def _together(runs: Sequence[ToolRun], scope: ToolScope) -> None:
+    if len(runs) == 1:
+        await _call(runs[0], scope)
+    elif runs:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for run in runs:
+                    group.create_task(_call(run, scope))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+
+async def _call(run: ToolRun, scope: ToolScope) -> None:
+    tool = scope.toolbox.get(run.name)
+    if tool is None or tool.audience == "user":
+        names = [name for name, item in scope.toolbox.items() if item.audience != "user"]
+        _refuse(run, scope, f"there is no tool {run.name!r}{did_you_mean(run.name, names)}", "error")
+        return
+    context = scope.context_for(run.call)
+    question = await needs_confirmation(tool, run.call, context)
+    if question is not None:
+        approved, reason, changed = await scope.approve(run.call, question)
+        if not approved:
+            _refuse(run, scope, f"the user declined this call{': ' + reason if reason else ''}", "denied")
+            return
+        if changed is not None:
+            run.call = ToolCall(run.call.id, run.call.name, dict(changed))
+    run.started = True
+    await scope.keep(run)
+    scope.emit(ToolStart(run.call))
+    outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
+    run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
+    scope.emit(ToolEnd(outcome.result, outcome.traceback))
+    await scope.keep(run)
+
+
+def context_for(core: SessionCore, execution: Turn, call: ToolCall) -> ToolContext:
+    """Make what a tool with a ``ToolContext`` parameter is given."""
+
+    def emit(data: Any) -> None:
+        encode(data, f"what tool {call.name!r} emits")
+        core.home.post(lambda: execution.emit(ToolProgress(call.id, data)))
+
+    session = core.session
+    return ToolContext(session=session, call_id=call.id, emit=emit, spawn=session.spawn, name=call.name)
+
+
+def _refuse(run: ToolRun, scope: ToolScope, text: str, status: Literal["error", "denied"]) -> None:
+    run.result = ToolResult(run.id, run.name, (Text(text),), is_error=True, status=status)
+    scope.emit(ToolEnd(run.result))

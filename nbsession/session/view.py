@@ -1,0 +1,138 @@
+"""A session as it may be looked at: what it is, what it has said and used, and what its tree shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import SessionError
+from nbsession.record import altered
+from nbsession.session.knobs import SessionKnobs
+from nbsession.session.options import checked_ticks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from nbsession.events import Event
+    from nbsession.hooks import SessionUsage
+    from nbsession.session.closing import Closing
+    from nbsession.session.core import SessionCore
+    from nbsession.session.notes import Notes
+    from nbsession.session.outline import Outline
+    from nbsession.timeline import Record, Tick
+
+
+class SessionView:
+    """The part of a session that is read, with the settings that are properties."""
+
+    id: str
+    metadata: dict[str, Any]
+    _core: SessionCore
+    _closing: Closing
+    _notes: Notes
+
+    @property
+    def status(self) -> str:
+        """``"idle"``, ``"running"`` or ``"closed"``."""
+        return self._core.status
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another process has gone on with it, so that what is here can be looked at and forked only."""
+        return self._core.current is None and self._core.journal.superseded
+
+    @property
+    def timeline(self) -> Record:
+        """The conversation: the entries on the path to the head."""
+        return self._core.record
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """Every tick so far; ``ticks[n].number == n``."""
+        return self._core.ticks
+
+    @property
+    def usage(self) -> SessionUsage:
+        """Tokens and cost so far."""
+        return self._core.spending.so_far()
+
+    @property
+    def knobs(self) -> SessionKnobs:
+        """The knobs, to be read and set."""
+        return SessionKnobs(self._core, self._mounted)
+
+    @property
+    def model(self) -> Any:
+        """The session's model (a name, an adapter, or ``None``: the app's or the environment's)."""
+        return self._core.model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        if model is not None:
+            from nbsession.models import resolve
+
+            model = resolve(model)
+        self._core.model = model
+
+    @property
+    def max_ticks(self) -> int:
+        """How many ticks an execution may take, where ``send(max_ticks=)`` says nothing else."""
+        return self._core.max_ticks
+
+    @max_ticks.setter
+    def max_ticks(self, max_ticks: int) -> None:
+        self._core.max_ticks = checked_ticks(max_ticks)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The kept component state, by component path and hook (``"Notepad#1"``), as JSON data.
+
+        Before the first message it is what was kept, or, in a new session, what the
+        components begin with.
+        """
+        return self._core.home.call(self._core.kept_state)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the tree and the knobs had to say: state that did not fit, values that were replaced."""
+        return self._notes.untold
+
+    def take_notes(self) -> list[str]:
+        """Give the notes that were not given before."""
+        return self._notes.take()
+
+    def outline(self) -> Outline:
+        """Return the mounted components with their keys, state, knobs and tools, to be shown or printed."""
+
+        def read() -> Outline:
+            return self._mounted().mount.outline()
+
+        return self._core.home.call(read)
+
+    def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
+        """Give the session's events, from a sequence number on and then as they come, to any number of readers.
+
+        There is no gap and no duplicate between the stored and the live. A reader that
+        rests holds nobody up and costs no memory: it goes on from the store, or, in a
+        session without one, gets a ``SessionError`` once what it missed is gone.
+        """
+        if after is not None and not isinstance(after, int):
+            raise SessionError(f"subscribe(after=) takes the sequence number of an event, got {after!r}")
+        return self._core.feed.subscribe(after)
+
+    def verify(self) -> list[int]:
+        """Read every tick's context from the store and work its hash out anew; return the numbers that differ.
+
+        Those whose context is not there to be read are among them. Without a store it is an empty list.
+        """
+        store = self._core.journal.store
+        return altered(store, self.id, self.ticks) if store is not None else []
+
+    def _open(self) -> None:
+        self._closing.refuse()
+
+    def _mounted(self) -> SessionCore:
+        """Render what waits to be rendered; effects wait for the next execution."""
+        self._open()
+        core = self._core
+        core.render()
+        return core

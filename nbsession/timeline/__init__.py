@@ -1,0 +1,28 @@
+"""What happened: the record of entries, the ticks, the forks' history, and the policies that choose what is shown.
+
+It stands above the compiled context, because a tick holds the one it sent.
+"""
+
+from nbsession.timeline.history import Branch, ForkPoint, History
+from nbsession.timeline.policies import Answer, Policies, Policy, entries_of, row_of
+from nbsession.timeline.record import Record
+from nbsession.timeline.tick import Response, Tick, ToolRun, interrupted, unknown
+from nbsession.timeline.twigs import leads
+
+__all__ = [
+    "Answer",
+    "Branch",
+    "ForkPoint",
+    "History",
+    "Policies",
+    "Policy",
+    "Record",
+    "Response",
+    "Tick",
+    "ToolRun",
+    "entries_of",
+    "interrupted",
+    "leads",
+    "row_of",
+    "unknown",
+]

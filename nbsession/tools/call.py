@@ -1,0 +1,193 @@
+"""The running of one tool call: where it runs, how long it may take, and what becomes of what it raises."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsession.content import Rich, Text, ToolCall, ToolResult, bounded, result_content
+from nbsession.errors import ToolError
+from nbsession.tools.worker import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from nbsession.tools.context import ToolContext
+    from nbsession.tools.tool import Tool
+
+TASK = "nbsession tool"
+"""The name of the task that an async tool runs in on its user's loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one call ended: the result for the model, the value itself, and a traceback for the user.
+
+    ``value`` is ``None`` and ``traceback`` set where it failed by accident.
+    """
+
+    result: ToolResult
+    value: Any = None
+    traceback: str = ""
+
+
+async def run_tool(
+    tool: Tool, call: ToolCall, context: ToolContext, *, user_loop: asyncio.AbstractEventLoop | None = None
+) -> Outcome:
+    """Run one call to its end; whatever the tool raises becomes an error result.
+
+    The input is validated first. A sync tool runs in a worker thread (with
+    ``thread=False`` here), an async one on ``user_loop`` where that is another
+    loop that runs, else here; context variables reach it. Only cancellation is
+    raised: it is carried to an async tool, and leaves a thread behind, whose
+    result is dropped. ``KeyboardInterrupt`` in a tool gives the status
+    ``"interrupted"``.
+    """
+    started = time.perf_counter()
+    try:
+        arguments = tool.validate(call.input)
+        if tool.signature.context:
+            arguments[tool.signature.context] = context
+    except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
+        return _outcome(call, started, _Run(error=error))
+    try:
+        async with asyncio.timeout(tool.timeout):
+            run = await _invoke(tool, arguments, user_loop)
+    except TimeoutError:
+        late = ToolError(f"{call.name} took longer than {tool.timeout:g} seconds and was given up")
+        run = _Run(error=late)
+    finally:
+        context._emit = None
+    return _outcome(call, started, run)
+
+
+async def needs_confirmation(tool: Tool, call: ToolCall, context: ToolContext) -> str | None:
+    """Return the question to ask before a call may run, or ``None`` where it needs no leave.
+
+    An invalid input needs none: ``run_tool`` refuses it. A confirm function that
+    fails asks, and says so.
+    """
+    if not tool.confirm:
+        return None
+    try:
+        tool.validate(call.input)
+    except ToolError:
+        return None
+    question = f"Run {bounded(str(call), 500)}?"
+    if tool.confirm is True:
+        return question
+    try:
+        verdict = tool.confirm(call.input, context)
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+    except Exception as error:  # noqa: BLE001  # no call may slip through because its guard broke
+        return f"{question} (its confirm function raised {_one_line(error)})"
+    if isinstance(verdict, str):
+        return verdict or None
+    return question if verdict else None
+
+
+class _Run(NamedTuple):
+    """What came of calling a handler; never both a value and an error."""
+
+    value: Any = None
+    content: tuple[Rich, ...] = ()
+    error: BaseException | None = None
+
+
+async def _invoke(tool: Tool, arguments: dict[str, Any], user_loop: asyncio.AbstractEventLoop | None) -> _Run:
+    if not inspect.iscoroutinefunction(tool.handler):
+        call = functools.partial(_call, tool.handler, arguments)
+        run = await in_thread(call) if tool.thread else call()
+        if run.error is not None or not inspect.isawaitable(run.value):
+            return run
+        steps = functools.partial(_await, run.value)
+    else:
+        steps = functools.partial(_call_async, tool.handler, arguments)
+    if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
+        return await steps()
+
+    async def named() -> _Run:
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name(TASK)
+        return await steps()
+
+    try:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(named(), user_loop))
+    except asyncio.CancelledError as error:
+        _cancelled_inside(error)
+        # Only the tool's own task was cancelled, on the user's loop: that is their interrupt.
+        return _Run(error=KeyboardInterrupt("stopped by the interrupt"))
+
+
+def _call(handler: Callable[..., Any], arguments: dict[str, Any]) -> _Run:
+    try:
+        value = handler(**arguments)
+        return _Run(value, () if inspect.isawaitable(value) else result_content(value))
+    except BaseException as error:  # noqa: BLE001  # even SystemExit must not end the thread or the loop
+        return _Run(error=error)
+
+
+async def _call_async(handler: Callable[..., Awaitable[Any]], arguments: dict[str, Any]) -> _Run:
+    try:
+        awaitable = handler(**arguments)
+    except BaseException as error:  # noqa: BLE001  # as above
+        return _Run(error=error)
+    return await _await(awaitable)
+
+
+async def _await(awaitable: Awaitable[Any]) -> _Run:
+    try:
+        value = await awaitable
+        return _Run(value, result_content(value))
+    except asyncio.CancelledError as error:
+        return _cancelled_inside(error)
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  # as above
+        return _Run(error=error)
+
+
+def _cancelled_inside(error: asyncio.CancelledError) -> _Run:
+    """Tell a tool that cancelled itself, which is its failure, from a cancelled call, which goes on up."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    return _Run(error=error)
+
+
+def _outcome(call: ToolCall, started: float, run: _Run) -> Outcome:
+    duration = time.perf_counter() - started
+    error = run.error
+    if error is None:
+        return Outcome(ToolResult(call.id, call.name, run.content, duration=duration), run.value)
+    deliberate = isinstance(error, ToolError)
+    text = (str(error) if deliberate else _one_line(error)) or f"{call.name} failed"
+    result = ToolResult(
+        call.id,
+        call.name,
+        (Text(bounded(text)),),
+        is_error=True,
+        status="interrupted" if isinstance(error, KeyboardInterrupt) else "error",
+        duration=duration,
+    )
+    return Outcome(result, None, "" if deliberate else _formatted(error))
+
+
+def _one_line(error: BaseException) -> str:
+    message = bounded(" ".join(str(error).split()), 1000)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _formatted(error: BaseException) -> str:
+    """Return the traceback from the tool's own first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
