@@ -14,7 +14,7 @@ from nbsession.models.resolve import default_model, resolve
 
 if TYPE_CHECKING:
     from nbsession.models.anthropic.model import AnthropicModel
-    from nbsession.models.local import LocalModel, local
+    from nbsession.models.local_server import LocalModel, local
     from nbsession.models.openai.model import OpenAIModel
     from nbsession.models.recorded import RecordedModel
     from nbsession.models.simulated.model import SimulatedModel
@@ -37,8 +37,8 @@ _HOMES = {
     "OpenAIModel": "nbsession.models.openai.model",
     "RecordedModel": "nbsession.models.recorded",
     "SimulatedModel": "nbsession.models.simulated.model",
-    "LocalModel": "nbsession.models.local",
-    "local": "nbsession.models.local",
+    "LocalModel": "nbsession.models.local_server",
+    "local": "nbsession.models.local_server",
 }
 
 

@@ -70,7 +70,7 @@ def _live(prefix: str, identifier: str) -> ModelAdapter:
 
         return OpenAIModel(identifier)
     if prefix in LOCAL_PORTS:
-        from nbsession.models.local import LocalModel
+        from nbsession.models.local_server import LocalModel
 
         return LocalModel(f"{prefix}:{identifier}", f"http://localhost:{LOCAL_PORTS[prefix]}")
     from nbsession.models.anthropic.model import AnthropicModel

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import date
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -20,9 +21,6 @@ from nbsession.events import ContentBlockStart, MessageDelta, TextDelta
 from nbsession.models import SimulatedModel
 from nbsession.models.simulated.model import answer_blocks
 from nbsession.testing import EventRecorder
-
-if TYPE_CHECKING:
-    from datetime import date
 
 
 @tool

@@ -12,7 +12,7 @@ from nbsession.content import Document, Image, Text, ToolCall
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStart
 from nbsession.models import AnthropicModel, Capabilities, OpenAIModel
-from nbsession.models.local import LocalModel
+from nbsession.models.local_server import LocalModel
 from nbsession.stores import SqlStore
 from nbsession.testing import EventRecorder, ScriptedModel, call
 from tests.models.test_server_tools import searched
