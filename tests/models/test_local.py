@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Timeline, component, models, tool
+from nbsession import App, Timeline, component, tool
 from nbsession.content import Document, Image, Message, Text, ToolSpec
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError
-from nbsession.models import Capabilities, LocalModel, ModelAdapter, local, resolve
+from nbsession.models import Capabilities, LocalModel, ModelAdapter, local, names, resolve
 from nbsession.models.endpoint import LOCAL_PORTS
 from nbsession.usage import Usage, cost
 from tests.support.fake_messages import FakeMessages, status, text
@@ -215,9 +215,9 @@ def ollama(server: FakeMessages, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fa
     """Ollama at the port where a name looks for it."""
     server.pages["/api/show"] = lambda body: SHOWN[body["model"]]
     monkeypatch.setitem(LOCAL_PORTS, "ollama", port_of(server))
-    models._live.cache_clear()
+    names._live.cache_clear()
     yield server
-    models._live.cache_clear()
+    names._live.cache_clear()
 
 
 async def collected(model: ModelAdapter, sent: CompiledContext) -> list[Any]:
