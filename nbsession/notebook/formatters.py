@@ -140,20 +140,20 @@ def _page(template: str, macro: str, *values: object) -> str:
 
 
 _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
-    ("session", "Session"): _session,
-    ("preview", "Preview"): _preview,
-    ("execution", "Execution"): _execution,
-    ("result", "Result"): _result,
-    ("tick", "Tick"): _tick,
-    ("context", "CompiledContext"): _context,
-    ("diff", "ContextDiff"): _diff,
-    ("history", "History"): _history,
-    ("outline", "Outline"): _outline,
-    ("part", "Part"): _part,
-    ("sweep", "Sweep"): _sweep,
+    ("session.session", "Session"): _session,
+    ("session.preview", "Preview"): _preview,
+    ("session.execution", "Execution"): _execution,
+    ("session.result", "Result"): _result,
+    ("timeline.tick", "Tick"): _tick,
+    ("context.compiled", "CompiledContext"): _context,
+    ("context.diff", "ContextDiff"): _diff,
+    ("timeline.history", "History"): _history,
+    ("session.outline", "Outline"): _outline,
+    ("context.part", "Part"): _part,
+    ("session.sweep", "Sweep"): _sweep,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
     "text/html": dict(_FORMATTERS),
-    "text/plain": {("sweep", "Sweep"): _sweep_text},
+    "text/plain": {("session.sweep", "Sweep"): _sweep_text},
 }

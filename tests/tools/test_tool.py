@@ -9,7 +9,8 @@ import functools
 import json
 import math
 import threading
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -19,9 +20,6 @@ from pydantic import Field
 from nbsession.content import Image, Text, ToolCall
 from nbsession.errors import CompileError, ToolError
 from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool, tool
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 
 class Unit(enum.Enum):
@@ -523,7 +521,7 @@ class TestRun:
         assert (outcome.result.text, outcome.result.status) == ("ValueError: two lines", "error")
         lines = outcome.traceback.splitlines()
         assert lines[0] == "Traceback (most recent call last):"
-        assert "test_tools.py" in lines[1]
+        assert "test_tool.py" in lines[1]
         assert lines[-2:] == ["ValueError: two", "lines"]
 
     async def test_an_async_error_is_traced_from_the_tools_own_frame(self) -> None:
@@ -534,7 +532,7 @@ class TestRun:
 
         outcome = await run(f)
         assert outcome.result.text == "KeyError: 'gone'"
-        assert "test_tools.py" in outcome.traceback.splitlines()[1]
+        assert "test_tool.py" in outcome.traceback.splitlines()[1]
 
     @pytest.mark.parametrize(
         ("error", "status", "text"),
