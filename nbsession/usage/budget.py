@@ -76,5 +76,5 @@ def _unpriced(model: str, price: float | None) -> str:
     answered = "" if price is None else ", which answered before,"
     return (
         f"the price of {model or 'a model'}{answered} is not known, so a budget in US dollars cannot be kept; set it "
-        f"with nbsession.usage.prices.set_price({repr(model) if model else 'model'}, input=…, output=…)"
+        f"with nbsession.usage.set_price({repr(model) if model else 'model'}, input=…, output=…)"
     )
