@@ -41,7 +41,7 @@ def nothing() -> None:
     return
 
 
-def _register(kind: str, callback: Callback) -> Callback:
+def _use_lifecycle(kind: str, callback: Callback) -> Callback:
     if not callable(callback):
         raise HookError(f"{current().path}: use_{kind} takes a function, got {type(callback).__name__}")
     found = environment()
@@ -52,42 +52,42 @@ def _register(kind: str, callback: Callback) -> Callback:
 
 def use_on_mount(fn: Callback) -> Callback:
     """Call ``fn(session)`` (sync or async) once after the component was mounted, before the first tick start hooks."""
-    return _register("on_mount", fn)
+    return _use_lifecycle("on_mount", fn)
 
 
 def use_on_unmount(fn: Callback) -> Callback:
     """Call ``fn(session)`` (sync or async) after the component was unmounted."""
-    return _register("on_unmount", fn)
+    return _use_lifecycle("on_unmount", fn)
 
 
 def use_on_execution_start(fn: Callback) -> Callback:
     """Call ``fn(execution, session)`` when an execution begins, after mounting."""
-    return _register("on_execution_start", fn)
+    return _use_lifecycle("on_execution_start", fn)
 
 
 def use_on_execution_end(fn: Callback) -> Callback:
     """Call ``fn(result, session)`` once per execution, also after abort or error, before it is stored."""
-    return _register("on_execution_end", fn)
+    return _use_lifecycle("on_execution_end", fn)
 
 
 def use_on_tick_start(fn: Callback) -> Callback:
     """Call ``fn(tick, session)`` at the start of every tick, before it is compiled."""
-    return _register("on_tick_start", fn)
+    return _use_lifecycle("on_tick_start", fn)
 
 
 def use_on_tick_end(fn: Callback) -> Callback:
     """Call ``fn(tick, session)`` after a tick's response and tools."""
-    return _register("on_tick_end", fn)
+    return _use_lifecycle("on_tick_end", fn)
 
 
 def use_after_compile(fn: Callback) -> Callback:
     """Call ``fn(context, session)`` after each compile and before the model call."""
-    return _register("after_compile", fn)
+    return _use_lifecycle("after_compile", fn)
 
 
 def use_on_message(fn: Callback) -> Callback:
     """Call ``fn(entry, session)`` for each entry that is committed to the timeline."""
-    return _register("on_message", fn)
+    return _use_lifecycle("on_message", fn)
 
 
 def use_continuation(fn: Callback) -> Callback:
@@ -97,7 +97,7 @@ def use_continuation(fn: Callback) -> Callback:
     ``Continue(reason)``; ``tick.should_continue`` is the decision so far.
     Children are asked first, so the root speaks last, and the last opinion wins.
     """
-    return _register("continuation", fn)
+    return _use_lifecycle("continuation", fn)
 
 
 async def call_cell(cell: CallbackCell, *arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from nbsession.context import Foldable, ToolUse
 from nbsession.hooks import DataCell, Environment, KnobCell
 from nbsession.timeline import leads
 from nbsession.tools import Tool
-from nbsession.tree import Component, Element, Fiber
+from nbsession.tree import Component, Element, Fiber, hook_names
 from nbsession.tree.element import FRAGMENT, TOP
 from nbsession.tree.hooks import State
 
@@ -27,8 +27,8 @@ class Fact(NamedTuple):
     """What a component holds: ``word`` says of which kind, ``value`` is written in short.
 
     ``word`` is ``"knob"``, ``"state"``, ``"data"``, ``"tool"``, ``"entries"`` or
-    ``"text"``, its own text's beginning; state and data have the number of their
-    hook, or their key, for a ``name``.
+    ``"text"``, its own text's beginning. State has the name that its author gave it, or else
+    the number of its hook (``#4``), and data its key for a ``name``.
     """
 
     word: str
@@ -163,13 +163,15 @@ def _environment(fiber: Fiber) -> Environment:
 
 
 def _held(fiber: Fiber) -> Iterator[Fact]:
+    kind = fiber.type
+    names = dict(enumerate(hook_names(kind.function) if isinstance(kind, Component) else ()))
     for position, cell in enumerate(fiber.hooks or ()):
         if isinstance(cell, KnobCell):
             yield Fact("knob", cell.name, _written(_environment(fiber).knobs[cell.name]))
         elif isinstance(cell, DataCell):
             yield Fact("data", str(cell.key), "not there yet" if cell.pending else _written(cell.data))
         elif isinstance(cell, State):
-            yield Fact(cell.kind, f"#{position}", _written(cell.value))
+            yield Fact(cell.kind, names.get(position) or f"#{position}", _written(cell.value))
 
 
 def _tools(fiber: Fiber) -> Iterator[Fact]:

@@ -31,6 +31,7 @@ from nbsession.tree.hooks import (
     use_ref,
     use_state,
 )
+from nbsession.tree.names import hook_names
 from nbsession.tree.rendering import current
 from nbsession.tree.root import GONE, Root
 
@@ -50,6 +51,7 @@ __all__ = [
     "component",
     "create_context",
     "current",
+    "hook_names",
     "use_callback",
     "use_cell",
     "use_context",

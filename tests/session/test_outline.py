@@ -53,10 +53,10 @@ def test_components_show_their_keys_knobs_state_tools_and_the_beginning_of_their
 
     long = "You are kind. " + "x" * 45 + "…"
     assert outline(Agent) == [
-        "Agent  knob tone = 'kind' · state #1 = ['milk'] · reducer #2 = 1 · tool look",
+        "Agent  knob tone = 'kind' · state notes = ['milk'] · reducer #2 = 1 · tool look",
         f"├─ System  “{long}”",
         "├─ Section[notes]",
-        "│  └─ Note[milk]  state #0 = 0 · “- milk (0)”",
+        "│  └─ Note[milk]  state count = 0 · “- milk (0)”",
         "└─ Timeline  entries 0",
     ]
 
@@ -76,9 +76,9 @@ def test_what_our_own_components_are_made_of_is_left_out_and_what_was_given_to_t
         "Agent  knob tone = 'kind'",
         "├─ Collapsed",
         "│  └─ Section[rules]",
-        "│     └─ Note  state #0 = 0 · “- inside (0)”",
+        "│     └─ Note  state count = 0 · “- inside (0)”",
         "├─ ErrorBoundary",
-        "│  └─ Note  state #0 = 0 · “- tried (0)”",
+        "│  └─ Note  state count = 0 · “- tried (0)”",
         "├─ Knobs  tool set_knob",
         "└─ Timeline  entries 0",
         "   └─ Section[talk]  “none so far”",
