@@ -88,8 +88,10 @@ class DataCell(Cell):
             encode(data, f"state {self.key!r} (use_data) of {self.fiber.path}")
         if wanted != (self.key, self.deps):
             return
-        self.data, self.pending, self.fetched = data, False, True
         root = self.fiber.root
+        if root.trace is not None:
+            root.trace.set(self, self.fiber, self.data, "")
+        self.data, self.pending, self.fetched = data, False, True
         if self.keep and root.changes is not None:
             root.changes[self] = self.fiber
         self.fiber.mark()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import HookError, SessionError
 from nbsession.hooks.environment import environment
-from nbsession.tree import Cell, Fiber, current, use_cell
+from nbsession.tree import Cell, Fiber, acting, current, use_cell
 
 if TYPE_CHECKING:
     from nbsession.hooks.environment import Environment
@@ -103,7 +103,8 @@ def use_continuation(fn: Callback) -> Callback:
 async def call_cell(cell: CallbackCell, *arguments: Any) -> Any:
     """Call a cell's callback as ``call_hook`` does; an error gets a note that says whose it is."""
     try:
-        return await call_hook(cell.callback, *arguments)
+        with acting(f"use_{cell.kind} of {cell.fiber.type.name}"):
+            return await call_hook(cell.callback, *arguments)
     except Exception as error:
         error.add_note(f"raised in use_{cell.kind} of {cell.fiber.path}")
         raise

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nbsession.session.door import Door, Turn
     from nbsession.session.home import Home
     from nbsession.session.result import Result
-    from nbsession.timeline import Policy, Record, Tick
+    from nbsession.timeline import Cause, Policy, Record, Tick
     from nbsession.usage import Budget
 
 WINDOW = "window"
@@ -106,6 +106,7 @@ class SessionCore:
         self.mount = self._mount_of(node)
         self.last_sent = knobs_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
+        self._causes: tuple[Cause, ...] = ()
         self._announced = len(record)
         self.closed = False
 
@@ -318,6 +319,7 @@ class SessionCore:
         self.keeper.drain()
         # Now: a hook after the compile may set state and knobs, which this tick is not sent.
         self._compiled_at = (self.record.head, self.state.version, self.knobs.values())
+        self._causes += self.mount.take_causes(self.baseline())
         self.sent = compiled.sent
         return compiled
 
@@ -332,6 +334,7 @@ class SessionCore:
     def begin_tick(self, tick: Tick) -> None:
         """Number the state and the timeline as the tick was compiled."""
         tick.head_before, tick.state_before, self.last_sent = self._compiled_at
+        tick.causes, self._causes = self._causes, ()
         self.ticks.append(tick)
         self.keeper.sent(self.sent)
         if self._next_window != self.spending.window:

@@ -287,7 +287,9 @@ class Work:
                 await core.outbox.keep(row)
 
         given = partial(context_for, core, execution)
-        return ToolScope(toolbox, execution.emit, given, self._approve, keep, core.home.user_loop)
+        return ToolScope(
+            tick.number, toolbox, execution.emit, given, self._approve, keep, core.home.user_loop
+        )
 
     async def _approve(self, call: ToolCall, question: str) -> Approval:
         waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()

@@ -20,9 +20,10 @@ from nbsession.hooks import (
     hook_of,
     revive,
 )
+from nbsession.session.causes import causes_in
 from nbsession.session.outline import Outline, outline_of
 from nbsession.tree import GONE as TREE_GONE
-from nbsession.tree import Fiber, Root
+from nbsession.tree import Fiber, Root, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nbsession.context import Compiled, Sent
     from nbsession.hooks import DataCell, Environment
     from nbsession.models.base import ModelAdapter
+    from nbsession.timeline import Cause
 
 STATE = "state:"
 HOOK = "hook:"
@@ -78,6 +80,7 @@ class Mount:
             check=_encoded,
             on_change=on_change,
         )
+        self.root.trace = Trace()
 
     def own(self) -> None:
         """Make the calling thread the one on which the tree changes."""
@@ -223,6 +226,12 @@ class Mount:
         fiber = self.root.preview(environment, list(stale), more=more)
         pending = dict.fromkeys((*self.pending, *environment.asked))
         return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose)
+
+    def take_causes(self, sent: Mapping[str, Any]) -> tuple[Cause, ...]:
+        """Tell what made the tree another one since the last call; ``sent`` are the knobs' values then."""
+        trace, self.root.trace = self.root.trace, Trace()
+        assert trace is not None
+        return causes_in(trace, self.environment, sent)
 
     def drain(self) -> list[tuple[str, Any]]:
         """Return what changed in the tree's kept state since the last call.

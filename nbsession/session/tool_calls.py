@@ -12,6 +12,7 @@ from nbsession.errors import did_you_mean
 from nbsession.events import Event, ToolEnd, ToolProgress, ToolStart
 from nbsession.hooks import encode
 from nbsession.tools import Outcome, Tool, ToolContext, needs_confirmation, run_tool
+from nbsession.tree import acting
 
 if TYPE_CHECKING:
     from nbsession.session.core import SessionCore
@@ -26,6 +27,7 @@ Approval = tuple[bool, str, Mapping[str, Any] | None]
 class ToolScope:
     """What running a tick's tools needs from around it."""
 
+    tick: int
     toolbox: Mapping[str, Tool]
     emit: Callable[[Event], None]
     context_for: Callable[[ToolCall], ToolContext]
@@ -82,7 +84,8 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
     run.started = True
     await scope.keep(run)
     scope.emit(ToolStart(run.call))
-    outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
+    with acting(f"the tool {run.name} in tick {scope.tick}"):
+        outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
     run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
     scope.emit(ToolEnd(outcome.result, outcome.traceback))
     await scope.keep(run)

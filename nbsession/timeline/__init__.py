@@ -3,6 +3,7 @@
 It stands above the compiled context, because a tick holds the one it sent.
 """
 
+from nbsession.timeline.cause import Cause, causes_of, why
 from nbsession.timeline.history import Branch, ForkPoint, History
 from nbsession.timeline.policies import Answer, Policies, Policy, entries_of, row_of
 from nbsession.timeline.record import Record
@@ -12,6 +13,7 @@ from nbsession.timeline.twigs import leads
 __all__ = [
     "Answer",
     "Branch",
+    "Cause",
     "ForkPoint",
     "History",
     "Policies",
@@ -20,9 +22,11 @@ __all__ = [
     "Response",
     "Tick",
     "ToolRun",
+    "causes_of",
     "entries_of",
     "interrupted",
     "leads",
     "row_of",
     "unknown",
+    "why",
 ]

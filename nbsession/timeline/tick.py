@@ -19,10 +19,13 @@ from nbsession.events import (
     MessageStop,
     TextDelta,
 )
+from nbsession.timeline.cause import Cause, why
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from nbsession.context import Part
 
 
 @dataclass(slots=True)
@@ -62,7 +65,8 @@ class Tick:
     ``response`` the content that came back. Times are in seconds since the epoch,
     ``None`` until they are known; ``cost`` is in US dollars, ``None`` where a
     price is not known. ``should_continue`` is the decision so far, and ``reason``
-    why. ``error`` is the exception that ended the tick, if one did.
+    why. ``error`` is the exception that ended the tick, if one did. ``causes`` are what made
+    the tree another one since the tick before; empty for a tick of an earlier process.
     """
 
     number: int
@@ -84,6 +88,7 @@ class Tick:
     reason: str = ""
     error: BaseException | None = None
     interrupted: bool = False
+    causes: tuple[Cause, ...] = ()
     head_before: str | None = None
     head_after: str | None = None
     state_before: int = 0
@@ -93,6 +98,14 @@ class Tick:
     def text(self) -> str:
         """The response's text."""
         return "\n\n".join(block.text for block in self.response if isinstance(block, Text))
+
+    def why(self, part: Part | str) -> str:
+        """Say why a part of the context (or what stands at a component path) is another than in the tick before.
+
+        By what its components know: the state, knob, property or data that changed, with the old
+        and the new value and who set it. ``""`` where nothing of it is known, as in the first tick.
+        """
+        return why(part if isinstance(part, str) else part.path, self.causes)
 
     def cut(self, head: str | None, state: int) -> Tick:
         """Return a copy that ends here, interrupted, for a fork from the middle of it."""

@@ -34,6 +34,7 @@ from nbsession.tree.hooks import (
 from nbsession.tree.names import hook_names
 from nbsession.tree.rendering import current
 from nbsession.tree.root import GONE, Root
+from nbsession.tree.trace import Trace, acting, actor
 
 __all__ = [
     "GONE",
@@ -48,6 +49,9 @@ __all__ = [
     "Ref",
     "Root",
     "State",
+    "Trace",
+    "acting",
+    "actor",
     "component",
     "create_context",
     "current",

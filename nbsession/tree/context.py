@@ -61,6 +61,9 @@ class Context(Stable, Generic[T]):
         else:
             provision = cast("Provision", fiber.hooks[0])
             if not same(provision.value, value):
+                if (trace := fiber.root.trace) is not None:
+                    for consumer in provision.consumers:
+                        trace.contexts.setdefault((consumer, self.name), provision.value)
                 provision.value = value
                 fiber.root.reach(provision.consumers)
         return fiber.element.children

@@ -9,6 +9,7 @@ from typing import Any
 
 from nbsession.errors import HookError, RenderError
 from nbsession.tree.fiber import CLEAN, DEAD, Cell, Fiber, post_order, shorten
+from nbsession.tree.trace import acting
 
 CleanUp = Callable[[], object]
 
@@ -85,7 +86,8 @@ class Effects:
 
     def _run_one(self, fiber: Fiber, effect: Effect) -> None:
         try:
-            result = effect.function()
+            with acting(f"an effect of {fiber.type.name}"):
+                result = effect.function()
         except Exception as error:  # noqa: BLE001 - raised once all effects have run
             self.fail(fiber, "an effect", error)
             return

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nbsession.tree.element import Element
+    from nbsession.tree.trace import Trace
 
 CLEAN = 0
 DIRTY = 1
@@ -54,6 +55,7 @@ class Tree(Protocol):
     changes: dict[Cell, Fiber] | None
     check: Callable[[str, Any], object] | None
     restore: dict[str, Any]
+    trace: Trace | None
     types: set[Any]
 
     def admits(self, call: Callable[..., None], *arguments: Any) -> bool:

@@ -16,6 +16,7 @@ from nbsession.tree.effects import CleanUp, Effect
 from nbsession.tree.equality import STABLE, Stable, same_deps, unchanged
 from nbsession.tree.fiber import CLEAN, DEAD, Cell, Fiber
 from nbsession.tree.rendering import frames, keep, mismatch, outside
+from nbsession.tree.trace import actor
 
 if TYPE_CHECKING:
     from typing import Self
@@ -50,12 +51,14 @@ class State(Cell, Stable):
         """
         if self.kind == "state" and not callable(value):
             self._check(value)
-        if self.fiber.root.admits(self._set_handed_over, value):
-            self._set(value, self._check)
+        root = self.fiber.root
+        by = "" if root.trace is None else actor()
+        if root.admits(self._set_handed_over, value, by):
+            self._set(value, by, self._check)
 
-    def _set_handed_over(self, value: Any) -> None:
+    def _set_handed_over(self, value: Any, by: str) -> None:
         try:
-            self._set(value)  # without a check: whoever set it has gone on, and the next drain says it
+            self._set(value, by)  # without a check: whoever set it has gone on, and the next drain says it
         except HookError as error:
             self.fiber.root.note(str(error))
 
@@ -64,7 +67,7 @@ class State(Cell, Stable):
         if self.persist and check is not None:
             check(f"{self.fiber.path}#{(self.fiber.hooks or []).index(self)}", value)
 
-    def _set(self, value: Any, check: Callable[[Any], None] | None = None) -> None:
+    def _set(self, value: Any, by: str, check: Callable[[Any], None] | None = None) -> None:
         fiber = self.fiber
         root = fiber.root
         if fiber.status == DEAD:
@@ -79,6 +82,8 @@ class State(Cell, Stable):
             return
         if check is not None and new is not value:
             check(new)
+        if root.trace is not None:
+            root.trace.set(self, fiber, self.value, by)
         self.value = new
         if self.persist:
             root.note_change(self, fiber)

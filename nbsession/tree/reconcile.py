@@ -20,6 +20,8 @@ from nbsession.tree.run import explain, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from nbsession.tree.trace import Trace
+
 
 class Tree:
     """A tree that renders: what the live ``Root`` and a preview have in common."""
@@ -34,6 +36,7 @@ class Tree:
         self.changes: dict[Cell, Fiber] | None = None
         self.check: Callable[[str, Any], object] | None = None
         self.restore: dict[str, Any] = {}
+        self.trace: Trace | None = None
         self.types: set[Component] = set()
         self.redefined: dict[str, Component] = {}
         self.failed: dict[Fiber, Fiber] = {}
@@ -286,6 +289,8 @@ class Tree:
             fiber = self.owned(fiber, parent)
         if type(fiber.type) is not Component:
             fiber.type.renewed(fiber, element)
+        elif self.trace is not None:
+            self.trace.elements.setdefault(fiber, fiber.element)
         fiber.element = element
         fiber.status = DIRTY
         return fiber

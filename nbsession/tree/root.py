@@ -153,14 +153,18 @@ class Root(Tree):
         for fiber in self._walk():
             kind = fiber.type
             if isinstance(kind, Component) and kind in newer:
-                fiber.type = newer[kind]
-                _forget_definition(fiber)
+                self._define(fiber, newer[kind])
                 self.mark(fiber)
 
     def swap(self, fiber: Fiber, latest: Component) -> None:
+        self._define(fiber, latest)
+        self.reach([fiber])
+
+    def _define(self, fiber: Fiber, latest: Component) -> None:
         fiber.type = latest
         _forget_definition(fiber)
-        self.reach([fiber])
+        if self.trace is not None:
+            self.trace.redefined[fiber] = None
 
     def preview(
         self, environment: Any, stale: Iterable[Fiber] = (), node: Node = ..., *, more: More | None = None

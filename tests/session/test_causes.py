@@ -1,0 +1,94 @@
+"""A tick says why a part of its context is another than before: what was set, where, by whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_effect, use_knob, use_state
+from nbsession.testing import ScriptedModel, call
+from nbsession.tree import create_context, use_context
+
+Theme = create_context("light", name="Theme")
+
+
+@component
+def Plan(steps: Any) -> Any:
+    return Section("\n".join(steps), id="plan", title="Plan") if steps else None
+
+
+@component
+def Themed() -> Any:
+    return Section(use_context(Theme), id="theme")
+
+
+@component
+def Trip() -> Any:
+    plan, set_plan = use_state(list[str])
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    seen, set_seen = use_state(0)
+
+    @tool
+    def add_stop(stop: str) -> str:
+        """Add a stop."""
+        set_plan(lambda stops: [*stops, stop])
+        return "Added."
+
+    use_effect(lambda: set_seen(len(plan)) if plan else None, [len(plan)])
+    return [
+        System(f"You are {tone}."),
+        add_stop,
+        Plan(steps=plan),
+        Theme(tone, Themed()),
+        Section(f"seen {seen}", id="seen"),
+        Knobs(),
+        Timeline(),
+    ]
+
+
+async def two_ticks() -> Any:
+    session = App(Trip, model=ScriptedModel(call("add_stop", stop="Basel"), "Done.", "Yes.")).session()
+    await session.send("Go.")
+    return session
+
+
+def part_of(tick: Any, kind: str, text: str) -> Any:
+    return next(part for part in tick.context.parts if part.kind == kind and text in part.text)
+
+
+async def test_a_section_entered_by_the_state_that_a_tool_set() -> None:
+    session = await two_ticks()
+    said = session.ticks[1].why(part_of(session.ticks[1], "section", "Basel"))
+    assert said.startswith("`plan` went from [] to ['Basel'], set by the tool add_stop in tick 0")
+    assert "property `steps` went from [] to ['Basel']" in said
+
+
+async def test_the_first_tick_has_no_reasons() -> None:
+    session = await two_ticks()
+    assert [
+        session.ticks[0].why(part) for part in session.ticks[0].context.parts if part.kind == "system"
+    ] == [""]
+
+
+async def test_a_knob_is_named_with_who_set_it() -> None:
+    session = await two_ticks()
+    session.knobs.set("tone", "terse", by="user")
+    await session.send("Again.")
+    tick = session.ticks[-1]
+    said = tick.why(part_of(tick, "system", "terse"))
+    assert said == "knob `tone` went from 'friendly' to 'terse', set by the user"
+    assert tick.why(part_of(tick, "section", "terse")) == "context `Theme` went from 'friendly' to 'terse'"
+
+
+async def test_an_effect_is_named_as_who_set_it() -> None:
+    session = await two_ticks()
+    tick = session.ticks[1]
+    causes = [str(cause) for cause in tick.causes if cause.name == "seen"]
+    assert causes == ["`seen` went from 0 to 1, set by an effect of Trip"]
+
+
+async def test_what_was_set_and_set_back_is_no_cause() -> None:
+    session = await two_ticks()
+    session.knobs["tone"] = "terse"
+    session.knobs["tone"] = "friendly"
+    await session.send("Again.")
+    assert [cause for cause in session.ticks[-1].causes if cause.kind == "knob"] == []
