@@ -23,7 +23,6 @@ value, and what to do next.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -130,9 +129,46 @@ class StoreError(NbsessionError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or list the known ones."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
+    if (near := nearest(name, names)) is not None:
+        return f"; did you mean {near!r}?"
     if names:
         return "; known: " + ", ".join(repr(n) for n in names[:12])
     return ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, or ``None``.
+
+    That is the one with the fewest slips of the keyboard between, at most one for
+    every three letters; else the only one that ``name`` is the beginning of. Dashes in
+    front and upper or lower case make no difference.
+    """
+    names = [(known_name, _letters(known_name)) for known_name in known]
+    asked, near = _letters(name), []
+    for known_name, letters in names:
+        most = max(len(asked), len(letters)) // 3
+        if abs(len(asked) - len(letters)) <= most and (slips := _slips(asked, letters)) <= most:
+            near.append((slips, known_name))
+    if near:
+        return min(near, key=lambda found: found[0])[1]
+    begun = [known_name for known_name, letters in names if len(asked) > 2 and letters.startswith(asked)]
+    return begun[0] if len(begun) == 1 else None
+
+
+def _letters(name: str) -> str:
+    return name.lstrip("-").casefold()
+
+
+def _slips(a: str, b: str) -> int:
+    """Count the letters missing, added, mistaken or swapped with their neighbour: optimal string alignment."""
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            count = min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                count = min(count, before[j - 2] + 1)
+            row.append(count)
+        before, last = last, row
+    return last[-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
-from nbsession.errors import KnobError
+from nbsession.errors import KnobError, nearest
 
 Kind: TypeAlias = Literal["bool", "int", "float", "text", "choice"]
 
@@ -201,8 +200,8 @@ class KnobSpec:
                 return option
         error = self._must("be one of " + ", ".join(repr(option) for option in self.options), value)
         texts = [option for option in self.options if isinstance(option, str)]
-        near = difflib.get_close_matches(value, texts, n=1, cutoff=0.5) if isinstance(value, str) else []
-        raise KnobError(f"{error}; did you mean {near[0]!r}?", knob=self.name) if near else error
+        near = nearest(value, texts) if isinstance(value, str) else None
+        raise error if near is None else KnobError(f"{error}; did you mean {near!r}?", knob=self.name)
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 
-from nbsession.errors import ModelError, did_you_mean
+from nbsession.errors import ModelError, nearest
 from nbsession.models.base import ModelAdapter
 from nbsession.models.endpoint import LOCAL_PORTS
 
@@ -49,7 +49,7 @@ def named(model: str | ModelAdapter) -> ModelAdapter:
         return _live("anthropic", name)
     if prefix in ("anthropic", "openai", *LOCAL_PORTS) and identifier:
         return _live(prefix, identifier)
-    raise ModelError(_refusal(name, prefix), kind="request")
+    raise ModelError(_refusal(name, prefix, identifier.strip()), kind="request")
 
 
 def default_name() -> str:
@@ -78,7 +78,7 @@ def _live(prefix: str, identifier: str) -> ModelAdapter:
     return AnthropicModel(identifier)
 
 
-def _refusal(name: str, prefix: str) -> str:
+def _refusal(name: str, prefix: str, identifier: str) -> str:
     if prefix in PREFIXES:
         form = next(form for form in FORMS if form.startswith(prefix))
         return f"{name!r} is not a whole model name; write {form!r}"
@@ -87,9 +87,12 @@ def _refusal(name: str, prefix: str) -> str:
     if name.startswith("gpt-"):
         return f"no model is named {name!r}; did you mean 'openai:{name}'?"
     # Of an id without its provider ("llama3") no provider is to be guessed.
-    guess = did_you_mean(prefix, PREFIXES if prefix != name else ("simulated",))
-    hint = guess if "did you mean" in guess else f"; there are {_listed()}, or pass an adapter"
-    return f"no model is named {name!r}{hint}"
+    near = nearest(prefix, PREFIXES if prefix != name else ("simulated",))
+    if near is None:
+        return f"no model is named {name!r}; there are {_listed()}, or pass an adapter"
+    form = next(form for form in FORMS if form.startswith(near))
+    meant = f"{near}:{identifier}" if identifier and ":" in form else form
+    return f"no model is named {name!r}; did you mean {meant!r}?"
 
 
 def _listed() -> str:

@@ -28,7 +28,8 @@ def default_store() -> SessionStore:
     """Open the store that ``$NBSESSION_STORE`` names by its URL, else the SQLite file of this user."""
     from nbsession.stores.sql import SqlStore
 
-    return SqlStore(os.environ.get("NBSESSION_STORE") or None)
+    url = os.environ.get("NBSESSION_STORE") or None
+    return SqlStore(url, elsewhere="set $NBSESSION_STORE to another place")
 
 
 def __dir__() -> list[str]:

@@ -113,7 +113,7 @@ def version(connection: Connection, location: str) -> int | None:
     if int(found) > VERSION:
         raise StoreError(
             f"{location} was written by a newer nbsession (schema {found}, this one knows {VERSION}): "
-            "upgrade with pip install --upgrade nbsession, or choose another file with $NBSESSION_STORE",
+            "upgrade with pip install --upgrade nbsession, or choose another file or database",
             location=location,
         )
     if int(found) == VERSION and (missing := set(tables.tables) - names):

@@ -41,15 +41,17 @@ class SqlStore:
     ``location`` is the file's path, or the URL without its password.
 
     A SQLite file of this schema that may only be read is opened by
-    ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``.
+    ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``. ``elsewhere`` is what
+    errors advise to have another place, for a caller who was not given ``url`` here.
     """
 
     blocking = True
 
-    def __init__(self, url: str | None = None) -> None:
-        parsed = sqlite.default_url() if url is None else _parse(url)
+    def __init__(self, url: str | None = None, *, elsewhere: str = sqlite.ELSEWHERE) -> None:
+        parsed = sqlite.default_url(elsewhere) if url is None else _parse(url)
+        self._elsewhere = elsewhere
         if parsed.get_backend_name() == "sqlite":
-            parsed, self.location = sqlite.place(parsed)
+            parsed, self.location = sqlite.place(parsed, elsewhere)
             self._engine = sqlite.engine(parsed, self.location)
         else:
             self.location = parsed.render_as_string(hide_password=True)
@@ -247,7 +249,8 @@ class SqlStore:
         except (SQLAlchemyError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             name = getattr(cause, "sqlite_errorname", "")
-            raise StoreError(sqlite.explain(name, self.location, cause), location=self.location) from error
+            told = sqlite.explain(name, self.location, cause, self._elsewhere)
+            raise StoreError(told, location=self.location) from error
 
 
 def _parse(url: str) -> URL:

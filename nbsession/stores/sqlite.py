@@ -40,15 +40,18 @@ _SHARED = {
     "prl_fs", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 }  # fmt: skip
 
-_ELSEWHERE = "set $NBSESSION_STORE to another place"
+ELSEWHERE = "give SqlStore() another place"
+"""What to do where a place cannot be used; it follows from where that was given."""
 
-_READABLE = "what is there can still be read, by sqlite:///file:{}?immutable=1&uri=true if nobody writes it"
+_READABLE = (
+    "what is there can still be read, by sqlite:///file:{location}?immutable=1&uri=true if nobody writes it"
+)
 
 # What the beginning of SQLite's own name for an error means for the file, and what to do.
 _REMEDIES = {
     "SQLITE_READONLY": (
         "is read-only",
-        f"make the file and its folder writable, or {_ELSEWHERE}; {_READABLE}",
+        f"make the file and its folder writable, or {{elsewhere}}; {_READABLE}",
     ),
     "SQLITE_FULL": (
         "is full, or the disk is",
@@ -64,7 +67,7 @@ _REMEDIES = {
     ),
     "SQLITE_CANTOPEN": (
         "cannot be opened",
-        f"see that its folder exists and can be written, or {_ELSEWHERE}",
+        "see that its folder exists and can be written, or {elsewhere}",
     ),
     "SQLITE_BUSY": (
         f"is being written by another process, for more than {BUSY_SECONDS:.0f} seconds",
@@ -78,7 +81,7 @@ _REMEDIES = {
 }
 
 
-def default_url() -> URL:
+def default_url(elsewhere: str) -> URL:
     """Return the URL of this user's file, in a folder that nobody else may enter."""
     file = default_file()
     folder = file.parent
@@ -86,14 +89,14 @@ def default_url() -> URL:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"the folder {folder} for sessions cannot be made ({error.strerror}): make it writable, or set "
-            "$NBSESSION_STORE to a URL such as sqlite:////path/of/sessions.db",
+            f"the folder {folder} for sessions cannot be made ({error.strerror}): make it writable, or "
+            f"{elsewhere}, by a URL such as sqlite:////path/of/sessions.db",
             location=str(folder),
         ) from error
     return URL.create("sqlite", database=str(file))
 
 
-def place(url: URL) -> tuple[URL, str]:
+def place(url: URL, elsewhere: str) -> tuple[URL, str]:
     """Return the URL with its path made absolute, and that path.
 
     A file that is not there yet is made so that only this user may read it. A
@@ -115,7 +118,8 @@ def place(url: URL) -> tuple[URL, str]:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StoreError(explain("SQLITE_CANTOPEN", str(path), error.strerror), location=str(path)) from error
+        told = explain("SQLITE_CANTOPEN", str(path), error.strerror, elsewhere)
+        raise StoreError(told, location=str(path)) from error
     return url.set(database=str(path)), str(path)
 
 
@@ -242,12 +246,12 @@ def is_shared(path: Path) -> bool:
     return kind in _SHARED or kind.startswith("fuse.")
 
 
-def explain(name: str, location: str, cause: object) -> str:
-    """Say what an error of SQLite's, by its name, means for the file and what to do about it."""
+def explain(name: str, location: str, cause: object, elsewhere: str) -> str:
+    """Say what an error of SQLite's, by its name, means for the file and what to do about it; see ``ELSEWHERE``."""
     cause = " ".join(str(cause).split())  # one line, for those that show errors in one
     if cause.startswith("Could not decode"):  # a text of a page that is whole otherwise
         name = "SQLITE_CORRUPT"
     for beginning, (state, advice) in _REMEDIES.items():
         if name.startswith(beginning):
-            return f"{location} {state} ({cause}): {advice.format(location)}"
+            return f"{location} {state} ({cause}): {advice.format(location=location, elsewhere=elsewhere)}"
     return f"{location} cannot be used ({cause}): see that it can be reached; nothing of this was kept"

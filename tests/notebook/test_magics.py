@@ -334,9 +334,9 @@ def test_a_stored_session_is_resumed_by_its_id(kernel: Kernel) -> None:
     fine(kernel.run(f"{CURRENT}.close()"))
     fine(kernel.run("%session new Echo --id other-one --model simulated"))
     assert "2 entries" in fine(kernel.run("%session resume kept-one")).text
-    wrong = one_line(kernel.run("%session resume kept-two"))
+    wrong = one_line(kernel.run("%session resume kept-oen"))
     assert wrong == (
-        "SessionNotFoundError: no stored session has the id 'kept-two'; did you mean 'kept-one'?"
+        "SessionNotFoundError: no stored session has the id 'kept-oen'; did you mean 'kept-one'?"
     )
 
 

@@ -38,11 +38,11 @@ def kept(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def refused(path: Path, advice: str) -> Iterator[None]:
+def refused(path: Path, advice: str) -> Iterator[pytest.ExceptionInfo[StoreError]]:
     """Expect a StoreError that names the path and gives the advice, and a file that stays as it is."""
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(StoreError, match=advice) as failure:
-        yield
+        yield failure
     assert failure.value.location == str(path)
     assert str(path) in str(failure.value)
     assert (path.read_bytes() if path.is_file() else None) == before
@@ -112,6 +112,20 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     with refused(tmp_path / "file" / "nbsession", r"Not a directory.*set \$NBSESSION_STORE"):
+        default_store()
+
+
+@pytest.mark.parametrize("beyond", ["no/s.db", "s.db/s.db"])
+def test_the_advice_fits_where_the_place_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: str
+) -> None:
+    (tmp_path / "s.db").touch()
+    location = tmp_path / beyond
+    with refused(location, "or give SqlStore[(][)] another place") as caught:
+        SqlStore(f"sqlite:///{location}")
+    assert "NBSESSION_STORE" not in str(caught.value)
+    monkeypatch.setenv("NBSESSION_STORE", f"sqlite:///{location}")
+    with refused(location, r"or set \$NBSESSION_STORE to another place"):
         default_store()
 
 
