@@ -171,7 +171,7 @@ def _joined(index: int, block: Block) -> Iterator[Event]:
 
 def _of_tick(kind: str, about: str, tick: Tick) -> Event:
     if kind == "tick_context":
-        return events.TickContext(tick.number, tick.context, tick.model, tick.source)
+        return events.TickContext(tick.number, tick.context, tick.asked, tick.source)
     if kind == "tick_end":
         return events.TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason)
     if kind == "message_start":

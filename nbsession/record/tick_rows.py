@@ -95,6 +95,7 @@ def answer(tick: Tick) -> dict[str, Any]:
     usage = {name: value for name, value in tick.usage.to_dict().items() if value}
     data: dict[str, Any] = {
         "model": tick.model,
+        "asked": tick.asked if tick.asked != tick.model else "",
         "source": tick.source,
         "recorded": tick.recorded,
         "stop_reason": tick.stop_reason,
@@ -285,9 +286,7 @@ def restore_ticks(rows: Mapping[int, dict[str, Any]], record: Record, store: Ses
         if number != len(ticks):
             raise StoreError(f"tick {len(ticks)} is missing among the stored ticks {sorted(rows)[:20]}")
         data = rows[number]
-        for name in SHARED:
-            if name not in data:
-                data[name] = before[name]
+        data.update({name: before[name] for name in SHARED if name not in data})
         before = data
         tick = _tick(number, data, record)
         tick.context = StoredContext(rows, number, record, store)
@@ -400,6 +399,7 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
     tick = Tick(
         number,
         data["execution"],
+        asked=data.get("asked") or data["model"],
         model=data["model"],
         source=data["source"],
         started=data["started"],

@@ -167,7 +167,8 @@ class Work:
     async def _begin(self, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter) -> Response:
         """Make the tick one of the session's, and durable, before anything is sent."""
         core = self._core
-        tick.context, tick.model, tick.source = compiled.context, model.name, model.source
+        tick.context, tick.source = compiled.context, model.source
+        tick.asked = tick.model = model.name
         core.begin_tick(tick)
         self._sent_up_to, self._model = tick.head_before, model.name
         self.ticks.append(tick)

@@ -178,7 +178,7 @@ def price_of(tick: Tick) -> float | None:
     if tick.source == "recorded" or not tick.usage.total_tokens:
         # A replay costs nobody anything, whatever it cost when it was live; nor does a call that failed.
         return 0.0
-    return cost(tick.model, tick.usage)
+    return cost(tick.model, tick.usage, asked=tick.asked)
 
 
 def _of_cut(tick: Tick, response: Response) -> Usage:

@@ -62,6 +62,7 @@ class Tick:
     """One model call and the tools it asked for.
 
     ``number`` counts through the session. ``context`` is exactly what was sent,
+    ``asked`` the name of the model it was sent to, ``model`` the one that it answered under,
     ``response`` the content that came back. Times are in seconds since the epoch,
     ``None`` until they are known; ``cost`` is in US dollars, ``None`` where a
     price is not known. ``should_continue`` is the decision so far, and ``reason``
@@ -72,6 +73,7 @@ class Tick:
     number: int
     execution: str = ""
     context: CompiledContext = NOTHING_SENT
+    asked: str = ""
     model: str = ""
     source: str = ""
     recorded: str = ""

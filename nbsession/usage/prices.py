@@ -31,19 +31,21 @@ _DATE = re.compile(r"-\d{8}$|-\d{4}-\d{2}-\d{2}$")
 _set: dict[str, dict[str, Any]] = {}
 
 
-def cost(model: str, usage: Usage) -> float | None:
+def cost(model: str, usage: Usage, *, asked: str = "") -> float | None:
     """Return what one answer of ``model`` cost, or ``None`` where no price is known.
 
     ``model`` is a name with or without its provider's prefix and with or without
     the date at the end of an id. ``usage`` is that of a single answer: some models
     charge long prompts at another rate. What was read from and written to the
     provider's cache has its own price, as have the searches it made; what its other
-    tools cost is not in the usage and not counted. Recorded answers cost what they cost when
+    tools cost is not in the usage and not counted. ``asked`` is the name that the model was
+    asked for by, where it answers under another, as behind a gateway: a price of yours
+    for that name comes first, one of the list's where it knows the answer's name not. Recorded answers cost what they cost when
     they were live; whoever replays them pays nothing and should not ask.
     """
     if model.partition(":")[0] in FREE:
         return 0.0
-    price = _price_of(model)
+    price = _price_of(model, asked)
     if price is None:
         return None
     long = price.get("long")
@@ -60,14 +62,14 @@ def cost(model: str, usage: Usage) -> float | None:
     return float(dollars) / _MILLION + searches
 
 
-def saved(model: str, usage: Usage) -> float | None:
+def saved(model: str, usage: Usage, *, asked: str = "") -> float | None:
     """Return by how much the provider's cache made an answer cheaper, or ``None`` where no price is known.
 
     Negative where writing to the cache cost more than was read from it. ``usage`` is
-    that of a single answer.
+    that of a single answer, ``asked`` as in ``cost``.
     """
-    without = cost(model, replace(usage, cache_read_tokens=0, cache_write_tokens=0))
-    paid = cost(model, usage)
+    without = cost(model, replace(usage, cache_read_tokens=0, cache_write_tokens=0), asked=asked)
+    paid = cost(model, usage, asked=asked)
     return None if without is None or paid is None else without - paid
 
 
@@ -104,16 +106,21 @@ def set_price(
 
 
 def price_date() -> str:
-    """Return the date of the list that comes with the package (ISO 8601)."""
-    return str(_packaged()["date"])
+    """Return the date of the list that comes with the package (ISO 8601): the day its oldest part was read."""
+    return str(min(source["date"] for source in _packaged()["sources"]))
 
 
-def _price_of(model: str) -> Mapping[str, Any] | None:
-    family = _family(model)
-    for prices in (_set, _own(), _packaged()["models"]):
-        if family in prices:
-            found: Mapping[str, Any] = prices[family]
-            return found
+def _price_of(model: str, asked: str = "") -> Mapping[str, Any] | None:
+    answered, asked = _family(model), _family(asked)
+    for prices, families in (
+        (_set, (asked, answered)),
+        (_own(), (asked, answered)),
+        (_packaged()["models"], (answered, asked)),
+    ):
+        for family in families:
+            if family in prices:
+                found: Mapping[str, Any] = prices[family]
+                return found
     return None
 
 

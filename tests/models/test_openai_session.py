@@ -2,14 +2,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from pydantic import BaseModel
 
 from nbsession import App, Section, System, Timeline, component, tool
+from nbsession.models import OpenAIModel
+from nbsession.stores import SqlStore
 from tests.support import fake_messages
 from tests.support.fake_chat import answer, calling, pieces, text, tool_call
 
 if TYPE_CHECKING:
-    from nbsession.models import AnthropicModel, OpenAIModel
+    from pathlib import Path
+
+    from nbsession.models import AnthropicModel
     from tests.support.fake_chat import FakeChat
     from tests.support.fake_messages import FakeMessages
 
@@ -23,6 +28,25 @@ def add_note(note: str) -> str:
 @component
 def Notepad() -> list[Any]:
     return [System("You keep notes."), add_note, Timeline(), Section("It is noon.", id="time", title="Time")]
+
+
+async def test_the_price_of_the_name_that_was_asked_for_is_charged_behind_a_gateway(
+    chat_server: FakeChat, tmp_path: Path
+) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}")
+    model = OpenAIModel("gpt-5-mini", base_url=f"{chat_server.url}/v1", api_key="sk-1", max_retries=0)
+    chat_server.will(answer({"content": "Noon."}, model="deployment-7"))
+    app = App(Notepad, model=model, store=store, budget=1.0)
+    session = app.session("gateway")
+    result = await session.send("What time is it?")
+    session.close()
+    [tick] = result.ticks
+    assert (tick.asked, tick.model) == ("openai:gpt-5-mini", "openai:deployment-7")
+    assert result.cost == tick.cost == pytest.approx((16 * 0.25 + 20 * 0.025 + 17 * 2) / 1_000_000)
+    [kept] = App(Notepad, model=model, store=store).session("gateway").ticks
+    assert (kept.asked, kept.model, kept.cost) == (tick.asked, tick.model, tick.cost)
+    await model.aclose()
+    store.close()
 
 
 class Groceries(BaseModel):

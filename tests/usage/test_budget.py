@@ -9,6 +9,7 @@ import pytest
 
 from nbsession import App, BudgetError, Session, SessionError, StopReason, Timeline, component, tool
 from nbsession.events import MessageDelta, MessageStart
+from nbsession.stores import MemoryStore
 from nbsession.testing import EventRecorder, ScriptedModel, call
 from nbsession.usage import Budget, Usage, prices
 
@@ -89,6 +90,14 @@ async def test_a_budget_in_dollars_needs_a_price_and_keeps_to_it(monkeypatch: py
     assert "the price of nobody:else is not known" in refused.reason
 
 
+class Bounded(ScriptedModel):
+    """Another one."""
+
+    @property
+    def name(self) -> str:
+        return "anybody:bounded"
+
+
 class Renamed(Priced):
     """A model that answers under another name than it is asked by, as those behind a gateway do."""
 
@@ -101,10 +110,13 @@ async def test_a_price_that_a_refusal_asks_for_lets_the_session_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(prices, "_set", {})
-    prices.set_price("somebody:knows", input=1, output=1)
     answer: list[Any] = ["fine", MessageDelta("end_turn", Usage(input_tokens=400))]
-    session = agent(Renamed(answer, answer), 1.0)
-    await session.send("go")
+    store, model = MemoryStore(), Renamed(answer, answer)
+    before = App(Root, model=model, store=store).session("kept")
+    await before.send("go")  # unbounded, so nobody asked for a price
+    before.close()
+    prices.set_price("anybody:bounded", input=1, output=1)
+    session = App(Root, model=Bounded(answer), store=store, budget=1.0).session("kept")
     refused = await session.send("go on")
     assert refused.stop_reason is StopReason.budget
     assert "the price of somebody:else, which answered before, is not known" in refused.reason
@@ -112,7 +124,19 @@ async def test_a_price_that_a_refusal_asks_for_lets_the_session_go_on(
 
     prices.set_price("somebody:else", input=1000, output=1000)
     assert (await session.send("go on")).text == "fine"
-    assert session.usage.cost == pytest.approx(0.8)
+    assert session.usage.cost == pytest.approx(0.4 + 0.0004)
+
+
+async def test_an_answer_under_another_name_is_charged_by_the_name_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    prices.set_price("somebody:knows", input=1000, output=1000)
+    answer: list[Any] = ["fine", MessageDelta("end_turn", Usage(input_tokens=490))]
+    session = agent(Renamed(answer, answer), 1.0)
+    assert [(await session.send("go")).cost for _ in range(2)] == [pytest.approx(0.49)] * 2
+    assert (await session.send("go on")).stop_reason is StopReason.budget
+    assert session.usage.cost == pytest.approx(0.98)
 
 
 @pytest.mark.parametrize("wrong", ["1", -1, {}, {"eur": 1}, {"tokens": "many"}, True])

@@ -106,8 +106,53 @@ def test_a_broken_file_of_prices_says_what_it_must_hold(
 
 def test_the_list_is_dated_and_its_prices_make_sense() -> None:
     assert dt.date.fromisoformat(price_date()) > dt.date(2026, 1, 1)
+    assert price_date() == min(source["date"] for source in prices._packaged()["sources"])
     for model, price in prices._packaged()["models"].items():
-        assert 0 < price["cache_read"] < price["input"] < price["cache_write"] < price["output"], model
+        written = price.get("cache_write", price["input"])  # not every service charges for that
+        assert 0 < price["cache_read"] < price["input"] <= written < price["output"], model
+        if (long := price.get("long")) is not None:
+            assert price.keys() - {"window", "long"} == long.keys() - {"above"}, model
+            assert all(price[kind] < long[kind] for kind in long.keys() - {"above"}), model
+
+
+@pytest.mark.parametrize(
+    ("name", "dollars", "window"),
+    [
+        ("openai:gpt-6.1-sol", 2 + 10, 1_050_000),
+        ("openai:gpt-5-mini-2025-08-07", 0.25 + 2, 400_000),
+        ("gpt-4.1-mini", 0.4 + 1.6, 1_047_576),
+        ("openai:o3", 2 + 8, 200_000),
+    ],
+)
+def test_models_of_openai_have_a_price_and_a_window(name: str, dollars: float, window: int) -> None:
+    per_token = cost(name, Usage(100_000, 100_000))
+    assert per_token == pytest.approx(dollars / 10)
+    assert window_of(name) == window
+
+
+def test_what_openai_cached_and_a_prompt_that_is_long_have_their_own_price() -> None:
+    assert cost("gpt-5.5", Usage(200_000, 0, cache_read_tokens=100_000)) == pytest.approx(0.5 + 0.05)
+    assert cost("gpt-5.5", Usage(300_000, 0, cache_read_tokens=100_000)) == pytest.approx(2 + 0.1)
+
+
+def test_a_price_under_the_name_that_was_asked_for_holds_where_another_name_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    asked, answered, usage = "openai:gpt-5-mini", "openai:deployment-7", Usage(MILLION, 0)
+    assert cost(answered, usage) is None
+    assert cost(answered, usage, asked=asked) == pytest.approx(0.25)
+    assert cost("openai:gpt-5", usage, asked=asked) == pytest.approx(1.25)  # what answered is what is charged
+    own = tmp_path / "prices.json"
+    own.write_text(json.dumps({"models": {"gpt-5-mini": {"input": 3, "output": 3}}}))
+    monkeypatch.setenv("NBSESSION_PRICES", str(own))
+    assert cost("openai:gpt-5", usage, asked=asked) == pytest.approx(3)  # but for a price of one's own
+    set_price(answered, input=4, output=4)
+    assert cost(answered, usage, asked=asked) == pytest.approx(4)
+    set_price(asked, input=5, output=5)
+    assert cost(answered, usage, asked=asked) == pytest.approx(5)
+    cached = Usage(MILLION, 0, cache_read_tokens=MILLION)
+    assert saved(answered, cached, asked=asked) == 0
 
 
 def test_what_the_cache_saved_is_the_difference_to_paying_for_all_of_it() -> None:

@@ -119,6 +119,7 @@ class TickRecord:
     key: str
     number: int
     card: Card | None = None
+    asked: str = ""
     model: str = ""
     source: str = ""
     recorded: str = ""

@@ -91,7 +91,8 @@ class Transcript:
     def saved(self) -> float:
         """US dollars that the provider's cache saved; 0 where nothing is known, or writing to it cost more."""
         live = [tick for tick in self.ticks if tick.source == "live" and tick.usage is not None]
-        return max(0.0, sum(saved(tick.model, tick.usage) or 0.0 for tick in live if tick.usage is not None))
+        told = [saved(tick.model, tick.usage, asked=tick.asked) for tick in live if tick.usage is not None]
+        return max(0.0, sum(dollars or 0.0 for dollars in told))
 
     @property
     def seconds(self) -> float:
@@ -184,7 +185,8 @@ class Transcript:
         if tick.context is not None:
             record.card = card(tick.context, self.ledger.latest, key=record.key)
             self.ledger.latest = tick.context
-        record.model, record.source, record.recorded = tick.model, tick.source, tick.recorded
+        record.asked, record.model = tick.asked, tick.model
+        record.source, record.recorded = tick.source, tick.recorded
         record.usage, record.cost, record.ended = tick.usage, tick.cost, True
         for block in tick.response:
             if isinstance(block, Text | Thinking | ServerTool):
@@ -207,7 +209,8 @@ class Transcript:
         tick = self._current()
         if isinstance(event, events.TickContext):
             self._show(tick, event.context)
-            tick.model, tick.source = event.model, event.source
+            tick.asked = tick.model = event.model
+            tick.source = event.source
             self.state = f"waiting for {event.model or 'the model'}"
             return Touched("context", tick)
         if isinstance(event, events.MessageStart):
