@@ -1,6 +1,6 @@
 """What happens, as typed events: start, delta, end.
 
-The first ten are the message stream; a model adapter yields them while it
+The first eleven are the message stream; a model adapter yields them while it
 answers. The rest come from the loop around it. Every event has a ``type`` (a
 string, for those who read JSON). Durable events carry a ``sequence`` number,
 counted through the execution without gaps; deltas carry their block's
@@ -130,6 +130,16 @@ class Ping(Event):
 
     type: ClassVar[str] = "ping"
     durable: ClassVar[bool] = False
+
+
+@dataclass(slots=True)
+class ModelWaiting(Event):
+    """The model is busy or not to be reached, which ``reason`` says; it is asked again after ``seconds``."""
+
+    type: ClassVar[str] = "model_waiting"
+    durable: ClassVar[bool] = False
+    seconds: float
+    reason: str
 
 
 @dataclass(slots=True)
@@ -264,6 +274,7 @@ ModelEvent = (
     | MessageDelta
     | MessageStop
     | Ping
+    | ModelWaiting
 )
 """What a model adapter may yield. Failures are raised, as ``ModelError``."""
 

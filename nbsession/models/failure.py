@@ -14,6 +14,7 @@ _STATUS_KINDS = {
     402: "billing",
     403: "authentication",
     408: "timeout",
+    409: "server",
     429: "rate_limit",
     504: "timeout",
     529: "overloaded",

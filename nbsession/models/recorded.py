@@ -21,6 +21,7 @@ from nbsession.events import (
     MessageStart,
     MessageStop,
     ModelEvent,
+    ModelWaiting,
     TextDelta,
 )
 from nbsession.models.base import ModelAdapter, Source, rate_of
@@ -202,6 +203,8 @@ class _Take:
             self.model = event.model
         elif isinstance(event, MessageDelta):
             self.delta = event
+        elif isinstance(event, ModelWaiting):
+            self._last += event.seconds  # a server that was busy is no part of the pace
 
     def _step(self, index: int, characters: int) -> None:
         steps = self._paces.setdefault(index, [])

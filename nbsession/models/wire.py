@@ -6,15 +6,17 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
-from nbsession.events import MessageDelta
+from nbsession.events import MessageDelta, ModelWaiting
 from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine
 from nbsession.models.failure import Refusal, failed, kind_of, read_body, refused, without_key
 from nbsession.models.plain_json import writable
+from nbsession.models.retry import pause_before, what_failed
 from nbsession.usage import observe
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 180.0
 """Seconds without a byte after which a request has failed; services send pings far more often."""
-
-BACK_OFF = 0.5
-"""Seconds before the first further try, twice as many before each next one."""
 
 _CONNECT_TIMEOUT = 10.0
 _LINGER = 1.0
@@ -101,15 +100,15 @@ class Wire:
     ) -> AsyncGenerator[ModelEvent, None]:
         """Send ``request`` by ``create`` of the SDK, and give what the answer amounts to.
 
-        The SDK tries again where a request is refused or finds nobody; what fails
-        behind the headers and before the answer begins is tried again here. Every
-        failure is a ``ModelError`` without a cause: those of SDK and HTTP library
+        What fails before the answer begins is tried again, after a pause that is said by
+        ``ModelWaiting``: the SDK's own would be silent. Every failure is a ``ModelError`` without a cause: those of SDK and HTTP library
         quote servers, which quote keys. What fails once the answer is complete is no
         failure.
         """
-        for again in range(self._max_retries, -1, -1):
+        for again in count():
             stream: Any = None
             failure: ModelError | None = None
+            pause = self._pause(again, endpoint)
             try:
                 stream = await _opened(create, request)
                 async with stream, aclosing(aiter(stream)) as raws:
@@ -122,13 +121,15 @@ class Wire:
                 failure = error
             except Exception as error:  # noqa: BLE001  # servers bring the SDK to raise all kinds
                 failure = self._failure(error, endpoint, opened=stream is not None, started=arrival.started)
+                pause = self._pause(again, endpoint, error)
             if arrival.complete:
                 break
             failure = failure or self._incomplete(stream, arrival)
-            begun = arrival.started or stream is None or failure.kind == "timeout"
-            if begun or not failure.retryable or not again:
+            begun = arrival.started or (stream is not None and failure.kind == "timeout")
+            if begun or not failure.retryable or pause is None:
                 raise failure
-            await asyncio.sleep(BACK_OFF * 2 ** (self._max_retries - again))
+            yield ModelWaiting(pause, what_failed(failure))
+            await asyncio.sleep(pause)
         for event in arrival.end():
             await learn(self._model, context, event)
             yield event
@@ -142,13 +143,26 @@ class Wire:
         missing: str,
     ) -> Any:
         """Send a request that is answered at once; fails as ``events`` does, with ``missing`` where there is no such page."""
-        try:
-            return await _opened(create, request)
-        except Exception as error:  # noqa: BLE001  # as above
-            failure = self._failure(error, endpoint, opened=False, started=False)
-            if getattr(error, "status_code", 0) == 404:
-                failure = failed(missing, "request")
-        raise failure
+        again = 0
+        while True:
+            try:
+                return await _opened(create, request)
+            except Exception as error:  # noqa: BLE001  # as above
+                failure = self._failure(error, endpoint, opened=False, started=False)
+                pause = self._pause(again, endpoint, error)
+                if getattr(error, "status_code", 0) == 404:
+                    failure = failed(missing, "request")
+            if not failure.retryable or pause is None:
+                raise failure
+            await asyncio.sleep(pause)
+            again += 1
+
+    def _pause(self, again: int, endpoint: Endpoint, error: Exception | None = None) -> float | None:
+        """Return the seconds before a further try, the first being number 0; ``None`` where there is to be none."""
+        if again >= self._max_retries or (error is not None and _nobody_listens(endpoint, error)):
+            return None
+        response = getattr(error, "response", None)
+        return pause_before(again, getattr(response, "status_code", 0), getattr(response, "headers", {}))
 
     def _new_client(self, sdk: ModuleType, endpoint: Endpoint) -> Any:
         import httpx2
@@ -172,7 +186,7 @@ class Wire:
             api_key=str(endpoint.key),
             base_url=endpoint.url,
             timeout=timeout,
-            max_retries=self._max_retries,
+            max_retries=0,  # they are made here, where they are told
             default_headers=headers,
             http_client=http,
         )
@@ -259,6 +273,14 @@ class Wire:
         return refused(
             Refusal(self._model, status, kind, words, wait, self._service.key_variable), endpoint.key
         )
+
+
+def _nobody_listens(endpoint: Endpoint, error: Exception) -> bool:
+    """Say whether a connection was refused on this machine, where waiting for a second brings nobody."""
+    import httpx2
+
+    behind = error.__cause__ or error.__context__ or error
+    return on_this_machine(endpoint.url) and isinstance(behind, httpx2.ConnectError)
 
 
 async def _opened(create: Callable[..., Awaitable[Any]], request: Mapping[str, Any]) -> Any:

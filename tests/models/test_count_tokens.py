@@ -66,6 +66,15 @@ async def test_a_count_that_fails_says_why_without_the_key(
     assert "sk-secret" not in str(caught.value)
 
 
+async def test_a_count_is_asked_for_again_where_the_server_is_busy(messages_server: FakeMessages) -> None:
+    messages_server.will(status(529, retry_after="0.001"), status(429, retry_after="0.001"))
+    messages_server.replies.append(Reply(body={"input_tokens": 12}))
+    model = AnthropicModel("claude-test-1", base_url=messages_server.url, max_retries=2)
+    assert await model.count_tokens(context()) == 12
+    await model.aclose()
+    assert len(messages_server.requests) == 3
+
+
 async def test_without_a_key_nothing_is_asked() -> None:
     with pytest.raises(MissingKeyError):
         await AnthropicModel("claude-test-1").count_tokens(context())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbsession import App, StopReason, Timeline
 from nbsession.content import Image, Message, Text, ToolCall
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import MissingKeyError, ModelError
@@ -28,9 +29,10 @@ from nbsession.events import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    ModelWaiting,
     TextDelta,
 )
-from nbsession.models import Capabilities, wire
+from nbsession.models import Capabilities, retry
 from tests.support.fake_messages import FakeMessages, Reply, broken
 from tests.support.live import KEY, ask, context, failure, finished
 
@@ -285,7 +287,7 @@ async def test_a_busy_server_is_tried_again_before_the_answer_begins(provider: P
 async def test_what_fails_behind_the_headers_is_tried_again_too(
     provider: Provider, monkeypatch: pytest.MonkeyPatch, end: Any
 ) -> None:
-    monkeypatch.setattr(wire, "BACK_OFF", 0)
+    monkeypatch.setattr(retry, "BACK_OFF", 0)
     failing = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}
     provider.server.will(
         Reply(({"raw": f"event: error\ndata: {json.dumps(failing)}\n\n"},), end=end),
@@ -321,35 +323,112 @@ async def test_cancelling_the_reader_closes_the_connection(provider: Provider, a
     await model.aclose()
 
 
-class Heard(logging.Handler):
-    """Says when a record with some words was logged."""
+async def waits_of(provider: Provider, *replies: Reply) -> list[ModelWaiting]:
+    """Return what is said of the pauses before the answer."""
+    provider.server.will(*replies, provider.text("Here."))
+    model = provider.model(max_retries=2)
+    events = await ask(model)
+    await model.aclose()
+    assert finished(events) == [Text("Here.")]
+    waits = [event for event in events if isinstance(event, ModelWaiting)]
+    assert events[: len(waits)] == waits  # before the answer begins
+    return waits
 
-    def __init__(self, words: str) -> None:
-        super().__init__()
-        self.words = words
-        self.event = asyncio.Event()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if self.words in record.getMessage():
-            self.event.set()
+async def test_a_wait_is_said_with_its_reason_and_its_length(provider: Provider) -> None:
+    name = f"{provider.prefix}:test-1"
+    assert await waits_of(
+        provider,
+        provider.status(429, "Slow down", retry_after="0.002"),
+        provider.status(529, retry_after_ms="3", retry_after="60"),
+    ) == [
+        ModelWaiting(0.002, f"{name} is over its rate limit (429): Slow down"),
+        ModelWaiting(0.003, f"{name} is overloaded (529): no luck"),
+    ]
 
 
-async def test_cancelling_while_it_backs_off_stops_it(
-    provider: Provider, caplog: pytest.LogCaptureFixture
+async def test_without_a_word_of_the_server_each_wait_is_twice_the_one_before(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.INFO)
-    heard = Heard("Retrying")
-    logging.getLogger().addHandler(heard)
-    provider.server.will(provider.status(529, retry_after="30"))
+    monkeypatch.setattr(retry, "BACK_OFF", 0.001)
+    for odd in ({}, {"retry_after": "soon"}):
+        waits = await waits_of(provider, *[provider.status(500, **odd) for _ in range(2)])
+        assert [wait.seconds for wait in waits] == [0.001, 0.002]
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "-7"}, 0.0),
+        ({"retry-after": "nan"}, 0.0),
+        ({"retry-after": "61"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "5", "x-should-retry": "false"}, None),
+        ({"retry-after": "5", "x-should-retry": "true"}, 5.0),
+        ({"date": "Sun, 29 Nov 2026 08:00:00 GMT", "retry-after": "Sun, 29 Nov 2026 08:00:09 GMT"}, 9.0),
+        ({"date": "Sun, 29 Nov 2026 08:00:00 GMT", "retry-after": "Sun, 29 Nov 2026 07:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sun, 29 Nov 2026 08:00:09 GMT"}, 2.0),
+        ({"date": "today", "retry-after": "tomorrow"}, 2.0),
+        ({}, 2.0),
+    ],
+)
+def test_the_wait_is_the_one_the_server_asks_for_up_to_a_minute(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry.pause_before(2, 429, headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "tries"),
+    [(400, 1), (401, 1), (404, 1), (413, 1), (408, 2), (409, 2), (429, 2), (500, 2), (503, 2), (529, 2)],
+)
+async def test_what_no_second_try_would_mend_is_not_tried_again(
+    provider: Provider, code: int, tries: int
+) -> None:
+    for _ in range(2):
+        body = {"error": {"type": "api_error", "message": "no luck"}}
+        provider.server.will(Reply(status=code, body=body, headers={"retry-after": "0"}))
+    await failure(provider.model(max_retries=1))
+    assert len(provider.server.requests) == tries
+
+
+async def test_a_server_that_asks_for_more_than_a_minute_is_not_waited_for(provider: Provider) -> None:
+    provider.server.will(provider.status(429, retry_after="3600"))
+    error = await failure(provider.model(max_retries=2))
+    assert (error.kind, error.retryable) == ("rate_limit", True)
+    assert "wait 3600 s, then send again" in str(error)
+    assert len(provider.server.requests) == 1
+
+
+async def test_a_port_that_refuses_on_this_machine_is_not_tried_again(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "BACK_OFF", 50)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        port = held.getsockname()[1]
+        for host in ("127.0.0.1", "localhost"):
+            events: list[ModelEvent] = []
+            model = provider.model(base_url=f"http://{host}:{port}", max_retries=2)
+            async with asyncio.timeout(20):
+                with pytest.raises(
+                    ModelError, match=f"could not be reached at {host}:{port}; check that it runs"
+                ):
+                    await ask(model, into=events)
+            await model.aclose()
+            assert events == []
+
+
+async def test_stopping_it_while_it_waits_ends_it_at_once(provider: Provider) -> None:
+    provider.server.will(provider.status(529, retry_after="50"))
     model = provider.model(max_retries=1)
-    task = asyncio.create_task(ask(model))
-    async with asyncio.timeout(5):
-        await heard.event.wait()
-    logging.getLogger().removeHandler(heard)
-    task.cancel()
-    async with asyncio.timeout(2):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    execution = App(Timeline, model=model).session().send("Hi")
+    async with asyncio.timeout(20):
+        async for event in execution:
+            if isinstance(event, ModelWaiting):
+                execution.abort()
+        assert (await execution).stop_reason is StopReason.aborted
     await model.aclose()
     assert len(provider.server.requests) == 1
 

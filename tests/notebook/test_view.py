@@ -9,9 +9,13 @@ import pytest
 from nbsession import App, Knobs, Section, Session, System, Timeline, component, tool, use_knob, use_state
 from nbsession.content import Image
 from nbsession.errors import ModelError, ToolError
+from nbsession.models import AnthropicModel
 from nbsession.notebook.view.execution import ExecutionView
+from nbsession.notebook.view.live import Page, Ui
+from nbsession.notebook.view.transcript import Transcript
 from nbsession.testing import ScriptedModel, call
 from tests.notebook.kernels import Kernel, running_kernel
+from tests.support.fake_messages import FakeMessages, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,6 +147,22 @@ async def test_a_failed_model_call_stands_in_place_in_one_sentence() -> None:
     assert "Error: the model is overloaded. Sending the same again may succeed." in words(bundle["text/html"])
     assert "Error: the model is overloaded" in bundle["text/plain"]
     assert "Here again." in (await shown(session, "Still there?"))["text/plain"]
+
+
+async def test_while_a_busy_model_is_waited_for_the_page_says_so_and_how_long() -> None:
+    with FakeMessages() as server:
+        server.will(status(529, "overloaded_error", "Busy", retry_after="50"))
+        model = AnthropicModel("claude-test-1", base_url=server.url)
+        run = Transcript()
+        execution = App(Notepad, model=model).session().send("Hello.")
+        async for event in execution:
+            run.apply(event)
+            if event.type == "model_waiting":
+                page = words(Page(run, Ui(live=True)).html())
+                assert "is overloaded (529): Busy; trying again in 50 s" in page
+                execution.abort()
+        await model.aclose()
+    assert "trying again" not in words(Page(run, Ui(live=True)).html())
 
 
 async def test_a_tick_without_an_answer_claims_no_source_for_it() -> None:

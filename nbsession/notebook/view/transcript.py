@@ -114,6 +114,9 @@ class Transcript:
                 return self._tick(event)
             case events.EntryCommitted() | events.KnobSet():
                 return self._note(event)
+            case events.ModelWaiting():
+                self.state = f"{event.reason}; trying again in {event.seconds:.2g} s"
+                return STATE
             case events.MessageDelta():
                 self._current().usage = event.usage
                 return STATE
@@ -214,6 +217,7 @@ class Transcript:
             self.state = f"waiting for {event.model or 'the model'}"
             return Touched("context", tick)
         if isinstance(event, events.MessageStart):
+            self.state = f"waiting for {event.model}"
             tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
             return Touched("context", tick)
         tick.usage, tick.cost, tick.ended = event.usage, event.cost, True
