@@ -219,8 +219,8 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text blocks, joined by blank lines."""
-        return "\n\n".join(block.text for block in self.content if isinstance(block, Text))
+        """The text blocks and what tools gave, joined by blank lines."""
+        return "\n\n".join(block.text for block in self.content if isinstance(block, (Text, ToolResult)))
 
     def to_dict(self) -> dict[str, Any]:
         return {"role": self.role, "content": [block.to_dict() for block in self.content]}
@@ -247,8 +247,8 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """The text blocks, joined by blank lines."""
-        return "\n\n".join(block.text for block in self.content if isinstance(block, Text))
+        """The text blocks and what tools gave, joined by blank lines."""
+        return "\n\n".join(block.text for block in self.content if isinstance(block, (Text, ToolResult)))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
