@@ -6,7 +6,6 @@ Immutable values, without a word about who sends them.
 from nbsession.content.blocks import (
     Block,
     Document,
-    Entry,
     Image,
     Message,
     Role,
@@ -19,6 +18,7 @@ from nbsession.content.blocks import (
     block_from_dict,
     new_id,
 )
+from nbsession.content.entry import Entry
 from nbsession.content.message import Draft, digest_of, drafts_of
 from nbsession.content.picture import IMAGE_TYPES
 from nbsession.content.rich import Rich, bounded, media, result_content

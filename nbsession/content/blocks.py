@@ -1,4 +1,4 @@
-"""What messages are made of: content blocks, messages, and the timeline's entries.
+"""What messages are made of: content blocks, and messages as a model reads them.
 
 All values are immutable. ``to_dict`` gives plain JSON data and ``from_dict``
 reads it back; both forms are stable, because stores keep them.
@@ -224,60 +224,6 @@ class Message:
 
     def to_dict(self) -> dict[str, Any]:
         return {"role": self.role, "content": [block.to_dict() for block in self.content]}
-
-    def __str__(self) -> str:
-        return "\n\n".join(str(block) for block in self.content)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One record of the timeline, immutable, with its parent in the tree of entries.
-
-    ``status`` is ``"complete"`` or ``"interrupted"``. ``created`` is in seconds
-    since the epoch. ``metadata`` is the sender's own JSON data.
-    """
-
-    id: str
-    parent: str | None
-    role: Role
-    content: tuple[Block, ...]
-    status: Literal["complete", "interrupted"] = "complete"
-    created: float = 0.0
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The text blocks and what tools gave, joined by blank lines."""
-        return "\n\n".join(block.text for block in self.content if isinstance(block, (Text, ToolResult)))
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls among the content."""
-        return tuple(block for block in self.content if isinstance(block, ToolCall))
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "parent": self.parent,
-            "role": self.role,
-            "content": [block.to_dict() for block in self.content],
-            "status": self.status,
-            "created": self.created,
-            "metadata": dict(self.metadata),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Entry:
-        content = tuple(block_from_dict(item) for item in data["content"])
-        return cls(
-            data["id"],
-            data["parent"],
-            data["role"],
-            content,
-            data["status"],
-            data["created"],
-            data["metadata"],
-        )
 
     def __str__(self) -> str:
         return "\n\n".join(str(block) for block in self.content)

@@ -7,23 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nbsession.content.blocks import Block, Document, Entry, Image, Role, Text, ToolCall, ToolResult
-from nbsession.content.rich import result_content
-from nbsession.errors import CompileError, SessionError
-from nbsession.tree import Element
-
-_PROVIDERS = (
-    "image",
-    "image_url",
-    "input_image",
-    "document",
-    "file",
-    "input_file",
-    "tool_use",
-    "tool_result",
-    "thinking",
-)
-"""Types of the blocks of providers' requests, which somebody may have at hand."""
+from nbsession.content.blocks import Block, Role, Text, ToolCall, ToolResult
+from nbsession.content.entry import Entry
+from nbsession.content.rich import message_content
+from nbsession.errors import SessionError
 
 
 class Draft(NamedTuple):
@@ -78,7 +65,7 @@ def _drafts(message: Any) -> list[Draft]:
         return [_from_mapping(message)]
     if isinstance(message, (list, tuple)) and message and all(_is_message(item) for item in message):
         return [draft for item in message for draft in _drafts(item)]
-    return [Draft("user", _content(message))]
+    return [Draft("user", message_content("user", message))]
 
 
 def _is_message(item: Any) -> bool:
@@ -91,28 +78,4 @@ def _from_mapping(message: Mapping[str, Any]) -> Draft:
     role = message.get("role", "user")
     if role not in ("user", "assistant"):
         raise SessionError(f"a message's role must be 'user' or 'assistant', got {role!r}")
-    return Draft(role, _content(message["content"]))
-
-
-def _content(value: Any) -> tuple[Block, ...]:
-    if isinstance(value, str):
-        return (Text(value),)
-    if isinstance(value, (Text, Image, Document)):
-        return (value,)
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return tuple(block for item in value for block in _content(item))
-    if isinstance(value, Mapping) and value.get("type") == "text" and isinstance(value.get("text"), str):
-        return (Text(value["text"]),)
-    if value is None or isinstance(value, (bool, int, float, set)):
-        raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
-    if isinstance(value, Mapping) and value.get("type") in _PROVIDERS:
-        raise SessionError(
-            f"a message holds a provider's {value['type']!r} block, which would be sent as text; "
-            "give Image(source), Document(source), text or an entry in its place"
-        )
-    try:
-        return result_content(value)
-    except CompileError as error:
-        if isinstance(value, Element):
-            raise SessionError(str(error)) from None
-        raise
+    return Draft(role, message_content(role, message["content"]))

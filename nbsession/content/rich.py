@@ -9,11 +9,21 @@ import datetime as dt
 import enum
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from nbsession.content.blocks import Document, Image, Text, ToolResult
+from nbsession.content.blocks import (
+    Block,
+    Document,
+    Image,
+    Role,
+    ServerTool,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from nbsession.content.picture import (
     MOST_DOCUMENT_BYTES,
     image_of_bytes,
@@ -22,7 +32,7 @@ from nbsession.content.picture import (
     kind_of,
     sniff,
 )
-from nbsession.errors import CompileError
+from nbsession.errors import CompileError, SessionError
 from nbsession.tree import Element
 
 MOST_CHARACTERS = 30_000
@@ -34,6 +44,26 @@ MOST_CELL_CHARACTERS = 200
 MOST_ARRAY_ITEMS = 1000
 
 Rich: TypeAlias = Text | Image | Document
+
+_TAKES: Mapping[Role, tuple[type[Block], ...]] = {
+    "user": (Text, Image, Document),
+    "assistant": (Text, Image, Document, Thinking, ToolCall, ServerTool),
+    "tool": (ToolResult,),
+}
+"""The blocks that an entry of each role holds."""
+
+_PROVIDERS = (
+    "image",
+    "image_url",
+    "input_image",
+    "document",
+    "file",
+    "input_file",
+    "tool_use",
+    "tool_result",
+    "thinking",
+)
+"""Types of the blocks of providers' requests, which somebody may have at hand."""
 
 
 def result_content(value: Any) -> tuple[Rich, ...]:
@@ -68,6 +98,41 @@ def result_content(value: Any) -> tuple[Rich, ...]:
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields") and any(map(_is_rich, value)):
         return tuple(block for item in value for block in result_content(item))
     return (Text(bounded(_data_text(value))),)
+
+
+def message_content(role: Role, value: Any) -> tuple[Block, ...]:
+    """Return ``value`` as the content of a message: text, pictures, frames, figures, or a list of those.
+
+    Blocks that the role holds stay as they are, as an assistant's ``ToolCall``; a ``ToolResult`` that
+    the user gives is what it says. Raises ``SessionError`` for other blocks and for no content at all.
+    """
+    if isinstance(value, str):
+        value = Text(value)
+    if isinstance(value, _TAKES[role]):
+        return (value,)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return tuple(block for item in value for block in message_content(role, item))
+    if role == "tool":
+        raise SessionError(
+            f"a tool's entry holds ToolResult(call_id, name, content), got {type(value).__name__}: {value!r}"
+        )
+    if isinstance(value, (Thinking, ToolCall, ServerTool)):
+        raise SessionError(f"a message of the {role} holds no {type(value).__name__}, got {value!r}")
+    if isinstance(value, Mapping) and value.get("type") == "text" and isinstance(value.get("text"), str):
+        return (Text(value["text"]),)
+    if value is None or isinstance(value, (bool, int, float, set)):
+        raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
+    if isinstance(value, Mapping) and value.get("type") in _PROVIDERS:
+        raise SessionError(
+            f"a message holds a provider's {value['type']!r} block, which would be sent as text; "
+            "give Image(source), Document(source), text or an entry in its place"
+        )
+    try:
+        return result_content(value)
+    except CompileError as error:
+        if isinstance(value, Element):
+            raise SessionError(str(error)) from None
+        raise
 
 
 def bounded(text: str, most: int = MOST_CHARACTERS) -> str:

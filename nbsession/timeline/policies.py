@@ -223,11 +223,12 @@ def _checked(policy: Policy, returned: Any) -> tuple[Entry, ...]:
         if not isinstance(entry, Entry):
             raise SessionError(
                 f"policy {_name(policy)} returned a {type(entry).__name__} among the entries; return those it was "
-                'given, or others in their place: dataclasses.replace(entry, content=(Text("…"),))'
+                'given, or others in their place: entry.replace("…"), or Entry.of("user", "…")'
             )
         if entry.id in ids:
             raise SessionError(
-                f"policy {_name(policy)} returned two entries with the id {entry.id!r}; give a new one an id of its own"
+                f"policy {_name(policy)} returned two entries with the id {entry.id!r}; "
+                'give a new one an id of its own: Entry.of(role, …, id="…")'
             )
         ids.add(entry.id)
     open_calls: list[str] = []

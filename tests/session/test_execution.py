@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from nbsession import (
     App,
     Continue,
+    Entry,
     ModelError,
     RenderError,
     Session,
@@ -399,25 +400,24 @@ async def test_props_for_an_element_are_refused_at_the_call() -> None:
 
 
 async def test_calls_and_results_can_be_sent_together_and_never_apart() -> None:
-    asked = {"role": "assistant", "content": [ToolCall("1", "look", {})]}
-    model = ScriptedModel("fine", "fine too")
-    session = App(Root, model=model).session()
-    from nbsession.content import Entry
-
-    result = Entry("e", None, "tool", (ToolResult("1", "look", (Text("found"),)),))
+    session = App(Root, model=ScriptedModel("fine", "fine too", "fine again")).session()
+    result = Entry.of("tool", ToolResult("1", "look", (Text("found"),)))
     await session.send(
         [
             {"role": "user", "content": "look"},
-            Entry("d", None, "assistant", (ToolCall("1", "look", {}),)),
+            Entry.of("assistant", ToolCall("1", "look", {})),
             result,
         ]
     )
     assert [entry.role for entry in session.timeline] == ["user", "assistant", "tool", "assistant"]
     with pytest.raises(SessionError, match="send calls and results together"):
         session.send(result)
-    await session.send([Entry("d", None, "assistant", (ToolCall("2", "look", {}),))])
+    await session.send([Entry.of("assistant", ToolCall("2", "look", {}))])
     assert [entry.role for entry in session.timeline][4:] == ["assistant", "tool", "assistant"]
-    assert asked
+    await session.send({"role": "assistant", "content": [ToolCall("3", "look", {})]})
+    assert [entry.role for entry in session.timeline][7:] == ["assistant", "tool", "assistant"]
+    with pytest.raises(SessionError, match=r"a message of the user holds no ToolCall, got ToolCall\(id='4'"):
+        session.send([ToolCall("4", "look", {})])
 
 
 async def test_metadata_that_is_not_json_is_refused_at_the_call() -> None:

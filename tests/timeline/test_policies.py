@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, Entry, Session, Timeline
-from nbsession.content import Text
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
 from nbsession.timeline.policies import KEPT
@@ -22,9 +20,7 @@ def last_two(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 
 def redact(entries: Sequence[Entry]) -> Sequence[Entry]:
-    return [
-        dataclasses.replace(entry, content=(Text(entry.text.replace("secret", "•••")),)) for entry in entries
-    ]
+    return [entry.replace(entry.text.replace("secret", "•••")) for entry in entries]
 
 
 def texts(context: Any) -> list[str]:
@@ -223,7 +219,7 @@ async def test_a_policy_that_takes_the_session_may_ask_a_model_on_its_account() 
             return entries
         spoken = "\n".join(entry.text for entry in entries[:-1])
         summary = await session.spawn(Timeline(), f"Sum up: {spoken}", model=ScriptedModel("in short"))
-        return [dataclasses.replace(entries[0], id="summary", content=(Text(summary.text),)), entries[-1]]
+        return [Entry.of("user", summary.text), entries[-1]]
 
     session = App(Timeline(), model=ScriptedModel("one", "two", "three"), policies=[summarise]).session()
     for text in "abc":
@@ -260,7 +256,7 @@ async def test_every_tick_of_a_long_session_can_be_forked_before(stored: bool) -
 
 async def test_a_policy_is_asked_anew_where_the_one_before_it_rewrote_an_entry_otherwise() -> None:
     def count(entries: Sequence[Entry]) -> Sequence[Entry]:
-        return [dataclasses.replace(entries[0], content=(Text(f"{len(entries)} entries"),))]
+        return [entries[0].replace(f"{len(entries)} entries")]
 
     model = ScriptedModel("ok", "ok")
     session = App(Timeline(), model=model, policies=[count, redact]).session()
