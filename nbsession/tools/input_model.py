@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import typing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nbsession.errors import CompileError
+from nbsession.tools.hint import readable
+from nbsession.tools.json_schema import generator, tidy
+from nbsession.tools.type_faults import fault_of
 
 if TYPE_CHECKING:
     import inspect
@@ -36,7 +38,7 @@ def input_model(
     definitions: dict[str, Any] = {}
     for field, parameter in fields.items():
         default = ... if parameter.default is parameter.empty else parameter.default
-        hint = hints[parameter.name]
+        hint = readable(hints[parameter.name])
         if default is None and hint is not Any:
             hint = typing.Optional[hint]  # noqa: UP045  # it is a value, not an annotation
         hint = _described(hint, parameter.name, texts.get(parameter.name))
@@ -44,8 +46,19 @@ def input_model(
     try:
         model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
     except Exception as error:
-        raise CompileError(f"tool {name!r}: {_culprit(fields, hints, error)}") from error
+        raise _refused(name, hints, error) from error
+    if len(model.model_fields) < len(fields):  # a ClassVar is none
+        raise _refused(name, hints)
     return model
+
+
+def _refused(name: str, hints: Mapping[str, Any], error: Exception | None = None) -> CompileError:
+    """Return the error that names the parameter whose type is to blame."""
+    for parameter, hint in hints.items():
+        fault = fault_of(hint)
+        if fault:
+            return CompileError(f"tool {name!r}: the parameter {parameter!r} is of type {fault}")
+    return CompileError(f"tool {name!r}: its input has no model: {error}")
 
 
 def _described(hint: Any, name: str, text: str | None) -> Any:
@@ -58,28 +71,15 @@ def _described(hint: Any, name: str, text: str | None) -> Any:
     return Annotated[(own, Field(alias=name, description=text), *said)]
 
 
-def _culprit(fields: Mapping[str, inspect.Parameter], hints: Mapping[str, Any], error: Exception) -> str:
-    from pydantic import TypeAdapter
-
-    for parameter in fields.values():
-        try:
-            TypeAdapter(hints[parameter.name])
-        except Exception:  # noqa: BLE001  # it is the one looked for
-            return (
-                f"the parameter {parameter.name!r} is of type {hints[parameter.name]!r}, which no JSON can give; "
-                "use text, numbers, lists, dicts, enums, dataclasses or pydantic models"
-            )
-    return f"its input has no model: {error}"
-
-
 def input_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
     """Return the JSON schema of a tool's input. Raises ``CompileError`` where that is no object."""
     from pydantic.errors import PydanticInvalidForJsonSchema
 
     try:
-        schema = _tidy(model.model_json_schema(schema_generator=_quiet_generator()))
+        schema = tidy(model.model_json_schema(schema_generator=generator()))
     except PydanticInvalidForJsonSchema as error:
-        raise CompileError(f"tool {name!r}: its input has no JSON schema: {error.message}") from error
+        hints = {field.alias or key: field.annotation for key, field in model.model_fields.items()}
+        raise _refused(name, hints, error) from error
     reference = schema.get("$ref", "")
     if reference:  # a model that refers to itself
         schema = {**schema["$defs"][reference.rpartition("/")[2]], "$defs": schema["$defs"]}
@@ -90,31 +90,3 @@ def input_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
         )
     schema.setdefault("properties", {})
     return dict(schema)
-
-
-@functools.cache
-def _quiet_generator() -> Any:
-    from pydantic.json_schema import GenerateJsonSchema
-
-    class Quiet(GenerateJsonSchema):
-        # A default that is no JSON is left out of the schema; it stays the function's.
-        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  # as in its base
-
-    return Quiet
-
-
-def _tidy(schema: Any) -> Any:
-    """Return a schema without the titles that pydantic makes of names: they cost tokens and say nothing."""
-    if isinstance(schema, list):
-        return [_tidy(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    tidied = {}
-    for word, value in schema.items():
-        if word in ("properties", "$defs"):
-            tidied[word] = {key: _tidy(item) for key, item in value.items()}
-        elif word in ("default", "const", "enum", "examples"):
-            tidied[word] = value
-        elif word != "title":
-            tidied[word] = _tidy(value)
-    return tidied

@@ -1,0 +1,39 @@
+"""JSON schemas as pydantic makes them, less what costs tokens and says nothing."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+@functools.cache
+def generator() -> Any:
+    """Return the class that pydantic makes schemas with."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generator(GenerateJsonSchema):
+        # A default that is no JSON is left out of the schema; it stays the function's.
+        ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  # as in its base
+
+        def is_subclass_schema(self, schema: Any) -> Any:
+            """Refuse a class, as an instance is refused: no JSON is one."""
+            return self.handle_invalid_for_json_schema(schema, "a class")
+
+    return Generator
+
+
+def tidy(schema: Any) -> Any:
+    """Return a schema without the titles that pydantic makes of names."""
+    if isinstance(schema, list):
+        return [tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidied = {}
+    for word, value in schema.items():
+        if word in ("properties", "$defs"):
+            tidied[word] = {key: tidy(item) for key, item in value.items()}
+        elif word in ("default", "const", "enum", "examples"):
+            tidied[word] = value
+        elif word != "title":
+            tidied[word] = tidy(value)
+    return tidied
