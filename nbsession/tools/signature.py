@@ -158,6 +158,7 @@ def code_of(function: Callable[..., Any], name: str) -> Code | None:
     ``None`` where there is no code object, as for built-in functions. Raises
     ``CompileError``.
     """
+    function = inspect.unwrap(function)  # the code of a decorator is that of all it decorates
     code = getattr(function, "__code__", None)
     if code is None:
         return None
@@ -179,7 +180,7 @@ def capture(record: Code, function: Callable[..., Any], package: Mapping[str, An
     ``package`` is the globals of the module that asks: its frames are skipped.
     """
     found: dict[str, Any] = {}
-    closure = getattr(function, "__closure__", None) or ()
+    closure = getattr(inspect.unwrap(function), "__closure__", None) or ()
     frame: types.FrameType | None = None
     for name, place in record.captures:
         if 0 <= place < len(closure):
@@ -213,16 +214,17 @@ def signature_of(
     record = code_of(function, name)
     if record is None:
         return _derive(function, name, input, injected, captured)
+    written: Any = inspect.unwrap(function)
     facts = (
         input,
-        _annotations(function, name),
-        function.__defaults__,
-        function.__kwdefaults__,
+        _annotations(written, name),
+        written.__defaults__,
+        written.__kwdefaults__,
         function.__doc__,
         captured,
         type(function),
     )
-    known = function.__globals__ if record.globals else {}
+    known = written.__globals__ if record.globals else {}
     for variant in record.variants:
         if _same(variant.facts, facts) and all(known.get(n) is v for n, v in variant.globals.items()):
             return variant.signature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from weakref import WeakValueDictionary
 
 from nbsession.errors import CompileError
 from nbsession.tools.context import ToolContext
@@ -34,12 +35,20 @@ class Tool:
     pydantic model, and ``handler`` gets an instance of it. ``timeout`` is in
     seconds; ``thread=False`` runs a sync handler on the event loop itself, which
     it must not block. Calling a tool calls its function.
+
+    A method marked ``@tool`` is a tool of each instance: ``agent.search`` is the same
+    one for as long as anything holds it. Read from the class it may be called, and not
+    be given to a model.
     """
 
     __slots__ = (
+        "__weakref__",
+        "_bound",
         "_captured",
         "_description",
         "_input",
+        "_kind",
+        "_of_class",
         "_signature",
         "_spec",
         "aliases",
@@ -70,7 +79,11 @@ class Tool:
         self.name: str = name if name is not None else _name_of(handler)
         if self.name not in _known_names:
             _check_name(self.name)
-        self.handler = handler
+        function = handler.__func__ if isinstance(handler, (staticmethod, classmethod)) else handler
+        self._kind: type = type(handler)
+        self.handler = function if self._kind is staticmethod else handler
+        self._of_class = ""  # the name of the class, while it is a method without its object
+        self._bound: WeakValueDictionary[int, Tool] | None = None
         self.audience = audience
         self.aliases = aliases
         self.timeout = timeout
@@ -84,10 +97,36 @@ class Tool:
         self.parts: dict[str, Any] = {}  # what stands for it in contexts, by path; the compiler keeps it here
         if audience != "model" or aliases or timeout is not None or confirm is not False:
             _check_options(self)
-        record = code_of(handler, self.name)
+        record = code_of(function, self.name)
         self._captured: Mapping[str, Any] = (
-            capture(record, handler, globals()) if record is not None and record.captures else _NOTHING
+            capture(record, function, globals()) if record is not None and record.captures else _NOTHING
         )
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Be a method of the class in whose body the function stands; one from elsewhere stays what it is."""
+        within = getattr(self.handler, "__qualname__", "").rpartition(".")
+        if self._kind is not staticmethod and within[0] == owner.__qualname__ and within[2] != "<lambda>":
+            self._of_class = owner.__name__
+
+    def __get__(self, instance: Any, owner: type) -> Tool:
+        """Return the tool of an instance (of the class, for a class method)."""
+        inside_classmethod = instance is owner  # as that reads what it was put around
+        if self._kind is classmethod:
+            target = owner
+        elif instance is not None and (self._of_class or inside_classmethod):
+            target = instance
+        else:
+            return self
+        if self._bound is None:
+            self._bound = WeakValueDictionary()
+        # An id stands for one object for as long as the tool is there, since that holds the object.
+        known = self._bound.get(id(target))
+        if known is None:
+            made = self._copy()
+            made.handler = self.handler.__get__(target, owner)
+            made._kind = type(made.handler)
+            known = self._bound.setdefault(id(target), made)
+        return known
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.handler(*args, **kwargs)
@@ -108,6 +147,11 @@ class Tool:
     def signature(self) -> Signature:
         """What the function takes."""
         if self._signature is None:
+            if self._of_class:
+                raise CompileError(
+                    f"tool {self.name!r} is a method that was read from the class {self._of_class}; "
+                    f"read it from an instance: {self._of_class}(…).{self.handler.__name__}"
+                )
             self._signature = signature_of(
                 self.handler, self.name, input=self._input, injected=ToolContext, captured=self._captured
             )
@@ -115,16 +159,22 @@ class Tool:
 
     def replace(self, name: str | None = None, description: str | None = None) -> Tool:
         """Return the same tool under another name or description; this one stays as it is."""
-        copy = Tool.__new__(Tool)
-        for slot in Tool.__slots__:
-            setattr(copy, slot, getattr(self, slot))
-        copy._spec = None
-        copy.parts = {}
+        copy = self._copy()
+        copy._signature, copy._of_class = self._signature, self._of_class
         if name is not None:
             _check_name(name)
             copy.name = name
         if description is not None:
             copy._description = description
+        return copy
+
+    def _copy(self) -> Tool:
+        copy = Tool.__new__(Tool)
+        for slot in Tool.__slots__[1:]:
+            setattr(copy, slot, getattr(self, slot))
+        copy._spec = copy._signature = copy._bound = None
+        copy._of_class = ""
+        copy.parts = {}
         return copy
 
     def validate(self, input: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,8 +215,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     ``aliases`` are other names that a call may use; ``timeout`` is in seconds;
     ``confirm`` asks before each call (or a function of input and context decides);
     ``parallel`` says that it may run beside others; ``thread=False`` runs a sync
-    function on the event loop instead of a worker thread. Raises
-    ``CompileError`` for names and signatures that cannot be a tool's.
+    function on the event loop instead of a worker thread. In a class, it makes the
+    method a tool of each instance; it stands above ``@classmethod`` and
+    ``@staticmethod``. Raises ``CompileError`` for names and signatures that cannot be a tool's.
     """
     if function is not None:
         return Tool(handler=function, **options)

@@ -33,6 +33,8 @@ def refused(node: Node, parent: Fiber) -> RenderError:
         remedy = "return its text, for example json.dumps(...), or a list of nodes"
     elif isinstance(node, (set, frozenset)):
         remedy = "it has no order: use a list, for example sorted(...)"
+    elif inspect.ismethod(node) and not inspect.isfunction(node.__func__):
+        remedy = f"it is a class method around a {type(node.__func__).__name__}: write its decorator above @classmethod"
     elif callable(node):
         remedy = "mark it @component and call it, or @tool if the model is to call it"
     else:

@@ -275,6 +275,29 @@ class TestSpec:
         with pytest.raises(CompileError, match=r"positional|signature|each parameter"):
             _ = part.spec
 
+    def test_a_wrapped_function_is_described_as_it_was_written(self) -> None:
+        def loud(function: Any) -> Any:
+            @functools.wraps(function)
+            def wrapped(*args: Any, **kwargs: Any) -> str:
+                return str(function(*args, **kwargs)).upper()
+
+            return wrapped
+
+        @tool
+        @loud
+        def greet(name):  # type: ignore[no-untyped-def]
+            return f"hello {name}"
+
+        @tool
+        @loud
+        def part(friend, until="soon"):  # type: ignore[no-untyped-def]
+            return f"bye {friend}, {until}"
+
+        kept = tool(functools.cache(search.handler))
+        assert (list(properties(greet)), list(properties(part))) == (["name"], ["friend", "until"])
+        assert part(**part.validate({"friend": "Ada"})) == "BYE ADA, SOON"
+        assert kept.spec == search.spec
+
 
 class TestRefusals:
     @pytest.mark.parametrize("name", ["", "two words", "a.b", "x" * 129, "naïve"])
@@ -314,12 +337,11 @@ class TestRefusals:
                 yield 1
 
     def test_a_method_without_its_object(self) -> None:
-        class Shop:
-            @tool
-            def buy(self, item: str) -> None: ...
+        def buy(self: Any, item: str) -> None: ...
 
+        buy.__annotations__.clear()
         with pytest.raises(CompileError, match=r"tool\(instance\.buy\)"):
-            _ = Shop.buy.spec
+            _ = tool(buy).spec
 
     def test_an_annotation_that_nobody_knows(self) -> None:
         @tool
