@@ -73,6 +73,49 @@ def test_what_a_function_was_made_with_counts_and_what_it_counts_does_not() -> N
     assert fingerprint(cut(2, [])) != fingerprint(one)
 
 
+DECORATORS = {
+    "functools.wraps": "def decorated(f):\n"
+    "    @functools.wraps(f)\n"
+    "    def call(*given):\n        return f(*given)\n"
+    "    return call",
+    "a plain closure": "def decorated(f):\n    def call(x):\n        return f(x)\n    return call",
+    "a closure over several": "def decorated(f):\n    steps = (len, f)\n    return lambda x: steps[1](x)",
+    "a cache": "decorated = functools.lru_cache(8)",
+    "an object": "class decorated:\n"
+    "    def __init__(self, f):\n        self.f = f\n"
+    "    def __call__(self, x):\n        return self.f(x)",
+    "an object's method": "class Step:\n"
+    "    def __init__(self, f):\n        self.f = f\n"
+    "    def run(self, x):\n        return self.f(x)\n"
+    "def decorated(f):\n    return Step(f).run",
+    "a partial": "def call(f, x):\n    return f(x)\ndef decorated(f):\n    return functools.partial(call, f)",
+    "a default": "def decorated(f):\n    def call(x, f=f):\n        return f(x)\n    return call",
+    "two of them": "def once(f):\n    return lambda x: f(x)\n"
+    "def decorated(f):\n    return functools.cache(once(functools.cache(once(f))))",
+}
+
+
+@pytest.mark.parametrize("decorator", DECORATORS)
+def test_a_decorated_function_is_another_one_when_the_inner_one_is_edited(decorator: str) -> None:
+    def decorated(count: int) -> str:
+        source = f"{DECORATORS[decorator]}\n@decorated\ndef f(x):\n    return x[-{count}:]"
+        return fingerprint(made(source, functools=functools))
+
+    assert decorated(3) == decorated(3)
+    assert decorated(3) != decorated(4)
+
+
+def test_a_function_that_calls_itself_has_a_fingerprint() -> None:
+    def around(step: int) -> Any:
+        def f(x: list[int]) -> list[int]:
+            return f(x[step:]) if len(x) > step else x
+
+        return f
+
+    assert fingerprint(around(1)) == fingerprint(around(1))
+    assert fingerprint(around(1)) != fingerprint(around(2))
+
+
 def test_partials_methods_and_callable_objects_have_fingerprints() -> None:
     class Cut:
         def __call__(self, x: list[int]) -> list[int]:
