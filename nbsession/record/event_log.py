@@ -218,8 +218,9 @@ class _Reader:
         first = next((item.sequence for item in items if isinstance(item, Event)), 0)
         if self._position > 0 or self._after is None or first > self._after + 1:
             raise SessionError(
-                f"the events before number {first} are no longer kept, and this reader has not read them all; "
-                "subscribe again, and read on without waiting in between"
+                f"the events before number {first} are no longer kept, and this reader has not read them all; begin "
+                "with the first that is kept, by subscribe(), and read on without waiting in between, or give the app "
+                "a store, which keeps all"
             )
         self._position = base
 

@@ -69,7 +69,7 @@ class Feed:
         """Give the events after a sequence number: stored ones, then those in memory, then new ones.
 
         Raises ``SessionError`` where some of them are kept nowhere any more: a session
-        without a store keeps the newest only.
+        without a store keeps the newest only, and without a number it is these.
         """
         place = _Place(after or 0)
         while True:
@@ -79,7 +79,7 @@ class Feed:
                     if (new := place.take(event)) is not None:
                         yield new
             try:
-                async with aclosing(self._log.read(place.last or None)) as read:
+                async with aclosing(self._log.read(place.last or after)) as read:
                     async for event in read:
                         if (new := place.take(event)) is not None:
                             yield new
@@ -90,15 +90,22 @@ class Feed:
                     raise
 
     async def of(self, execution: str) -> AsyncGenerator[Event]:
-        """Give the events of one execution that has ended."""
-        inside = False
-        async with aclosing(self.subscribe(0)) as events:
+        """Give the events of one execution that has ended; ``SessionError`` where its first are kept nowhere any more."""
+        last, inside = self.sequence, False
+        async with aclosing(self.subscribe()) as events:
             async for event in events:
                 inside = inside or (isinstance(event, ExecutionStart) and event.execution == execution)
                 if inside:
                     yield event
-                if inside and isinstance(event, Done):
+                if isinstance(event, Done) and inside:
                     return
+                if not inside and event.sequence >= last:
+                    break
+        if not inside:
+            raise SessionError(
+                f"the events of execution {execution} are no longer kept: without a store, a session keeps its last "
+                f"{KEPT:,}; its result is there, by awaiting it"
+            )
 
     async def _stored(self, last: int) -> AsyncGenerator[Event]:
         """Give the events that only the store has."""

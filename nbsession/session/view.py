@@ -113,7 +113,9 @@ class SessionView:
 
         There is no gap and no duplicate between the stored and the live. A reader that
         rests holds nobody up and costs no memory: it goes on from the store, or, in a
-        session without one, gets a ``SessionError`` once what it missed is gone.
+        session without one, gets a ``SessionError`` once what it missed is gone. So does
+        one that asks for what is gone by its number, 0 for all; without a number it
+        begins with the first event that is kept.
         """
         if after is not None and not isinstance(after, int):
             raise SessionError(f"subscribe(after=) takes the sequence number of an event, got {after!r}")

@@ -122,6 +122,29 @@ async def test_without_a_store_a_reader_that_rested_too_long_is_told(monkeypatch
         await drain(reading)
 
 
+async def test_without_a_store_who_asks_for_events_that_are_gone_is_told_so_at_the_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feeds, "KEPT", 20)
+    session = counting(None, [call("count", to=100)], "end", "b")
+    whole = session.subscribe(0)
+    started = session.send("go")
+    assert (await anext(whole)).sequence == 1
+    await whole.aclose()
+    await started
+    kept = session.subscribe()
+    first = (await anext(kept)).sequence
+    await kept.aclose()
+    assert first > 100
+    for after in (0, 5, first - 2):
+        with pytest.raises(
+            SessionError, match=rf"events before number {first} are no longer kept.*subscribe\(\)"
+        ):
+            await anext(session.subscribe(after))
+    read = await drain(session.subscribe(first - 1))
+    assert numbers(read) == list(range(first, session._core.feed.sequence + 1))
+
+
 async def test_any_number_of_readers_at_any_pace_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "KEPT", 30)
     session = counting(MemoryStore(), *[[call("count", to=20)], "a b c"] * 5)
