@@ -38,6 +38,10 @@ class Kept(Protocol):
     def request(self) -> tuple[str, str] | None:
         """The request id that it was sent with and the digest of its message, if it has an id."""
 
+    @property
+    def left(self) -> tuple[str | None, str | None] | None:
+        """Where its message stands, if it may be sent again: after an entry, up to its last one."""
+
 
 class Outbox:
     """The facts of one session, in the order they came, until ``keep`` stores them together.
@@ -178,6 +182,8 @@ class Outbox:
         }
         if execution.request is not None:
             data["request"] = list(execution.request)
+            if execution.left is not None:
+                data["left"] = list(execution.left)
         self.due = True
         return Row("execution", execution.id, data)
 

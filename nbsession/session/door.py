@@ -121,6 +121,10 @@ class Turn(Protocol):
         """The request id that it was sent with and the digest of its message, if it has an id."""
 
     @property
+    def left(self) -> Any:
+        """Where its message stands, if it may be sent again."""
+
+    @property
     def done(self) -> bool:
         """Whether it has ended."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, digest_of, new_id
@@ -13,7 +14,7 @@ from nbsession.events import Done, Error, Event, ExecutionEnd, ExecutionStart
 from nbsession.record import EventLog
 from nbsession.session.loop import Work, output_of
 from nbsession.session.options import Options
-from nbsession.session.result import Result, StopReason
+from nbsession.session.result import Result, StopReason, result_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nbsession.content import Draft
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Door
+    from nbsession.session.request_ids import Left
     from nbsession.timeline import Tick
 
 EVENTS = 100_000
@@ -133,15 +135,13 @@ class Execution:
     # What the session calls, on the home loop
 
     @classmethod
-    def ended(
-        cls, session: Door, core: SessionCore, id: str, result: Result, *, cut: bool = False
-    ) -> Execution:
-        """Return an execution of an earlier process, with what is kept of it; one that failed fails again.
-
-        ``cut`` says that it was the end of the process that ended it.
-        """
-        execution = cls(session, core, (), Options())
+    def again(cls, core: SessionCore, id: str, row: Mapping[str, Any]) -> Execution:
+        """Return an execution that has ended, also in an earlier process, by its row; one that failed fails again."""
+        execution = cls(core.session, core, (), Options())
+        cut = row["status"] == "interrupted"
         execution.id, execution.status, execution._past = id, "interrupted" if cut else "done", True
+        ticks = [tick for tick in core.ticks if tick.execution == id]
+        result = result_of(ticks, StopReason(row["stop_reason"]), row["reason"])
         work = execution._work
         work.ticks, work.stop, work.reason = list(result.ticks), result.stop_reason, result.reason
         if result.stop_reason is StopReason.error:
@@ -153,7 +153,7 @@ class Execution:
         return execution
 
     def read_as(self, output: Any) -> None:
-        """Read the answer of an earlier process as a pydantic model: which one it was is not kept."""
+        """Read an answer of before as a pydantic model: which one it was is not kept."""
         if self._past and self.error is None:
             result = self._outcome.result()
             result.output = output_of(result.ticks[-1], output) if result.ticks else None
@@ -166,6 +166,11 @@ class Execution:
         return self.options.request_id, digest_of(self.drafts)
 
     @property
+    def left(self) -> Left | None:
+        """Where its message stands, if it may be sent again: nothing was sent to a model, for want of the store."""
+        return self._work.left
+
+    @property
     def stranded(self) -> bool:
         """Whether its event loop was closed under it, so that it can never end by itself."""
         return not self.done and self._driver is not None and self._driver.get_loop().is_closed()
@@ -174,8 +179,7 @@ class Execution:
         """Commit the message and begin to run; the session calls it when its turn has come."""
         self.status = "running"
         self.emit(ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))))
-        self._work.stand()
-        self._core.take(self.drafts, log=self.log, metadata=self.options.metadata)
+        self._work.commit_message()
         self._context.run(lambda: _inside.set((*_inside.get(), self)))
         self._begin(self._drive())
 
@@ -342,6 +346,8 @@ class Execution:
             return
         self.status = "done"
         self.log.close()
+        row = {"status": "ended", "stop_reason": self._work.stop, "reason": self._work.reason}
+        self._core.requests.end(self, partial(Execution.again, self._core, self.id, row))
         if error is None:
             self._outcome.set_result(self._work.result())
         else:

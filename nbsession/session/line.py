@@ -63,5 +63,7 @@ class Line:
 
     def _begin(self, execution: Turn) -> None:
         self.current = execution
+        if len(self.past) + len(self.begun) >= FINISHED and self.past:
+            self.past.popleft()
         self.begun.append(execution)
         execution.start()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
 from nbsession.context import origin_of
-from nbsession.errors import SessionBusyError, SessionError
+from nbsession.errors import SessionBusyError, SessionError, StoreError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.hooks import call_hook
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
 from nbsession.session.model_call import call_model
+from nbsession.session.request_ids import Left
 from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.session.tool_calls import Approval, ToolScope, call_tools, context_for
 from nbsession.timeline import Response, Tick, ToolRun, interrupted
@@ -46,19 +47,28 @@ class Work:
         self.stop = StopReason.end_turn
         self.reason = ""
         self.held_elsewhere = False
+        self.left: Left | None = None
         self._core = core
         self._execution = execution
         self._output: Any = None
         self._sent_up_to: str | None = None
+        self._message = Left(None, None)
+        self._asked = False
         self._model = ""
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
         self._questions: dict[str, asyncio.Future[Approval]] = {}
 
-    def stand(self) -> None:
-        """Remember where the timeline stands, before the message comes in: what follows is new to the model."""
-        self._sent_up_to = self._core.record.head
+    def commit_message(self) -> None:
+        """Put the message into the timeline, where no earlier try has left it; it and what follows are new to the model."""
+        core, execution = self._core, self._execution
+        left = core.requests.left(execution.request)
+        if left is None or not core.record.unanswered(left.last):
+            before = core.record.head
+            core.take(execution.drafts, log=execution.log, metadata=execution.options.metadata)
+            left = Left(before, core.record.head)
+        self._message, self._sent_up_to = left, left.after
 
     async def run(self) -> None:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
@@ -97,6 +107,8 @@ class Work:
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
         self._core.spending.end()
+        if isinstance(error, (StoreError, SessionBusyError)) and not self._asked:
+            self.left = self._message
         tick, self._tick = self._tick, None
         if tick is None:
             return
@@ -179,7 +191,7 @@ class Work:
 
     async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
         """Stream the model's answer and commit it."""
-        core = self._core
+        core, self._asked = self._core, True
         flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
         try:
             await call_model(model, tick.context, tick, response, self._execution.emit, core.record.has_call)

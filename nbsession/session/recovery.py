@@ -10,7 +10,7 @@ from nbsession.events import Done, ExecutionEnd, TickEnd
 from nbsession.models.playback import estimated_usage
 from nbsession.record import tell_answer
 from nbsession.session.execution import Execution
-from nbsession.session.result import StopReason, result_of
+from nbsession.session.request_ids import Again, Left
 from nbsession.session.spending import price_of
 from nbsession.stores.base import Row
 from nbsession.usage import calibrated
@@ -49,11 +49,14 @@ def recover(core: SessionCore, past: Past) -> None:
         core.feed.emit(Done())
     core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
     for key, data in past.executions.items():
-        again = cache(partial(_ended, core, key, data))  # made when it is asked for, and once
-        core.line.past.append(again)
+        again = Again(partial(Execution.again, core, key, data))
+        core.line.past.append(cache(again))  # made when it is asked for, and once
         if data.get("request"):
             request_id, digest = data["request"]
-            core.requests.remember(request_id, digest, again)
+            if data.get("left"):
+                core.requests.leave(request_id, digest, Left(*data["left"]))
+            else:
+                core.requests.remember(request_id, digest, again)
 
 
 def _show_running(core: SessionCore, past: Past) -> None:
@@ -61,12 +64,6 @@ def _show_running(core: SessionCore, past: Past) -> None:
     if tick is not None and tick.ended is None:
         tick.interrupted, tick.reason = False, f"{past.held_by} runs it"
         tick.response = tick.response or past.partials.get(tick.number, ())
-
-
-def _ended(core: SessionCore, key: str, data: Mapping[str, Any]) -> Execution:
-    ticks = [tick for tick in core.ticks if tick.execution == key]
-    result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
-    return Execution.ended(core.session, core, key, result, cut=data["status"] == CUT["status"])
 
 
 def _end_execution(core: SessionCore, key: str, data: Mapping[str, Any], past: Past) -> None:

@@ -158,9 +158,10 @@ class Session(SessionView):
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
         execution; ``output`` is a pydantic model to answer with. With a ``request_id``
         the same message is sent once in this session, also after a restart, and has the
-        options and the outcome of the first time; one that was withdrawn before it began
-        may be sent again, and another message under its id is a ``SessionError``. Await the execution for its ``Result``, or iterate it
-        for its events.
+        options and the outcome of the first time; another message under its id is a
+        ``SessionError``. It may be sent again where nothing went to a model, because it was
+        withdrawn before it began, another process held the session, or the store had no
+        room. Await the execution for its ``Result``, or iterate it for its events.
         """
         if output is not None:
             check_output(output)
@@ -396,7 +397,6 @@ class Session(SessionView):
         known = cast("Execution | None", self._core.requests.find(request_id, digest))
         if known is None:
             known = self._enqueue(drafts, options)
-            self._core.requests.remember(request_id, digest, known)
         elif options.output is not None:
             known.read_as(options.output)
         return known
@@ -426,6 +426,7 @@ class Session(SessionView):
         if props:
             self.app.element({**self._props, **props})  # refused here, not on the home loop
         execution = Execution(self, core, drafts, options)
+        core.requests.begin(execution)
 
         def enqueue() -> None:
             if props:

@@ -98,6 +98,15 @@ class Record(Sequence[Entry]):
             at = entry.parent
         return frozenset(ids)
 
+    def unanswered(self, entry_id: str | None) -> bool:
+        """Say whether an entry is on the path, and no answer of a model behind it."""
+        at = self.head
+        while at is not None and at != entry_id:
+            if self._all[at].role == "assistant":
+                return False
+            at = self._all[at].parent
+        return at is not None
+
     def all(self) -> tuple[Entry, ...]:
         """Return every entry of every branch, in the order they were appended."""
         return tuple(self._all.values())
