@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -76,6 +78,28 @@ def parallel_appends(store: SessionStore) -> list[float]:
     for thread in threads:
         thread.join()
     return taken
+
+
+def process_appends(url: str) -> list[float]:
+    """Append ticks from two processes at once, each to a session of its own in one file."""
+    code = (
+        "import sys; from benchmarks import store; opened = store.SqlStore(sys.argv[1]); print('ready', flush=True); "
+        "sys.stdin.readline(); print(*store.tick_appends(opened, sys.argv[2])); opened.close()"
+    )
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, url, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("here", "there")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    return [float(one) for writer in writers for one in writer.communicate()[0].split()]
 
 
 async def session_ticks(store: SessionStore) -> list[float]:
@@ -167,6 +191,7 @@ def main() -> None:
         show("  over memory", above(durable, memory), "median at most 5")
         show("append one small row, SQLite", small_appends(store), "median at most 1")
         show("append a tick, two threads with a session each", parallel_appends(store), "longest at most 50")
+        show("append a tick, two processes with a session each", process_appends(url), "longest at most 50")
         in_memory, on_disk = asyncio.run(session_ticks(MemoryStore())), asyncio.run(session_ticks(store))
         show("a session's tick, memory", in_memory)
         show("a session's tick, SQLite", on_disk)

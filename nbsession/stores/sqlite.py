@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 BUSY_SECONDS = 10.0
 """How long a statement waits for another process's write to end."""
+
+TURN_SECONDS = 0.001
+"""How often a write asks whether another process's has ended."""
 
 WRITES = "nbsession_writes"
 """The execution option of connections whose transactions write."""
@@ -150,10 +154,35 @@ def engine(url: URL, location: str) -> Engine:
     @event.listens_for(made, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later may fail at once, without waiting its turn.
-        writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get(WRITES, False):
+            driven = connection.connection.driver_connection
+            assert isinstance(driven, sqlite3.Connection)
+            _begin_writing(driven)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return made
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, soon after another process's has ended.
+
+    SQLite's own waiting asks ever more seldom, up to each 100 ms, and whoever writes
+    again meanwhile goes first each time.
+    """
+    last = time.monotonic() + BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > last:
+                    raise
+            time.sleep(TURN_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
 
 class Identity:

@@ -215,6 +215,25 @@ def test_of_several_processes_one_wins_each_revision(tmp_path: Path) -> None:
     assert pragma(tmp_path / "s.db", "journal_mode") == "wal"
 
 
+def test_a_write_that_waits_for_another_process_asks_as_often_however_long_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqlStore(url(tmp_path / "s.db"))
+    pauses: list[float] = []
+    with closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 300:
+                other.execute("COMMIT")
+
+        monkeypatch.setattr(time, "sleep", pause)
+        assert store.append("s", [Row("entry", "1", {})], revision=0) == 1
+    assert pauses == [sqlite.TURN_SECONDS] * 300
+    store.close()
+
+
 def test_the_loser_of_a_race_is_told_what_to_do(tmp_path: Path) -> None:
     one, other = SqlStore(url(tmp_path / "s.db")), SqlStore(url(tmp_path / "s.db"))
     one.append("draft", [Row("entry", "e1", {})], revision=0)
