@@ -133,7 +133,7 @@ CELL = Command(
         Option("--steer", "put the message into the running execution"),
         Option("--dry-run", "show what would be sent, and send nothing"),
         Option("--background", "return at once"),
-        Option("--raw", "show the response as it came, not as Markdown"),
+        Option("--raw", "send the text as it stands, {{…}} too, and show the response as it came"),
         Option("--quiet", "show the response only"),
     ),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nbsession.errors import SessionError
+from nbsession.notebook.inserted import Filled, Inserted, filled
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -60,15 +61,19 @@ class Running(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A cell, read: to which session, what, and how it is shown; ``said`` is what to tell of a fork."""
+    """A cell, read: to which session, what, and how it is shown.
+
+    ``said`` is what to tell of a fork, ``inserted`` the expressions that the message was made with.
+    """
 
     session: Session
-    message: str
+    message: Any
     model: Any = None
     max_ticks: int | None = None
     max_cost: float | None = None
     cell: str | None = None
     said: str = ""
+    inserted: tuple[Inserted, ...] = ()
 
     def send(self) -> Execution:
         """Send it. A cell that was run before first takes the head back to before its message."""
@@ -76,8 +81,13 @@ class Request:
             _rewind(self.session, self.cell)
         options: dict[str, Any] = {"model": self.model, "max_ticks": self.max_ticks, "budget": self.max_cost}
         given = {name: value for name, value in options.items() if value is not None}
-        metadata = {"cell": self.cell} if self.cell is not None else None
-        return self.session.send(self.message, metadata=metadata, **given)
+        return self.session.send(self.message, metadata=self._metadata(), **given)
+
+    def _metadata(self) -> dict[str, Any] | None:
+        known: dict[str, Any] = {} if self.cell is None else {"cell": self.cell}
+        if self.inserted:
+            known["inserted"] = [list(each) for each in self.inserted]
+        return known or None
 
     def steer(self) -> str:
         """Put it into the running execution, and say so."""
@@ -96,9 +106,10 @@ class Request:
 
 def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = None) -> Request:
     """Say what a cell asks for; opens the fork if it asks for one. Nothing is sent yet."""
-    message = body.strip("\n")
-    if not message.strip():
+    text = body.strip("\n")
+    if not text.strip():
         raise SessionError("there is no message: write it below the %%session line")
+    message, inserted = Filled(text) if line.get("raw") else filled(text, sessions.namespace)
     session, said = sessions.get(line.word(0)), ""
     if "fork" in line.options:
         at = line.options["fork"]
@@ -112,6 +123,7 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
         max_cost=line.get("max-cost"),
         cell=cell,
         said=said,
+        inserted=inserted,
     )
 
 

@@ -155,7 +155,7 @@ class Magics:
         from nbsession.notebook.sweep.view import SweepView
 
         session = self.sessions.current
-        request = sweep_request.request(session, line)
+        request = sweep_request.request(session, line, self.sessions.namespace)
         contexts = request.contexts()
         if line.get("context-only"):
             self._bind(line, contexts)

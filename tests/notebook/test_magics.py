@@ -76,10 +76,31 @@ def test_a_cell_sends_its_text_and_shows_the_answer(any_kernel: Kernel) -> None:
 
 
 def test_the_message_reaches_the_model_as_it_was_written(any_kernel: Kernel) -> None:
-    body = "quotes ' \" ''', braces {x} {{y}}, a \\ backslash\n\n    indented, and $PATH\n%time"
+    body = "quotes ' \" ''', braces {x}, a \\ backslash\n\n    indented, and $PATH\n%time"
     open_session(any_kernel, "'ok'")
     fine(any_kernel.run(f"%%session\n{body}\n"))
     assert fine(any_kernel.run("print(bot.model.contexts[0].messages[-1])")).text.strip().endswith(body)
+
+
+def test_an_expression_stands_for_what_it_gives_and_raw_leaves_it(any_kernel: Kernel) -> None:
+    open_session(any_kernel, "'ok', 'ok'", "--as talk")
+    fine(any_kernel.run("import pandas as pd\ndf = pd.DataFrame({'city': ['Basel', 'Bern']})"))
+    fine(any_kernel.run("%%session\nThere are {{len(df)}} of {single}: {{df}}"))
+    said = fine(any_kernel.run("print(bot.model.contexts[0].messages[-1])")).text
+    assert "There are 2 of {single}: " in said
+    assert "| Basel |" in said
+    kept = fine(any_kernel.run("print(talk.timeline[0].metadata['inserted'])")).text
+    assert kept.strip() == "[['len(df)', ''], ['df', '2 rows']]"
+    fine(any_kernel.run("%%session --raw\nAs it is: {{len(df)}}"))
+    assert "{{len(df)}}" in fine(any_kernel.run("print(bot.model.contexts[1].messages[-1])")).text
+
+
+def test_an_expression_that_raises_sends_nothing(any_kernel: Kernel) -> None:
+    open_session(any_kernel, "'ok'", "--as talk")
+    ran = any_kernel.run("%%session\n{{nowhere}}")
+    assert ran.error is not None
+    assert "{{nowhere}} raised NameError" in ran.error["evalue"]
+    assert fine(any_kernel.run("print(len(talk.timeline))")).text.strip() == "0"
 
 
 def test_leading_blanks_and_comments_stand_before_the_magic(any_kernel: Kernel) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import KnobError, SessionError, did_you_mean
+from nbsession.notebook.inserted import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ class SweepRequest:
 
     session: Session
     values: Mapping[str, list[Any]]
-    message: str | None = None
+    message: Any = None
     repeat: int = 1
     max_cost: float | None = None
 
@@ -40,8 +41,8 @@ class SweepRequest:
         return self.session.sweep(self.message, self.values, repeat=self.repeat, budget=self.max_cost)
 
 
-def request(session: Session, line: Line) -> SweepRequest:
-    """Say what a line asks for.
+def request(session: Session, line: Line, names: Mapping[str, Any]) -> SweepRequest:
+    """Say what a line asks for; ``{{expressions}}`` of its message are worked out in ``names``.
 
     Raises ``KnobError`` for a knob or value that does not fit, ``SessionError``
     where there is nothing to vary or no message; nothing is sent yet.
@@ -58,6 +59,8 @@ def request(session: Session, line: Line) -> SweepRequest:
         raise SessionError(
             f'session {session.id!r} has no message to ask again yet; give one: %session sweep … --message "…"'
         )
+    if message is not None:
+        message = filled(message, names).message
     return SweepRequest(session, read(line.words, specs), message, repeat, line.get("max-cost"))
 
 
