@@ -95,8 +95,8 @@ def context_for(core: SessionCore, execution: Turn, call: ToolCall) -> ToolConte
     """Make what a tool with a ``ToolContext`` parameter is given."""
 
     def emit(data: Any) -> None:
-        encode(data, f"what tool {call.name!r} emits")
-        core.home.post(lambda: execution.emit(ToolProgress(call.id, data)))
+        told = encode(data, f"what tool {call.name!r} emits")
+        core.home.post(lambda: execution.emit(ToolProgress(call.id, told)))
 
     session = core.session
     return ToolContext(session=session, call_id=call.id, emit=emit, spawn=session.spawn, name=call.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import Rich, Text, ToolCall, ToolResult, bounded, result_content
 from nbsession.errors import ToolError
+from nbsession.tools import steps
+from nbsession.tools.steps import finish, is_unfinished, run_through
 from nbsession.tools.worker import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from nbsession.tools.context import ToolContext
+    from nbsession.tools.steps import Tell
     from nbsession.tools.tool import Tool
 
 TASK = "nbsession tool"
@@ -43,10 +47,11 @@ async def run_tool(
 
     The input is validated first. A sync tool runs in a worker thread (with
     ``thread=False`` here), an async one on ``user_loop`` where that is another
-    loop that runs, else here; context variables reach it. Only cancellation is
-    raised: it is carried to an async tool, and leaves a thread behind, whose
-    result is dropped. ``KeyboardInterrupt`` in a tool gives the status
-    ``"interrupted"``.
+    loop that runs, else here; context variables reach it. What a generator yields
+    is told by ``context``, as text where it is no JSON; the last of it is the value
+    where it returns none. Only cancellation is raised: it is carried to an async
+    tool, and leaves a thread behind, whose result is dropped; a generator is closed.
+    ``KeyboardInterrupt`` in a tool gives the status ``"interrupted"``.
     """
     started = time.perf_counter()
     try:
@@ -57,7 +62,7 @@ async def run_tool(
         return _outcome(call, started, _Run(error=error))
     try:
         async with asyncio.timeout(tool.timeout):
-            run = await _invoke(tool, arguments, user_loop)
+            run = await _invoke(tool, arguments, functools.partial(_tell, context), user_loop)
     except TimeoutError:
         late = ToolError(f"{call.name} took longer than {tool.timeout:g} seconds and was given up")
         run = _Run(error=late)
@@ -100,23 +105,35 @@ class _Run(NamedTuple):
     error: BaseException | None = None
 
 
-async def _invoke(tool: Tool, arguments: dict[str, Any], user_loop: asyncio.AbstractEventLoop | None) -> _Run:
-    if not inspect.iscoroutinefunction(tool.handler):
-        call = functools.partial(_call, tool.handler, arguments)
-        run = await in_thread(call) if tool.thread else call()
-        if run.error is not None or not inspect.isawaitable(run.value):
-            return run
-        steps = functools.partial(_await, run.value)
+async def _invoke(
+    tool: Tool, arguments: dict[str, Any], tell: Tell, user_loop: asyncio.AbstractEventLoop | None
+) -> _Run:
+    handler = tool.handler
+    if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
+        work = functools.partial(_call_async, handler, arguments, tell)
     else:
-        steps = functools.partial(_call_async, tool.handler, arguments)
+        given_up = threading.Event()
+        try:
+            if tool.thread:
+                call = functools.partial(_call, handler, arguments)
+                run = await in_thread(lambda: _through(call(), tell, given_up.is_set))
+            else:
+                run = _call(handler, arguments)
+        finally:
+            given_up.set()
+        if run.error is not None or not is_unfinished(run.value):
+            return run
+        if inspect.isgenerator(run.value):  # as any sync tool that wants no thread: on this loop
+            return await _finish(run.value, tell)
+        work = functools.partial(_finish, run.value, tell)
     if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
-        return await steps()
+        return await work()
 
     async def named() -> _Run:
         task = asyncio.current_task()
         assert task is not None
         task.set_name(TASK)
-        return await steps()
+        return await work()
 
     try:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(named(), user_loop))
@@ -129,22 +146,34 @@ async def _invoke(tool: Tool, arguments: dict[str, Any], user_loop: asyncio.Abst
 def _call(handler: Callable[..., Any], arguments: dict[str, Any]) -> _Run:
     try:
         value = handler(**arguments)
-        return _Run(value, () if inspect.isawaitable(value) else result_content(value))
+        return _Run(value, () if is_unfinished(value) else result_content(value))
     except BaseException as error:  # noqa: BLE001  # even SystemExit must not end the thread or the loop
         return _Run(error=error)
 
 
-async def _call_async(handler: Callable[..., Awaitable[Any]], arguments: dict[str, Any]) -> _Run:
+def _through(run: _Run, tell: Tell, is_given_up: Callable[[], bool]) -> _Run:
+    """Run a generator that a call gave through, in the thread that called."""
+    if not inspect.isgenerator(run.value):
+        return run
     try:
-        awaitable = handler(**arguments)
+        value = run_through(run.value, tell, is_given_up)
+        return _Run(value, result_content(value))
     except BaseException as error:  # noqa: BLE001  # as above
         return _Run(error=error)
-    return await _await(awaitable)
 
 
-async def _await(awaitable: Awaitable[Any]) -> _Run:
+async def _call_async(handler: Callable[..., Any], arguments: dict[str, Any], tell: Tell) -> _Run:
     try:
-        value = await awaitable
+        value = handler(**arguments)
+    except BaseException as error:  # noqa: BLE001  # as above
+        return _Run(error=error)
+    return await _finish(value, tell)
+
+
+async def _finish(value: Any, tell: Tell) -> _Run:
+    try:
+        while is_unfinished(value):
+            value = await finish(value, tell)
         return _Run(value, result_content(value))
     except asyncio.CancelledError as error:
         return _cancelled_inside(error)
@@ -152,6 +181,14 @@ async def _await(awaitable: Awaitable[Any]) -> _Run:
         raise
     except BaseException as error:  # noqa: BLE001  # as above
         return _Run(error=error)
+
+
+def _tell(context: ToolContext, value: Any) -> None:
+    """Tell of a yielded value as progress."""
+    try:
+        context.emit(value)
+    except Exception:  # noqa: BLE001  # it is no JSON, or fails to say it: then what a model would read of it is
+        context.emit("\n".join(map(str, result_content(value))))
 
 
 def _cancelled_inside(error: asyncio.CancelledError) -> _Run:
@@ -188,6 +225,7 @@ def _one_line(error: BaseException) -> str:
 def _formatted(error: BaseException) -> str:
     """Return the traceback from the tool's own first frame on."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+    ours = (__file__, steps.__file__)
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in ours:
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace))

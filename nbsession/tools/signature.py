@@ -278,10 +278,6 @@ def _names_in_strings(function: Callable[..., Any]) -> list[str]:
 
 
 def _refuse_shape(function: Callable[..., Any], code: types.CodeType, name: str) -> None:
-    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
-        raise CompileError(
-            f"tool {name!r} is a generator ({_place(function)}); return one value, and tell of progress with ToolContext.emit"
-        )
     words = []
     if code.co_flags & inspect.CO_VARARGS:
         words.append("*" + code.co_varnames[code.co_argcount + code.co_kwonlyargcount])

@@ -215,7 +215,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     ``aliases`` are other names that a call may use; ``timeout`` is in seconds;
     ``confirm`` asks before each call (or a function of input and context decides);
     ``parallel`` says that it may run beside others; ``thread=False`` runs a sync
-    function on the event loop instead of a worker thread. In a class, it makes the
+    function on the event loop instead of a worker thread. What a generator yields is
+    progress, as told by ``ToolContext.emit``; what it returns, or else the last that it
+    yielded, is the result. In a class, it makes the
     method a tool of each instance; it stands above ``@classmethod`` and
     ``@staticmethod``. Raises ``CompileError`` for names and signatures that cannot be a tool's.
     """

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -322,19 +322,6 @@ class TestRefusals:
 
             @tool
             def f(a: int, /) -> None: ...
-
-    def test_generators(self) -> None:
-        with pytest.raises(CompileError, match="tool 'f' is a generator"):
-
-            @tool
-            def f() -> Iterator[int]:
-                yield 1
-
-        with pytest.raises(CompileError, match=r"ToolContext.emit"):
-
-            @tool
-            async def g() -> AsyncIterator[int]:
-                yield 1
 
     def test_a_method_without_its_object(self) -> None:
         def buy(self: Any, item: str) -> None: ...
