@@ -5,16 +5,16 @@ Nothing is asked of any port before ``local()`` is called, or a model of it is f
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from itertools import chain, repeat
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from nbsession import threads
 from nbsession.context import Capabilities
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.models.anthropic.model import AnthropicModel
@@ -80,7 +80,7 @@ class LocalModel:
         if self._known is not None:
             return False
         assumed = self.capabilities
-        self._known = await asyncio.to_thread(_profile, self.name, self.url)
+        self._known = await threads.beside(partial(_profile, self.name, self.url))
         return self.capabilities != assumed
 
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
@@ -114,9 +114,8 @@ def local(*, ports: Mapping[str, int] | None = None, timeout: float = 1.0) -> li
         if port not in range(1, 65536):
             raise ValueError(f"the port of {prefix!r} must be a whole number from 1 to 65535, got {port!r}")
     places = {**LOCAL_PORTS, **(ports or {})}
-    with ThreadPoolExecutor(len(places)) as pool:
-        found = pool.map(_ask, places.keys(), places.values(), repeat(timeout))
-        return list(chain.from_iterable(found))
+    found = threads.each(lambda place: _ask(*place, timeout), places.items())
+    return list(chain.from_iterable(found))
 
 
 def _adapter(model: LocalModel) -> AnthropicModel:

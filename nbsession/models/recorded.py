@@ -8,9 +8,11 @@ import os
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nbsession import threads
 from nbsession.content import Block, ServerTool, Text, Thinking, ToolCall
 from nbsession.errors import ModelError, RecordingMissError
 from nbsession.events import (
@@ -112,7 +114,7 @@ class RecordedModel:
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Replay the answer to ``context``, or ask for it and keep it; see ``ModelAdapter``."""
         if self.record != "all":
-            recordings = await asyncio.to_thread(self._tape.recordings)
+            recordings = await threads.beside(self._tape.recordings)
             recording = recordings.get(context.hash)
             if recording is not None:
                 async with aclosing(self._replay(recording)) as events:
@@ -120,7 +122,7 @@ class RecordedModel:
                         yield event
                 return
             if self.record is None:
-                raise await asyncio.to_thread(self._miss, context)
+                raise await threads.beside(partial(self._miss, context))
         async with aclosing(self._ask(context)) as events:
             async for event in events:
                 yield event
@@ -154,7 +156,7 @@ class RecordedModel:
                 take.add(event)
                 if isinstance(event, MessageStop) and take.delta is not None:
                     # Before the end is passed on: a reader may not come back after it.
-                    await asyncio.to_thread(self._tape.append, take.recording(context), context)
+                    await threads.beside(partial(self._tape.append, take.recording(context), context))
                 yield event
 
     def _behind(self) -> ModelAdapter | None:

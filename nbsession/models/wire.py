@@ -6,10 +6,12 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from nbsession import threads
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta, ModelWaiting
@@ -74,7 +76,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         if (held := self._clients.get(loop, {}).get(endpoint)) is not None:
             return held[0]
-        sdk = await asyncio.to_thread(self._service.load)
+        sdk = await threads.beside(self._service.load)
         for other in list(self._clients):  # other threads have loops, too
             if other.is_closed():
                 self._clients.pop(other, None)
@@ -307,7 +309,7 @@ async def learn(model: str, context: CompiledContext, event: ModelEvent) -> None
     if any(tool.options is not None for tool in context.tools):
         return  # what the provider's tools find meanwhile counts as input, too
     if all(_is_text(block) for message in context.messages for block in message.content):
-        await asyncio.to_thread(observe, model, context.tokens, event.usage.input_tokens)
+        await threads.beside(partial(observe, model, context.tokens, event.usage.input_tokens))
 
 
 def _is_text(block: Block) -> bool:

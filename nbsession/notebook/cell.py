@@ -14,8 +14,10 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from nbsession import threads
 from nbsession.errors import SessionError
 from nbsession.notebook.inserted import Filled, Inserted, filled
 
@@ -242,7 +244,7 @@ async def _confirm_by(ask: Ask, execution: Execution) -> None:
     async for event in execution:
         if isinstance(event, ConfirmationRequested):
             question = event.message or f"Allow {event.call.name}({_arguments(event.call.input)})?"
-            answer = await asyncio.to_thread(ask, f"{question} [y/N] ")
+            answer = await threads.beside(partial(ask, f"{question} [y/N] "))
             approved = answer.strip().lower() in ("y", "yes")
             reason = None if approved else "nobody could be asked" if ask is deny else "the user said no"
             execution.confirm(event.call.id, approved, reason=reason)

@@ -14,6 +14,9 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from nbsession import threads
+from nbsession.errors import SessionError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
@@ -91,7 +94,8 @@ class Handle(Generic[T]):
 class Engine:
     """A daemon thread that runs one event loop, started at first use.
 
-    Stopped at the interpreter's exit: what still runs is cancelled and gets
+    Where no thread can be started, it is the loop that cells run on: then nothing may
+    block for what runs here. Stopped at the interpreter's exit: what still runs is cancelled and gets
     three seconds to clean up. A stopped engine starts afresh when used again.
     """
 
@@ -105,9 +109,14 @@ class Engine:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The engine's loop, running."""
         with self._lock:
-            if self._loop is None:
-                self._loop = self._start()
+            if self._loop is None or self._loop.is_closed():
+                self._loop = self._start() if threads.can_start() else _of_the_cell()
             return self._loop
+
+    @property
+    def is_the_cells(self) -> bool:
+        """Whether its loop is the one that cells run on, so that a cell that blocks would wait for itself."""
+        return self._thread is None and not threads.can_start()
 
     @property
     def running(self) -> bool:
@@ -143,6 +152,15 @@ class Engine:
         ready.wait()
         atexit.register(self.stop)
         return loop
+
+
+def _of_the_cell() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise SessionError(
+            "no thread can be started here and no event loop is running; put this in a cell, or in an async function"
+        ) from None
 
 
 def _run(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:

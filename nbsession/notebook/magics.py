@@ -178,6 +178,11 @@ class Magics:
                 cell.block(sweep, work, cell.Questions(cell.deny))
 
     def _refuse_to_block(self, session: Session, magic: str) -> None:
+        if self.sessions.engine.is_the_cells:
+            raise SessionError(
+                f"no thread can be started here, so nothing may block: put {magic} at the top of a cell of its own, "
+                "or await session.send(...)"
+            )
         if session.app.home.loop is not self.sessions.engine.loop:
             raise SessionError(
                 f"session {session.id!r} lives on the notebook's own loop, which this cell would block; "

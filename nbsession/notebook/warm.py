@@ -7,6 +7,8 @@ import importlib
 import threading
 from typing import TYPE_CHECKING
 
+from nbsession import threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,7 +23,7 @@ DISPLAY = (
 DISPLAY_LIBRARIES = ("anywidget", "jinja2", "markdown_it", "nh3")
 
 
-def up(*modules: str) -> threading.Thread:
+def up(*modules: str) -> threading.Thread | None:
     """Import modules in a thread of its own; one that is missing says so when it is needed."""
     return _start(_load, *modules)
 
@@ -32,7 +34,9 @@ def up_model(model: ModelAdapter) -> threading.Thread | None:
     return None if warm is None else _start(warm)
 
 
-def _start(function: Callable[..., None], *arguments: object) -> threading.Thread:
+def _start(function: Callable[..., None], *arguments: object) -> threading.Thread | None:
+    if not threads.can_start():
+        return None
     thread = threading.Thread(target=function, args=arguments, name="nbsession warm-up", daemon=True)
     thread.start()
     return thread

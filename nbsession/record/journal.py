@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbsession import threads
 from nbsession.content import Block, Entry, ToolResult, block_from_dict
 from nbsession.errors import NbsessionError, SessionBusyError, StoreError
 from nbsession.hooks import GONE
@@ -119,7 +120,7 @@ class Journal:
         if self.store is None:
             return
         self._wait(waiting)
-        if not self.store.blocking:
+        if not self.store.blocking or not threads.can_start():
             self._write()
             return
         if self._writer is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from nbsession import threads
 from nbsession.errors import NbsessionError, SessionBusyError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class Lease:
         self._store = store
         self._session = session
         self._token: int | None = None
+        self._renewed = 0.0
         self._released = threading.Event()
 
     def hold(self, revision: int) -> int:
@@ -36,10 +39,13 @@ class Lease:
             from nbsession.stores.lease import this_owner
 
             token = self._token = self._store.acquire(self._session, this_owner(), SECONDS, revision=revision)
-            if self._store.blocking:
+            self._renewed = time.monotonic()
+            if self._store.blocking and threads.can_start():
                 threading.Thread(
                     target=self._beat, args=(token,), name="nbsession-lease", daemon=True
                 ).start()
+        elif self._store.blocking and not threads.can_start():
+            self._renew_when_due(self._token)
         return self._token
 
     def give_back(self) -> None:
@@ -58,6 +64,12 @@ class Lease:
         if self._token is not None:
             with suppress(NbsessionError):  # an unreachable store lets the lease expire
                 self._store.release(self._session, self._token)
+
+    def _renew_when_due(self, token: int) -> None:
+        """Renew it on the way to a write, where no thread can do so: a rest may outlast it, and then anyone may take it."""
+        if time.monotonic() - self._renewed >= HEARTBEAT:
+            self._store.renew(self._session, token, SECONDS)
+            self._renewed = time.monotonic()
 
     def _beat(self, token: int) -> None:
         while not self._released.wait(HEARTBEAT) and token == self._token:

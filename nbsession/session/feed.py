@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from nbsession import threads
 from nbsession.errors import SessionError
 from nbsession.events import (
     ContentBlockStart,
@@ -118,7 +118,7 @@ class Feed:
         def page() -> list[Event]:
             return list(islice(events, PAGE))
 
-        while read := (await asyncio.to_thread(page) if store.blocking else page()):
+        while read := (await threads.beside(page) if store.blocking else page()):
             for event in read:
                 if first is not None and event.sequence >= first:
                     return

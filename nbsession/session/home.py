@@ -12,6 +12,7 @@ import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from nbsession import threads
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
@@ -154,6 +155,10 @@ class Home:
         if self.loop is not None and self._alive() and running is not self.loop:
             return _Carried(self.loop, start()).wait()
         if running is not None:
+            if not threads.can_start():  # such a loop is the browser's, and does not nest
+                raise SessionError(
+                    "nothing may block here, for there is one thread only; await session.send(...)"
+                )
             return _nested(running, start())
         if self.loop is not None and not self.loop.is_closed():
             return self.loop.run_until_complete(start())

@@ -8,6 +8,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nbsession import threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,8 +49,11 @@ async def in_thread(fn: Callable[[], T]) -> T:
     """Call ``fn`` in a worker thread, with a copy of the present context variables.
 
     Cancelling this leaves the thread behind: it runs to its end, and what comes
-    of it is dropped. ``fn`` must not raise.
+    of it is dropped. ``fn`` must not raise. Where no thread can be started, nothing else
+    goes on meanwhile.
     """
+    if not threads.can_start():
+        return contextvars.copy_context().run(fn)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
