@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbsession.notebook.view import mathematics
+
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
@@ -26,7 +28,7 @@ def control(spec: KnobSpec, value: Any) -> Widget:
     import ipywidgets as widgets
 
     made: Widget
-    shared: dict[str, Any] = {"description": spec.name, "tooltip": spec.description or spec.name}
+    shared: dict[str, Any] = {**_named(spec.name), "tooltip": spec.description or spec.name}
     if spec.kind == "bool":
         made = widgets.Checkbox(value=value, **shared)
     elif spec.kind == "choice":
@@ -40,6 +42,23 @@ def control(spec: KnobSpec, value: Any) -> Widget:
         made.layout.width = "34rem"
     made.layout.max_width = "98%"
     return made
+
+
+def label(text: str) -> Widget:
+    """Make a line of text, which is not typeset."""
+    import ipywidgets as widgets
+
+    made = widgets.Label(text)
+    for name in mathematics.IGNORED.split():
+        made.add_class(name)
+    return made
+
+
+def _named(name: str) -> dict[str, Any]:
+    """Return the options of a control that give it its knob's name; it would be typeset where it has such signs."""
+    if "$" not in name and "\\" not in name:
+        return {"description": name}
+    return {"description": mathematics.left_alone(name), "description_allow_html": True}
 
 
 def _choice(spec: KnobSpec, value: Any, shared: dict[str, Any]) -> Widget:

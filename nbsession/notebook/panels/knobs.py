@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import KnobError, NbsessionError
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
-from nbsession.notebook.panels.controls import control
+from nbsession.notebook.panels.controls import control, label
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card, changes
@@ -199,8 +199,6 @@ class Panel:
 
     def _build(self) -> None:
         """Make the controls anew, grouped as the specs say."""
-        import ipywidgets as widgets
-
         self._specs = self._session.knobs.specs()
         values = self._session.knobs.values()
         self._known = {name: values[name] for name in self._specs}
@@ -208,11 +206,11 @@ class Panel:
         rows: list[Widget] = []
         for group in dict.fromkeys(["", *(spec.group for spec in self._specs.values())]):
             if group:
-                rows.append(widgets.Label(group).add_class("nbs-group"))
+                rows.append(label(group).add_class("nbs-group"))
             rows.extend(self._controls[name] for name, spec in self._specs.items() if spec.group == group)
         for name, made in self._controls.items():
             made.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
-        self._rows.children = rows or [widgets.Label("This session has no knobs.")]
+        self._rows.children = rows or [label("This session has no knobs.")]
 
     def _moved(self, name: str, value: Any) -> None:
         # A value set here by _catch_up is known already: only the user's own go on.

@@ -3,7 +3,7 @@
 What a model, a tool or a prompt says is never live: raw HTML is shown as text,
 links lead to http(s) only, remote pictures are named and not loaded (loading
 one tells its server who reads what), and characters that hide or reorder text
-are made visible.
+are made visible. Mathematics is left for the front end to typeset.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import html
 import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from nbsession.notebook.view import mathematics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,24 @@ GROWTH = 1.25
 """Beyond ``TAIL``, an unfinished block is rendered anew when it has grown by this factor: linear in sum."""
 
 LINK_REL = "noopener noreferrer nofollow"
-_TEXT_TAGS = ("p", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "s", "code", "pre", "a", "br", "hr")
+_TEXT_TAGS = (
+    "p",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "strong",
+    "em",
+    "s",
+    "code",
+    "pre",
+    "a",
+    "br",
+    "hr",
+    "span",
+)
 _BLOCK_TAGS = ("blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td")
 TAGS = frozenset((*_TEXT_TAGS, *_BLOCK_TAGS))
 
@@ -60,6 +79,7 @@ def render(text: str) -> str:
         _parser().render(visible(text)).strip(),
         tags=set(TAGS),
         attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"style"}, "td": {"style"}},
+        tag_attribute_values={"span": {"class": {mathematics.TYPESET}}},
         url_schemes={"http", "https"},
         link_rel=LINK_REL,
         filter_style_properties={"text-align"},
@@ -186,6 +206,7 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.validateLink = _is_web_link  # type: ignore[method-assign]  # the documented way to narrow links
     parser.add_render_rule("image", _picture_as_link)
+    mathematics.enable(parser)
     return parser
 
 

@@ -62,4 +62,4 @@ def _line(tick: TickRecord) -> str:
 
 def _escaped(text: str) -> str:
     """Escape what Markdown would take as markup."""
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#!|" else char for char in visible(text))
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>#!|$" else char for char in visible(text))

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbsession.notebook.view import mathematics
 from nbsession.notebook.view.markdown import visible
 
 if TYPE_CHECKING:
@@ -102,5 +103,7 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    # On the root of every page: nothing that is shown is typeset, but for mathematics in answers.
+    environment.globals["ignored"] = mathematics.IGNORED
     environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment

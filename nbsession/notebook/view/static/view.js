@@ -33,6 +33,11 @@ function put(slot, html) {
   }
 }
 
+// Mathematics in an answer stands in elements of this class, in one that the front end's typesetter leaves alone.
+function typeset(model, node) {
+  if (node.querySelector(".mathjax_process")) model.widget_manager?._rendermime?.latexTypesetter?.typeset(node);
+}
+
 const OPS = { put, txt: addText, add: (slot, html) => slot.insertAdjacentHTML("beforeend", html) };
 
 function seconds(value) {
@@ -64,6 +69,7 @@ function render({ model, el }) {
       clearTimeout(impatience);
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
       put(el, message.html);
+      typeset(model, el);
       expected = message.n + 1;
     } else if (message.k === "ops" && expected !== null) {
       if (message.n !== expected) return hello();
@@ -71,6 +77,8 @@ function render({ model, el }) {
       for (const [op, name, value] of message.ops) {
         const slot = el.querySelector(`[data-s="${name}"]`);
         if (slot) OPS[op](slot, value);
+        // What still grows would be typeset anew with each of its words.
+        if (slot && !("grows" in slot.dataset)) typeset(model, slot);
       }
     }
   };
