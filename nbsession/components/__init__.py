@@ -1,6 +1,7 @@
 """The components: what a context is written with."""
 
 from nbsession.components.collapsed import Collapsed
+from nbsession.components.fit import Cut, First, Fit, Priority, Whole
 from nbsession.components.formatting import (
     H1,
     H2,
@@ -37,7 +38,10 @@ __all__ = [
     "Code",
     "CodeExecution",
     "Collapsed",
+    "Cut",
     "Document",
+    "First",
+    "Fit",
     "Image",
     "Italic",
     "Json",
@@ -48,6 +52,7 @@ __all__ = [
     "Model",
     "NumberedList",
     "Paragraph",
+    "Priority",
     "Section",
     "System",
     "Table",
@@ -56,4 +61,5 @@ __all__ = [
     "User",
     "WebFetch",
     "WebSearch",
+    "Whole",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from nbsession.context import Foldable, Fragment, Name, Part, ToolUse, Withheld, join_texts
+from nbsession.context import Foldable, Fragment, Name, Part, ToolUse, Withheld, join_texts, unboxed
 from nbsession.errors import CompileError, RenderError, ToolError, did_you_mean
 from nbsession.hooks import Environment, environment, use_on_execution_end
 from nbsession.tools import tool
@@ -22,7 +22,7 @@ class _Fold(Foldable):
         if props["open"]:
             folded = inner.folded(inner.body)
         else:
-            hidden = join_texts(item for item in inner.body if isinstance(item, Part))
+            hidden = join_texts(item for item in unboxed(inner.body) if isinstance(item, Part))
             text = (
                 f"{props['summary']} [collapsed, ≈{inner.tokens} tokens; expand({props['name']!r}) shows it]"
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from nbsession.content import Entry, ToolCall, ToolResult
-from nbsession.context import Foldable, Fragment, Part, Withheld, entry_tokens
+from nbsession.context import Foldable, Fragment, Part, Withheld, entry_tokens, unboxed
 from nbsession.errors import CompileError, RenderError, did_you_mean
 from nbsession.hooks import takes, use_shown_entries, use_timeline
 from nbsession.tree import Fiber, component
@@ -109,7 +109,7 @@ def _checked(fiber: Fiber, inner: Fragment, given: Sequence[Entry]) -> set[str]:
     shown: set[str] = set()
     last = given[-1].id if given else ""
     open_calls: set[str] = set()
-    for item in inner.body:
+    for item in unboxed(inner.body):
         if not isinstance(item, Part) or item.kind != "message" or not item.key:
             continue
         if item.key in shown:

@@ -3,10 +3,12 @@
 Pure: it reads fibers and entries and calls no model.
 """
 
+from nbsession.context.box import Box, Keep, is_message, unboxed
 from nbsession.context.chunk import Chunk, FlowItem, entry_tokens
 from nbsession.context.compiled import NOTHING_SENT, CompiledContext, Withheld, context_of
 from nbsession.context.compiler import Compiled, Sent
 from nbsession.context.diff import ContextDiff
+from nbsession.context.fit import Room
 from nbsession.context.fragment import (
     LEAVES,
     MEDIA,
@@ -16,7 +18,9 @@ from nbsession.context.fragment import (
     Name,
     ToolUse,
     blocks_of,
+    gather,
     join_texts,
+    leaf,
     mode_of,
     texts_only,
     tools_given,
@@ -29,6 +33,7 @@ __all__ = [
     "LEAVES",
     "MEDIA",
     "NOTHING_SENT",
+    "Box",
     "Capabilities",
     "Chunk",
     "Compiled",
@@ -37,10 +42,12 @@ __all__ = [
     "FlowItem",
     "Foldable",
     "Fragment",
+    "Keep",
     "Kind",
     "ModelChoice",
     "Name",
     "Part",
+    "Room",
     "Sent",
     "Target",
     "ToolUse",
@@ -49,12 +56,16 @@ __all__ = [
     "context_of",
     "entry_part",
     "entry_tokens",
+    "gather",
+    "is_message",
     "join_texts",
     "kinds_of",
+    "leaf",
     "mode_of",
     "origin_of",
     "sendable",
     "texts_only",
     "tokens_of",
     "tools_given",
+    "unboxed",
 ]

@@ -6,6 +6,7 @@ so that everything worked out for the others stays valid.
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
 
 from nbsession.content import Entry, Text
@@ -13,7 +14,7 @@ from nbsession.context.part import Part, entry_part, kinds_of, sendable, tokens_
 from nbsession.usage import MESSAGE_OVERHEAD, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Chunk:
@@ -22,7 +23,7 @@ class Chunk:
     ``tokens`` is the estimated sum of the entries as they are sent.
     """
 
-    __slots__ = ("_digests", "_holds", "_parts", "entries", "path", "tokens")
+    __slots__ = ("_digests", "_holds", "_parts", "_tail", "entries", "path", "tokens")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Chunk:
         self._holds: frozenset[str] | None = None
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
+        self._tail: Chunk | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -49,6 +51,18 @@ class Chunk:
         if self._digests is None:
             self._digests = "".join([part.digest for part in self.parts]).encode()
         return self._digests
+
+    def kept(self, stays: Sequence[int]) -> Sequence[FlowItem]:
+        """Return those parts that stay (1, of 0 and 1): as one piece if they are the whole chunk, or the end of it."""
+        count = sum(stays)
+        if not count or count == len(stays):
+            return (self,) if count else ()
+        if any(stays[:-count]):
+            return list(compress(self.parts, stays))
+        if self._tail is None or self._tail.entries != self.entries[-count:]:
+            self._tail = Chunk(self.entries[-count:], self.path)
+            self._tail._parts = self.parts[-count:]
+        return (self._tail,)
 
     @property
     def holds(self) -> frozenset[str]:

@@ -27,6 +27,7 @@ class Withheld(NamedTuple):
 
     ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
     ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
+    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority.
     ``tokens`` is what it would cost.
     """
 
@@ -34,9 +35,12 @@ class Withheld(NamedTuple):
     reason: str
     text: str = ""
     tokens: int = 0
+    priority: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        if self.priority is None:
+            return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.reason} (priority {self.priority:g}, ≈{self.tokens:,} tokens)"
 
 
 class CompiledContext:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.compiled import CompiledContext, Withheld
-from nbsession.context.fitting import fitted
-from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of
+from nbsession.context.fit import UNKNOWN, Fitted, Room, fit
+from nbsession.context.fitting import fitted, sizing
+from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of, messages_in
 from nbsession.context.part import Part
 from nbsession.context.target import Target
 from nbsession.context.thinking import replayable
@@ -45,13 +47,15 @@ class Compiled(NamedTuple, Generic[M]):
 
     ``toolbox`` maps every name and alias to its tool, user-only tools included;
     ``model`` is the one it was compiled for, ``None`` for no one; ``sent`` are the trailing parts that
-    the next compile of this execution has to leave where they stand.
+    the next compile of this execution has to leave where they stand; ``left`` is what was decided to be
+    left out for want of room (see ``Fitted``), ``None`` in a tree without a budget.
     """
 
     context: CompiledContext
     toolbox: Mapping[str, Tool]
     model: M | None
     sent: tuple[Sent, ...]
+    left: Mapping[str, Any] | None = None
 
 
 def compile(  # noqa: A001  # the field's word for it
@@ -64,6 +68,7 @@ def compile(  # noqa: A001  # the field's word for it
     settings: Mapping[str, Any] | None = None,
     choose: Callable[[Any], M] | None = None,
     fresh: Container[str] = (),
+    room: Room = UNKNOWN,
 ) -> Compiled[M]:
     """Compile a rendered tree.
 
@@ -73,9 +78,9 @@ def compile(  # noqa: A001  # the field's word for it
     at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
-    context is for no model in particular. Raises ``CompileError`` for a tool name or
-    section id used twice, an entry shown twice, and, with ``needs_timeline``, a tree
-    without a ``Timeline``.
+    context is for no model in particular. ``room`` is what a ``Fit`` has to know. Raises
+    ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
+    than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
     """
     fragment = fragment_of(root)
     if needs_timeline and not fragment.timelines:
@@ -85,7 +90,6 @@ def compile(  # noqa: A001  # the field's word for it
             path=root.path,
         )
     uses = _tools(fragment.tools, tools)
-    system, flow, sent_now = _arrange(fragment, sent)
     if len(fragment.names) > 1:
         _check_names(fragment.names)
     if len(fragment.timelines) > 1:
@@ -99,12 +103,16 @@ def compile(  # noqa: A001  # the field's word for it
     parts = [use.part for use in shown]
     choice = _model(fragment.models)
     model = None if choose is None else choose(choice.model)
+    room_made = _fit(fragment, sent, parts, model, fresh, room) if fragment.boxed else None
+    system, flow, sent_now = _arrange(fragment, room_made, sent)
     said: tuple[Withheld, ...] = ()
     if model is not None:
         flow, said = fitted(flow, model, fresh)
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
-    notes = (*hidden, *said, *unsigned)
+    left = () if room_made is None else room_made.withheld
+    notes = (*left, *hidden, *said, *unsigned)
+    changed = bool(room_made is not None or sent or said or unsigned)
     context = CompiledContext(
         system,
         flow,
@@ -112,17 +120,41 @@ def compile(  # noqa: A001  # the field's word for it
         specs=[use.tool.spec for use in shown],
         settings=asked,
         withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
-        tokens=_tokens(fragment, parts, flow, changed=bool(sent or said or unsigned)),
+        tokens=_tokens(fragment, parts, (*system, *flow) if changed else None),
         pending=pending,
     )
-    return Compiled(context, _toolbox(uses), model, sent_now)
+    decided = None if room_made is None else room_made.left
+    return Compiled(context, _toolbox(uses), model, sent_now, decided)
+
+
+def _fit(
+    fragment: Fragment,
+    sent: Sequence[Sent],
+    tools: Sequence[Part],
+    model: Target | None,
+    fresh: Container[str],
+    room: Room,
+) -> Fitted:
+    """Leave out of a body what its budgets have no room for; trailing parts that stay where they were sent count."""
+    standing = 0
+    if sent:
+        present = {item.identity: item.digest for item in unboxed(fragment.body) if isinstance(item, Part)}
+        standing = sum(
+            [item.part.tokens for item in sent if present.get(item.part.identity) != item.part.digest]
+        )
+    return fit(fragment.body, sizing(model, fresh), model=model, room=room, tools=tools, standing=standing)
 
 
 def _arrange(
-    fragment: Fragment, sent: Sequence[Sent]
+    fragment: Fragment, made: Fitted | None, sent: Sequence[Sent]
 ) -> tuple[Sequence[Part], Sequence[FlowItem], tuple[Sent, ...]]:
-    """Split a body into system prompt, messages and trailing context."""
-    body, first, last = fragment.body, fragment.first, fragment.last
+    """Split a body, as far as there is room for it, into system prompt, messages and trailing context."""
+    if made is None:
+        # There is no box in it.
+        body, first, last = cast("Sequence[FlowItem]", fragment.body), fragment.first, fragment.last
+    else:
+        body = made.body
+        first, last = messages_in(body)
     if first < 0:
         return cast("Sequence[Part]", body), (), ()
     system = cast("Sequence[Part]", body[:first])
@@ -170,13 +202,10 @@ def _anchor(part: Part) -> str:
     return (part.key or part.path) if part.kind == "message" else ""
 
 
-def _tokens(fragment: Fragment, tools: Sequence[Part], flow: Sequence[FlowItem], *, changed: bool) -> int:
-    """Sum the estimates up; where the flow is not as the tree has it, ``changed``, from the flow."""
+def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[FlowItem] | None) -> int:
+    """Sum the estimates up; of what is ``sent`` where that is not as the tree has it."""
     total = sum([part.tokens for part in tools])
-    if not changed:
-        return total + fragment.tokens
-    before = sum([item.tokens for item in fragment.body[: max(fragment.first, 0)]])
-    return total + before + sum([item.tokens for item in flow])
+    return total + (fragment.tokens if sent is None else sum([item.tokens for item in sent]))
 
 
 def _tools(in_tree: Sequence[ToolUse], given: Iterable[ToolUse]) -> list[ToolUse]:
@@ -230,7 +259,7 @@ def _check_names(names: Sequence[Name]) -> None:
 def _check_entries(fragment: Fragment) -> None:
     """Refuse an entry that two timelines show."""
     seen: set[str] = set()
-    for item in fragment.body:
+    for item in unboxed(fragment.body):
         keys = [entry.id for entry in item.entries] if isinstance(item, Chunk) else []
         if isinstance(item, Part) and item.kind == "message" and item.key:
             keys = [item.key]

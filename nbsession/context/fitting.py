@@ -18,7 +18,7 @@ from nbsession.context.compiled import Withheld
 from nbsession.context.part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from nbsession.content import Block
     from nbsession.context.chunk import FlowItem
@@ -70,6 +70,18 @@ def fitted(
                 saved = 0
             kept.append(words)
     return kept, tuple(withheld)
+
+
+def sizing(model: Target | None, fresh: Container[str] = ()) -> Callable[[FlowItem], int]:
+    """Return a function that says what an item of the flow costs as ``model`` is sent it, in estimated tokens."""
+    lacking = frozenset[str]() if model is None else _lacking(model.capabilities)
+
+    def size(item: FlowItem) -> int:
+        if model is None or not item.holds & lacking:
+            return item.tokens
+        return sum([part.tokens for part in fitted((item,), model, fresh)[0]])
+
+    return size
 
 
 def _lacking(can: Capabilities) -> frozenset[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import Entry, Text
+from nbsession.context.box import BodyItem, Box, is_message
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.part import Part, entry_part, tool_part
 from nbsession.errors import CompileError, SessionError
@@ -17,7 +18,7 @@ from nbsession.tools import Tool
 from nbsession.tree import Fiber, Host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.content import Block
     from nbsession.context.compiled import Withheld
@@ -94,13 +95,16 @@ class Fragment:
     ``first`` and ``last`` are the positions in ``body`` of the first and the last
     message-like item, -1 where there is none; ``timelines`` are the paths of the
     timelines inside, ``names`` the ids of sections and the names of what is collapsed.
+    ``boxed`` says that a box is among them.
     """
 
-    __slots__ = ("body", "first", "last", "models", "names", "timelines", "tokens", "tools", "withheld")
+    __slots__ = (
+        "body", "boxed", "first", "last", "models", "names", "timelines", "tokens", "tools", "withheld",
+    )  # fmt: skip
 
     def __init__(
         self,
-        body: tuple[FlowItem, ...] = (),
+        body: tuple[BodyItem, ...] = (),
         *,
         tools: tuple[ToolUse, ...] = (),
         models: tuple[ModelChoice, ...] = (),
@@ -110,6 +114,7 @@ class Fragment:
         tokens: int | None = None,
         first: int | None = None,
         last: int | None = None,
+        boxed: bool | None = None,
     ) -> None:
         self.body = body
         self.tools = tools
@@ -118,10 +123,10 @@ class Fragment:
         self.timelines = timelines
         self.names = names
         self.tokens = sum([item.tokens for item in body]) if tokens is None else tokens
-        self.first = _first_message(body) if first is None else first
-        self.last = _last_message(body) if last is None else last
+        self.first, self.last = messages_in(body) if first is None or last is None else (first, last)
+        self.boxed = any(type(item) is Box for item in body) if boxed is None else boxed
 
-    def folded(self, body: tuple[FlowItem, ...], *, withheld: tuple[Withheld, ...] = ()) -> Fragment:
+    def folded(self, body: tuple[BodyItem, ...], *, withheld: tuple[Withheld, ...] = ()) -> Fragment:
         """Return a fragment of another body with the tools, models and notes of this one."""
         return Fragment(
             body,
@@ -130,6 +135,22 @@ class Fragment:
             withheld=(*self.withheld, *withheld) if withheld else self.withheld,
             timelines=self.timelines,
             names=self.names,
+        )
+
+    def put_in(self, box: Box) -> Fragment:
+        """Return a fragment that holds all of this one in a box."""
+        place = 0 if box.speaks else -1
+        return Fragment(
+            (box,),
+            tools=self.tools,
+            models=self.models,
+            withheld=self.withheld,
+            timelines=self.timelines,
+            names=self.names,
+            tokens=box.tokens,
+            first=place,
+            last=place,
+            boxed=True,
         )
 
 
@@ -173,13 +194,13 @@ def gather(fiber: Fiber) -> Fragment:
         return only
     if not children:
         return NOTHING
-    body: list[FlowItem] = []
+    body: list[BodyItem] = []
     tools: list[ToolUse] = []
     models: list[ModelChoice] = []
     withheld: list[Withheld] = []
     timelines: list[str] = []
     names: list[Name] = []
-    tokens, first, last = 0, -1, -1
+    tokens, first, last, boxed = 0, -1, -1, False
     for position, child in enumerate(children):
         if type(child) is Fiber:
             inner: Fragment = child.output
@@ -188,6 +209,8 @@ def gather(fiber: Fiber) -> Fragment:
                 last = len(body) + inner.last
             tokens += inner.tokens
             body.extend(inner.body)
+            if inner.boxed:
+                boxed = True
             if inner.tools:
                 tools.extend(inner.tools)
             if inner.models:
@@ -201,7 +224,7 @@ def gather(fiber: Fiber) -> Fragment:
         elif type(child) is Tool:
             tools.append(ToolUse(child, fiber.path))
         else:
-            item = _leaf(fiber, child, position)
+            item = leaf(fiber, child, position)
             if not isinstance(item, Part) or item.kind == "message":
                 first = first if first >= 0 else len(body)
                 last = len(body)
@@ -217,10 +240,12 @@ def gather(fiber: Fiber) -> Fragment:
         tokens=tokens,
         first=first,
         last=last,
+        boxed=boxed,
     )
 
 
-def _leaf(fiber: Fiber, child: object, position: int) -> FlowItem:
+def leaf(fiber: Fiber, child: object, position: int) -> FlowItem:
+    """Return what a child that is no fiber and no tool compiles to."""
     if isinstance(child, str):
         return Part("text", fiber.path, child, key=str(position) if position else "")
     if isinstance(child, Chunk):
@@ -250,7 +275,14 @@ def join_texts(parts: Iterable[Part]) -> str:
 
 
 def texts_only(fiber: Fiber, inner: Fragment) -> list[Part]:
-    """Return the parts of a fragment that may hold text only; a message or picture among them is an error."""
+    """Return the parts of a fragment that may hold text only; a message, picture or box among them is an error."""
+    if inner.boxed:
+        box = next(item for item in inner.body if isinstance(item, Box))
+        name = box.kind.title()
+        raise CompileError(
+            f"a {name} stands inside {fiber.path}, which is one text; put the {name} around the {fiber.type.name}",
+            path=fiber.path,
+        )
     if inner.last >= 0:
         name, found = fiber.type.name, inner.body[inner.first]
         if isinstance(found, Part) and found.title == MEDIA:
@@ -278,16 +310,9 @@ def blocks_of(part: Part) -> tuple[Block, ...]:
     return part.blocks or ((Text(part.text),) if part.text.strip() else ())
 
 
-def _first_message(body: tuple[FlowItem, ...]) -> int:
-    for position, item in enumerate(body):
-        if not isinstance(item, Part) or item.kind == "message":
-            return position
-    return -1
-
-
-def _last_message(body: tuple[FlowItem, ...]) -> int:
-    for position in range(len(body) - 1, -1, -1):
-        item = body[position]
-        if not isinstance(item, Part) or item.kind == "message":
-            return position
-    return -1
+def messages_in(body: Sequence[BodyItem]) -> tuple[int, int]:
+    """Return the positions of the first and the last message-like item, -1 where there is none."""
+    first = next((place for place, item in enumerate(body) if is_message(item)), -1)
+    if first < 0:
+        return first, first
+    return first, next(place for place in range(len(body) - 1, -1, -1) if is_message(body[place]))
