@@ -8,7 +8,7 @@ from nbsession.context.chunk import Chunk, FlowItem, entry_tokens
 from nbsession.context.compiled import NOTHING_SENT, CompiledContext, Withheld, context_of
 from nbsession.context.compiler import Compiled, Sent
 from nbsession.context.diff import ContextDiff
-from nbsession.context.fit import Room
+from nbsession.context.fit import UNKNOWN, Room
 from nbsession.context.fragment import (
     LEAVES,
     MEDIA,
@@ -33,6 +33,7 @@ __all__ = [
     "LEAVES",
     "MEDIA",
     "NOTHING_SENT",
+    "UNKNOWN",
     "Box",
     "Capabilities",
     "Chunk",

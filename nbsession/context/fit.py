@@ -132,7 +132,7 @@ def _choose(
 ) -> Choice:
     """Keep to the budgets as it was decided before, unless there is reason to decide anew.
 
-    Reasons are another budget, and room: for all that was left out, or an eighth of a budget.
+    Reasons are another budget, and room: for all that was left out and some to spare, or for an eighth of the budget.
     """
     choice = Choice(layout)
     recalled = choice.recall(room.left)
@@ -147,11 +147,17 @@ def _choose(
     anew = Choice(layout)
     for cap in caps:
         anew.keep_to(cap, cached)
-    for cap in caps:
-        gain = anew.total(cap) - choice.total(cap)
-        if gain > 0 and (changed or gain >= cap.spare or not anew.leaves_out_of(cap.scope)):
-            return anew
-    return choice
+    return anew if any(_is_worth_it(choice, anew, cap, changed=changed) for cap in caps) else choice
+
+
+def _is_worth_it(choice: Choice, anew: Choice, cap: Cap, *, changed: bool) -> bool:
+    """Say whether what was decided anew lets enough more in that it may break the prefix."""
+    before, now = choice.total(cap), anew.total(cap)
+    if changed or now <= before:
+        return now > before
+    filled = cap.tokens - cap.spare
+    everything = now <= filled and not anew.leaves_out_of(cap.scope)
+    return everything or min(now, filled) - before >= cap.spare
 
 
 def _free(choice: Choice, cap: Cap) -> int:

@@ -110,13 +110,15 @@ class ScriptedModel:
     that returns any of these. In a list, a ``pause()`` holds the response until it
     is released, an exception cuts it there, and a ``MessageDelta`` replaces its
     stop reason and usage; texts with only a pause between them are one block.
+    ``window`` is the tokens that it takes, ``None`` for any number.
     ``contexts`` are those it was sent. ``rate`` is in words a second, 0 is at once.
     A call more than there are responses is a ``ModelError``.
     """
 
-    def __init__(self, *responses: Response, rate: float = 0) -> None:
+    def __init__(self, *responses: Response, rate: float = 0, window: int | None = None) -> None:
         self.responses = responses
         self.rate = rate
+        self.window = window
         self.contexts: list[CompiledContext] = []
 
     @property
@@ -129,7 +131,7 @@ class ScriptedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(server_tools=True)
+        return Capabilities(server_tools=True, window=self.window)
 
     def __repr__(self) -> str:
         return f"<ScriptedModel {len(self.contexts)} of {len(self.responses)} responses given>"

@@ -18,6 +18,7 @@ from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
 from nbsession.session.mount import STATE, Mount
 from nbsession.session.request_ids import RequestIds
+from nbsession.session.room import FACTOR, SessionRoom
 from nbsession.session.spending import Spending
 from nbsession.timeline import Policies, ToolRun, interrupted, unknown
 
@@ -91,6 +92,8 @@ class SessionCore:
         self._next_window = self.spending.window
         self.keeper = Keeper(self)
         self.sent = sent_in(state.current)
+        self.room = SessionRoom(state, ticks)
+        self._left: Mapping[str, Any] = {}
         self.knobs = Knobs(on_set=self._knob_was_set, values=knobs_in(state.current))
         self.environment = Environment(
             knobs=self.knobs,
@@ -306,6 +309,7 @@ class SessionCore:
         fresh: Container[str] = (),
     ) -> Compiled[ModelAdapter]:
         """Compile the settled tree for a tick; its trailing context and the moment are remembered."""
+        room = self.room.renewed()
         compiled = self.mount.compile(
             tools=(*tools, *self.tools),
             sent=self.sent,
@@ -313,14 +317,17 @@ class SessionCore:
             settings=settings,
             choose=choose,
             fresh=fresh,
+            room=room,
         )
         self._next_window = None if compiled.model is None else compiled.model.capabilities.window
         self.keeper.sent(self.sent)
         self.keeper.drain()
+        if compiled.left is not None and (name := getattr(compiled.model, "name", None)):
+            self.keeper.changes([(FACTOR + name, room.factor(name))])  # this tick's budgets went by it
         # Now: a hook after the compile may set state and knobs, which this tick is not sent.
         self._compiled_at = (self.record.head, self.state.version, self.knobs.values())
         self._causes += self.mount.take_causes(self.baseline())
-        self.sent = compiled.sent
+        self.sent, self._left = compiled.sent, compiled.left or {}
         return compiled
 
     @property
@@ -337,6 +344,7 @@ class SessionCore:
         tick.causes, self._causes = self._causes, ()
         self.ticks.append(tick)
         self.keeper.sent(self.sent)
+        self.keeper.changes(self.room.decided(self._left))
         if self._next_window != self.spending.window:
             # From here on: what was compiled for this tick did not know it.
             self.spending.window = self._next_window
@@ -364,6 +372,7 @@ class SessionCore:
             needs_timeline=bool(len(self.record)),
             choose=self.model_for(model),
             fresh=self.record.since(head),
+            room=self.room,
         ).context
 
     def model_for(self, asked: ModelAdapter | None) -> Callable[[Any], ModelAdapter]:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nbsession.context import LEAVES, ToolUse, compiler
+from nbsession.context import LEAVES, UNKNOWN, ToolUse, compiler
 from nbsession.errors import RenderError, SessionError
 from nbsession.hooks import (
     GONE,
@@ -28,7 +28,7 @@ from nbsession.tree import Fiber, Root, Trace
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
-    from nbsession.context import Compiled, Sent
+    from nbsession.context import Compiled, Room, Sent
     from nbsession.hooks import DataCell, Environment
     from nbsession.models.base import ModelAdapter
     from nbsession.timeline import Cause
@@ -172,6 +172,7 @@ class Mount:
         settings: Mapping[str, Any] | None = None,
         choose: Callable[[Any], ModelAdapter] | None = None,
         fresh: Container[str] = (),
+        room: Room = UNKNOWN,
     ) -> Compiled[ModelAdapter]:
         """Compile the tree as it stands; see ``compiler.compile``."""
         return compiler.compile(
@@ -183,6 +184,7 @@ class Mount:
             settings=settings,
             choose=choose,
             fresh=fresh,
+            room=room,
         )
 
     @property
@@ -197,6 +199,7 @@ class Mount:
         tools: Iterable[ToolUse] = (),
         sent: Sequence[Sent] = (),
         choose: Callable[[Any], ModelAdapter] | None = None,
+        room: Room = UNKNOWN,
     ) -> Compiled[ModelAdapter]:
         """Compile the tree as it would be under other knob values, and leave it as it is."""
         knobs = self.environment.knobs.overlay(values)
@@ -225,7 +228,9 @@ class Mount:
 
         fiber = self.root.preview(environment, list(stale), more=more)
         pending = dict.fromkeys((*self.pending, *environment.asked))
-        return compiler.compile(fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose)
+        return compiler.compile(
+            fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose, room=room
+        )
 
     def take_causes(self, sent: Mapping[str, Any]) -> tuple[Cause, ...]:
         """Tell what made the tree another one since the last call; ``sent`` are the knobs' values then."""

@@ -1,0 +1,262 @@
+"""A budget of tokens in the tree of a session: what a conversation gives up, and what stays decided."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nbsession import (
+    App,
+    CompileError,
+    First,
+    Fit,
+    Priority,
+    Section,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_knob,
+)
+from nbsession.content import ToolCall, ToolResult
+from nbsession.stores import MemoryStore
+from nbsession.testing import ScriptedModel, call
+
+if TYPE_CHECKING:
+    from nbsession import CompiledContext, Session
+    from nbsession.context import Part
+
+ANSWER = "answer " + "x" * 189  # 49 tokens, and 4 for the frame
+QUESTION = "question " + "x" * 187
+
+
+@tool
+def look_up(name: str) -> str:
+    """Look something up."""
+    return name * 40
+
+
+@component
+def Chat() -> Any:
+    return Fit(System("Be kind."), look_up, Timeline())
+
+
+@component
+def Budgeted() -> Any:
+    budget, _ = use_knob("budget", 700, min=1)
+    return Fit(System("Be kind."), Timeline(), max_tokens=budget)
+
+
+async def talk(session: Session, turns: int) -> list[CompiledContext]:
+    contexts = []
+    for number in range(turns):
+        result = await session.send(f"{number} {QUESTION}")
+        contexts += [tick.context for tick in result.ticks]
+    return contexts
+
+
+def messages(context: CompiledContext) -> list[Part]:
+    return [part for part in context.parts if part.kind == "message"]
+
+
+def check_pairs(context: CompiledContext) -> None:
+    """Every call has its result right behind it, and no result stands alone."""
+    open_calls: list[str] = []
+    for part in messages(context):
+        results = [block.call_id for block in part.blocks if isinstance(block, ToolResult)]
+        assert results == open_calls
+        open_calls = [block.id for block in part.blocks if isinstance(block, ToolCall)]
+    assert not open_calls
+
+
+async def test_a_conversation_gives_up_its_oldest_exchanges() -> None:
+    session = App(Chat, model=ScriptedModel(*[ANSWER] * 20, window=700)).session()
+    contexts = await talk(session, 20)
+    for number, context in enumerate(contexts):
+        assert context.tokens <= 700
+        shown = messages(context)
+        assert shown[0].role == "user"
+        assert shown[-1].text.startswith(f"{number} question")
+        assert len(shown) % 2  # whole exchanges, and the message that is being answered
+    assert len(messages(contexts[-1])) < len(session.timeline) - 1
+    (note,) = contexts[-1].withheld
+    assert (note.path, note.reason, note.priority) == ("timeline", "budget", 0)
+    assert note.text.startswith("28 entries, en_")
+    assert note.tokens == 14 * (53 + 54)
+
+
+async def test_head_room_lets_the_prefix_stand_for_some_ticks() -> None:
+    session = App(Chat, model=ScriptedModel(*[ANSWER] * 60, window=2000)).session()
+    contexts = await talk(session, 60)
+    first = [messages(context)[0].key for context in contexts]
+    breaks = sum(one != other for one, other in itertools.pairwise(first))
+    assert 0 < breaks < 60 // 2
+    for older, newer in itertools.pairwise(contexts):
+        if messages(older)[0].key == messages(newer)[0].key:
+            assert newer.diff(older).prefix_broken_by is None
+
+
+async def test_a_call_goes_with_its_result_and_the_question_under_way_stays() -> None:
+    calls = [[call("look_up", name=f"n{number}")] for number in range(9)]
+    session = App(Chat, model=ScriptedModel("Hello.", *calls, "Done.", window=360)).session()
+    await session.send("Before")
+    result = await session.send("Look all of them up")
+    for tick in result.ticks:
+        check_pairs(tick.context)
+        assert tick.context.tokens <= 360
+    last = messages(result.ticks[-1].context)
+    assert last[0].text == "Look all of them up"
+    assert last[-1].role == "tool"
+    assert "n8" in str(last[-1])
+    assert len(last) < 19
+    assert not any(part.text == "Before" for part in last)
+
+
+async def test_what_went_of_an_exchange_stays_away_when_the_next_one_begins() -> None:
+    calls = [[call("look_up", name=f"n{number}")] for number in range(9)]
+    session = App(Chat, model=ScriptedModel(*calls, "Done.", "More.", window=360)).session()
+    first = (await session.send("Look all of them up")).ticks[-1].context
+    second = (await session.send("And?")).ticks[0].context
+    check_pairs(second)
+    assert second.tokens <= 360
+    kept = [part.key for part in messages(first)]
+    assert [part.key for part in messages(second)][: len(kept)] == kept
+
+
+async def test_documents_give_way_before_the_conversation_does_if_they_are_less_important() -> None:
+    @component
+    def Reader() -> Any:
+        documents = [Priority(-1, Section(f"{n}" + "x" * 399, id=f"d{n}"), key=n) for n in range(5)]
+        return Fit(documents, Timeline())
+
+    session = App(Reader, model=ScriptedModel(*[ANSWER] * 10, window=900)).session()
+    contexts = await talk(session, 10)
+    for context in contexts:
+        shown = [part.key for part in context.system]
+        assert shown == [f"d{n}" for n in range(5)][5 - len(shown) :]
+        assert len(messages(context)) == contexts.index(context) * 2 + 1 or not shown
+
+
+async def test_what_was_left_out_stays_out_until_there_is_room_for_it() -> None:
+    @component
+    def Notes() -> Any:
+        extra, _ = use_knob("extra", 0, min=0)
+        return Fit(
+            [Priority(-1, Section(name + "x" * 39, id=name), key=name) for name in "abcdefgh"],
+            Priority(2, extra and Section("x" * 4 * extra, id="-"), key="extra"),
+            Timeline(),
+            max_tokens=200,
+        )
+
+    def shown(context: CompiledContext) -> str:
+        return "".join(part.key for part in context.system if part.key != "-")
+
+    session = App(Notes, model=ScriptedModel(*["Yes."] * 6)).session()
+    seen = []
+    for extra in (0, 120, 110, 100, 80):
+        session.knobs["extra"] = extra
+        session.rewind(None)
+        seen.append(shown((await session.send("?")).ticks[0].context))
+    assert seen == ["abcdefgh", "defgh", "defgh", "defgh", "abcdefgh"]
+
+
+async def test_among_equals_what_is_new_goes_before_what_the_provider_has_cached() -> None:
+    names = ["a", "b", "c"]
+
+    @component
+    def Notes() -> Any:
+        _ = use_knob("again", 0)
+        notes = [Priority(-1, Section(name + "x" * 399, id=name), key=name) for name in names]
+        return Fit(notes, Timeline(), max_tokens=360)
+
+    session = App(Notes, model=ScriptedModel("Yes.", "Yes.")).session()
+    first = (await session.send("?")).ticks[0].context
+    names.append("d")
+    session.knobs["again"] = 1
+    second = (await session.send("?")).ticks[0].context
+    assert [part.key for part in first.system] == ["a", "b", "c"]
+    assert [part.key for part in second.system] == ["a", "b", "c"]
+    assert second.diff(first).prefix_broken_by is None
+    assert [note.path for note in second.withheld] == ["Notes/Fit.0/0/Priority[d]/Section[d]"]
+
+
+async def test_every_tick_compiles_again_to_its_hash_before_it() -> None:
+    calls: list[Any] = [[call("look_up", name=f"n{number}")] for number in range(3)]
+    session = App(Chat, model=ScriptedModel(*[*calls, ANSWER] * 6, window=500)).session()
+    await talk(session, 6)
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+
+async def test_a_session_opened_again_goes_on_with_what_it_left_out() -> None:
+    store = MemoryStore()
+    session = App(Chat, model=ScriptedModel(*[ANSWER] * 14, window=700), store=store).session("a")
+    await talk(session, 14)
+    expected = session.compile("and now").messages
+    session.close()
+    again = App(Chat, model=ScriptedModel("Yes.", window=700), store=store).session("a")
+    assert again.compile("and now").messages == expected
+    for tick in again.ticks:
+        assert again.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+
+async def test_looking_decides_nothing() -> None:
+    session = App(Budgeted, model=ScriptedModel(*[ANSWER] * 12)).session()
+    await talk(session, 8)
+    before = session._core.state.version
+    for budget in (150, 2000, 300):
+        assert session.preview(budget=budget).context.tokens <= budget
+    session.compile("what " * 100)
+    assert session._core.state.version == before
+
+
+async def test_a_larger_budget_brings_exchanges_back() -> None:
+    session = App(Budgeted, model=ScriptedModel(*[ANSWER] * 12)).session()
+    await talk(session, 10)
+    few = len(messages(session.compile()))
+    session.knobs["budget"] = 5000
+    assert len(messages(session.compile())) == 20 > few
+
+
+async def test_a_slightly_larger_budget_takes_nothing_away() -> None:
+    session = App(Budgeted, model=ScriptedModel(*[ANSWER] * 12)).session()
+    await talk(session, 10)
+    kept = len(messages(session.compile()))
+    for budget in range(700, 800, 10):
+        assert len(messages(session.preview(budget=budget).context)) >= kept
+
+
+async def test_no_model_is_called_where_what_has_to_stay_does_not_fit() -> None:
+    model = ScriptedModel("Yes.", window=100)
+    session = App(Chat, model=model).session()
+    with pytest.raises(
+        CompileError, match=r"the model's window has room for ≈100 tokens.*user · timeline \(≈"
+    ):
+        await session.send("x" * 4000)
+    assert not model.contexts
+    assert session.status == "idle"
+
+
+async def test_the_window_counts_what_stands_outside_the_fit_and_the_reserve() -> None:
+    @component
+    def Outside() -> Any:
+        return [System("x" * 400), Fit(Timeline(), reserve=100), Section("y" * 400)]
+
+    session = App(Outside, model=ScriptedModel(*[ANSWER] * 10, window=700)).session()
+    for context in await talk(session, 10):
+        assert context.tokens <= 600
+
+
+async def test_a_summary_takes_the_place_of_a_text_as_the_conversation_grows() -> None:
+    @component
+    def Reader() -> Any:
+        return Fit(Priority(-1, First("long " * 300, "short")), Timeline())
+
+    session = App(Reader, model=ScriptedModel(*[ANSWER] * 10, window=900)).session()
+    starts = [context.system.text[:5] for context in await talk(session, 10)]
+    assert starts[0] == "long "
+    assert starts[-1] in {"short", ""}
+    order = ["long ", "short", ""]
+    assert [order.index(start) for start in starts] == sorted(order.index(start) for start in starts)
