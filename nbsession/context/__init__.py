@@ -8,6 +8,7 @@ from nbsession.context.chunk import Chunk, FlowItem, entry_tokens
 from nbsession.context.compiled import NOTHING_SENT, CompiledContext, Withheld, context_of
 from nbsession.context.compiler import Compiled, Sent
 from nbsession.context.diff import ContextDiff
+from nbsession.context.edits import NO_EDITS, Edit, Edits, edited, place_of
 from nbsession.context.fit import UNKNOWN, Room
 from nbsession.context.fragment import (
     LEAVES,
@@ -33,6 +34,7 @@ __all__ = [
     "LEAVES",
     "MEDIA",
     "NOTHING_SENT",
+    "NO_EDITS",
     "UNKNOWN",
     "Box",
     "Capabilities",
@@ -40,6 +42,8 @@ __all__ = [
     "Compiled",
     "CompiledContext",
     "ContextDiff",
+    "Edit",
+    "Edits",
     "FlowItem",
     "Foldable",
     "Fragment",
@@ -55,6 +59,7 @@ __all__ = [
     "Withheld",
     "blocks_of",
     "context_of",
+    "edited",
     "entry_part",
     "entry_tokens",
     "gather",
@@ -64,6 +69,7 @@ __all__ = [
     "leaf",
     "mode_of",
     "origin_of",
+    "place_of",
     "sendable",
     "texts_only",
     "tokens_of",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.compiled import CompiledContext, Withheld
+from nbsession.context.edits import NO_EDITS, Edits
 from nbsession.context.fit import UNKNOWN, Fitted, Room, fit
 from nbsession.context.fitting import fitted, sizing
 from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of, messages_in
@@ -69,6 +70,7 @@ def compile(  # noqa: A001  # the field's word for it
     choose: Callable[[Any], M] | None = None,
     fresh: Container[str] = (),
     room: Room = UNKNOWN,
+    edits: Edits = NO_EDITS,
 ) -> Compiled[M]:
     """Compile a rendered tree.
 
@@ -78,7 +80,7 @@ def compile(  # noqa: A001  # the field's word for it
     at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
-    context is for no model in particular. ``room`` is what a ``Fit`` has to know. Raises
+    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` are put in place of parts in the end. Raises
     ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
     than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
     """
@@ -106,13 +108,17 @@ def compile(  # noqa: A001  # the field's word for it
     room_made = _fit(fragment, sent, parts, model, fresh, room) if fragment.boxed else None
     system, flow, sent_now = _arrange(fragment, room_made, sent)
     said: tuple[Withheld, ...] = ()
+    if edits:
+        said = edits.lapsed((*system, *flow))
+        system, flow = cast("list[Part]", edits.applied(system)), edits.applied(flow)
     if model is not None:
-        flow, said = fitted(flow, model, fresh)
+        flow, unfit = fitted(flow, model, fresh)
+        said += unfit
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
     left = () if room_made is None else room_made.withheld
     notes = (*left, *hidden, *said, *unsigned)
-    changed = bool(room_made is not None or sent or said or unsigned)
+    changed = bool(room_made is not None or sent or said or unsigned or edits)
     context = CompiledContext(
         system,
         flow,

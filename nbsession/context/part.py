@@ -58,7 +58,8 @@ class Part:
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
     outside messages; ``body`` is the text without a section's heading; ``origin``
-    says where the signed thinking of an answer was made. ``tokens`` is an estimate. ``str()`` is the text as it is sent.
+    says where the signed thinking of an answer was made; ``edited`` that its text is not the
+    tree's, but was put there by ``session.edit``. ``tokens`` is an estimate. ``str()`` is the text as it is sent.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Part:
         "_variants",
         "blocks",
         "body",
+        "edited",
         "key",
         "kind",
         "origin",
@@ -100,6 +102,7 @@ class Part:
         self.blocks = blocks
         self.tokens = token.estimate(text) if tokens is None else tokens
         self.origin: Origin | None = None
+        self.edited = False
         self._digest: str | None = None
         self._holds = None if kind == "message" else NOTHING_SPECIAL
         self._variants: dict[Any, Part] | None = None
@@ -159,13 +162,15 @@ class Part:
                 data[name] = getattr(self, name)
         if self.body != self.text:
             data["body"] = self.body
+        if self.edited:
+            data["edited"] = True
         if self.blocks:
             data["blocks"] = [block.to_dict() for block in self.blocks]
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Part:
-        return cls(
+        part = cls(
             data["kind"],
             data["path"],
             data["text"],
@@ -176,6 +181,8 @@ class Part:
             blocks=tuple(block_from_dict(item) for item in data.get("blocks", ())),
             tokens=data["tokens"],
         )
+        part.edited = data.get("edited", False)
+        return part
 
 
 class Parts(tuple[Part, ...]):

@@ -13,6 +13,7 @@ from nbsession.hooks import GONE, Environment, StateLog
 from nbsession.knobs import Knobs, Setting
 from nbsession.models.resolve import chooser
 from nbsession.record import Outbox
+from nbsession.session.edit import edits_in
 from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
@@ -110,6 +111,7 @@ class SessionCore:
         self.last_sent = knobs_in(state.at(ticks[-1].state_before) if ticks else state.current)
         self._compiled_at = (record.head, state.version, self.last_sent)
         self._causes: tuple[Cause, ...] = ()
+        self.edits = edits_in(state.current)
         self._announced = len(record)
         self.closed = False
 
@@ -318,6 +320,7 @@ class SessionCore:
             choose=choose,
             fresh=fresh,
             room=room,
+            edits=self.edits,
         )
         self._next_window = None if compiled.model is None else compiled.model.capabilities.window
         self.keeper.sent(self.sent)
@@ -373,7 +376,14 @@ class SessionCore:
             choose=self.model_for(model),
             fresh=self.record.since(head),
             room=self.room,
+            edits=self.edits,
         ).context
+
+    def edit(self, changes: list[tuple[str, Any]]) -> None:
+        """Send other texts in place of parts from now on; see ``edit.changes_of``."""
+        self.keeper.changes(changes)
+        self.edits = edits_in(self.state.current)
+        self.keeper.soon()
 
     def model_for(self, asked: ModelAdapter | None) -> Callable[[Any], ModelAdapter]:
         """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""

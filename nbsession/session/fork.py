@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import SessionError
 from nbsession.timeline import ForkPoint, Record
@@ -43,13 +43,7 @@ def fork_of(core: SessionCore, at: int | None, before: bool) -> Fork:
         raise SessionError("fork(before=True) needs a tick to stand before: give fork(at=…, before=True)")
     if at is None:
         return _from_now(core)
-    try:
-        at = index(at)
-    except TypeError:
-        raise SessionError(f"fork(at=) takes the number of a tick, got {at!r}") from None
-    if not -len(core.ticks) <= at < len(core.ticks):
-        raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {len(core.ticks)} ticks")
-    tick = core.ticks[at]
+    tick = tick_at(core, at)
     if before:
         return _fork(core, tick.head_before, tick.state_before, tick.number, ForkPoint(tick.number, before))
     if tick is core.running_tick:
@@ -58,6 +52,18 @@ def fork_of(core: SessionCore, at: int | None, before: bool) -> Fork:
             f"fork(at={tick.number}, before=True) to stand as it was compiled"
         )
     return _fork(core, tick.head_after, tick.state_after, tick.number + 1, ForkPoint(tick.number))
+
+
+def tick_at(core: SessionCore, at: Any) -> Tick:
+    """Return the tick of that number, counted from the end where it is negative; ``SessionError`` where there is none."""
+    try:
+        at = index(at)
+    except TypeError:
+        raise SessionError(f"a tick is named by its number, got {at!r}") from None
+    if not -len(core.ticks) <= at < len(core.ticks):
+        raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {len(core.ticks)} ticks")
+    tick: Tick = core.ticks[at]
+    return tick
 
 
 def _from_now(core: SessionCore) -> Fork:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nbsession.context import LEAVES, UNKNOWN, ToolUse, compiler
+from nbsession.context import LEAVES, NO_EDITS, UNKNOWN, ToolUse, compiler
 from nbsession.errors import RenderError, SessionError
 from nbsession.hooks import (
     GONE,
@@ -28,7 +28,7 @@ from nbsession.tree import Fiber, Root, Trace
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
-    from nbsession.context import Compiled, Room, Sent
+    from nbsession.context import Compiled, Edits, Room, Sent
     from nbsession.hooks import DataCell, Environment
     from nbsession.models.base import ModelAdapter
     from nbsession.timeline import Cause
@@ -173,6 +173,7 @@ class Mount:
         choose: Callable[[Any], ModelAdapter] | None = None,
         fresh: Container[str] = (),
         room: Room = UNKNOWN,
+        edits: Edits = NO_EDITS,
     ) -> Compiled[ModelAdapter]:
         """Compile the tree as it stands; see ``compiler.compile``."""
         return compiler.compile(
@@ -185,6 +186,7 @@ class Mount:
             choose=choose,
             fresh=fresh,
             room=room,
+            edits=edits,
         )
 
     @property
@@ -200,6 +202,7 @@ class Mount:
         sent: Sequence[Sent] = (),
         choose: Callable[[Any], ModelAdapter] | None = None,
         room: Room = UNKNOWN,
+        edits: Edits = NO_EDITS,
     ) -> Compiled[ModelAdapter]:
         """Compile the tree as it would be under other knob values, and leave it as it is."""
         knobs = self.environment.knobs.overlay(values)
@@ -229,7 +232,7 @@ class Mount:
         fiber = self.root.preview(environment, list(stale), more=more)
         pending = dict.fromkeys((*self.pending, *environment.asked))
         return compiler.compile(
-            fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose, room=room
+            fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose, room=room, edits=edits
         )
 
     def take_causes(self, sent: Mapping[str, Any]) -> tuple[Cause, ...]:

@@ -42,7 +42,12 @@ def preview_of(core: SessionCore, asked: Mapping[str, Any]) -> Preview:
 
     def compiled(values: Mapping[str, Any]) -> CompiledContext:
         return core.mount.preview(
-            values, tools=core.tools, sent=core.sent, choose=core.model_for(None), room=core.room
+            values,
+            tools=core.tools,
+            sent=core.sent,
+            choose=core.model_for(None),
+            room=core.room,
+            edits=core.edits,
         ).context
 
     new, old = compiled(wanted), compiled(before)

@@ -12,8 +12,9 @@ from nbsession.session.birth import core_of
 from nbsession.session.closing import Closing
 from nbsession.session.core import Spawned
 from nbsession.session.dispatch import dispatched
+from nbsession.session.edit import changes_of
 from nbsession.session.execution import Execution
-from nbsession.session.fork import Fork, fork_of
+from nbsession.session.fork import Fork, fork_of, tick_at
 from nbsession.session.notes import Notes
 from nbsession.session.options import Options, checked_ticks
 from nbsession.session.preview import Preview, preview_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from nbsession.session.door import Owner
     from nbsession.session.result import Result
     from nbsession.session.spending import Spending
+    from nbsession.timeline import Tick
 
 MOST_LEVELS = 10
 """How deep spawned sessions may spawn."""
@@ -78,27 +80,28 @@ class Session(SessionView):
         self._notes = Notes(self._core)
 
     @property
-    def executions(self) -> list[Execution]:
-        """The latest executions, at most 256, the oldest first; of earlier processes, too.
-
-        The ``status`` of one whose process ended while it ran is ``"interrupted"``.
-        """
-        return cast("list[Execution]", self._core.line.remembered)
-
-    @property
-    def current(self) -> Execution | None:
-        """The execution that runs now."""
-        return cast("Execution | None", self._core.current)
-
-    @property
     def children(self) -> list[Session]:
         """The sessions that it spawned, the oldest first."""
         return [cast("Session", child.session) for child in self._core.children]
 
-    @property
-    def sweeps(self) -> list[Sweep]:
-        """The sweeps that were made of it, as far as somebody holds them."""
-        return list(self._core.sweeps)
+    def edit(self, tick: int | Tick, texts: Mapping[Any, str], *, id: str | None = None) -> Session:
+        """Return a fork before a tick, with other texts in place of parts of what was sent there.
+
+        ``texts`` has the new text, as it is to be sent, by part: one of ``tick.context.parts``, its
+        path, or ``path#key``. The parts are marked ``edited`` wherever the fork shows them; an edit
+        stays for as long as the tree has that part as it was. ``fork.render()`` asks again. Raises
+        ``SessionError`` for a part that is not there or has no text of its own; there is no fork then.
+        """
+        self._open()
+
+        def editing() -> Session:
+            at = tick_at(self._core, getattr(tick, "number", tick))
+            changes = changes_of(at.context, texts)
+            fork = self._forked(at.number, True, id)
+            fork._core.edit(changes)
+            return fork
+
+        return self._core.home.call(editing)
 
     def history(self) -> History:
         """Return the tree of forks that this session belongs to, from what is open and what is kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
 from nbsession.record import altered
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from nbsession.hooks import SessionUsage
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
+    from nbsession.session.execution import Execution
     from nbsession.session.notes import Notes
     from nbsession.session.outline import Outline
+    from nbsession.session.sweep import Sweep
     from nbsession.timeline import Record, Tick
 
 
@@ -49,6 +51,24 @@ class SessionView:
     def ticks(self) -> list[Tick]:
         """Every tick so far; ``ticks[n].number == n``."""
         return self._core.ticks
+
+    @property
+    def executions(self) -> list[Execution]:
+        """The latest executions, at most 256, the oldest first; of earlier processes, too.
+
+        The ``status`` of one whose process ended while it ran is ``"interrupted"``.
+        """
+        return cast("list[Execution]", self._core.line.remembered)
+
+    @property
+    def current(self) -> Execution | None:
+        """The execution that runs now."""
+        return cast("Execution | None", self._core.current)
+
+    @property
+    def sweeps(self) -> list[Sweep]:
+        """The sweeps that were made of it, as far as somebody holds them."""
+        return list(self._core.sweeps)
 
     @property
     def usage(self) -> SessionUsage:
