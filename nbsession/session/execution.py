@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbsession.session.door import Door
     from nbsession.session.request_ids import Left
     from nbsession.timeline import Tick
+    from nbsession.tools import Output
 
 EVENTS = 100_000
 """Events that an execution keeps for late readers; the oldest go first."""
@@ -152,8 +153,8 @@ class Execution:
         execution.log.close()
         return execution
 
-    def read_as(self, output: Any) -> None:
-        """Read an answer of before as a pydantic model: which one it was is not kept."""
+    def read_as(self, output: Output) -> None:
+        """Read an answer of before as the type asked for: which one it was is not kept."""
         if self._past and self.error is None:
             result = self._outcome.result()
             result.output = output_of(result.ticks[-1], output) if result.ticks else None

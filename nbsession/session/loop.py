@@ -17,7 +17,6 @@ from nbsession.session.request_ids import Left
 from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
 from nbsession.session.tool_calls import Approval, ToolScope, call_tools, context_for
 from nbsession.timeline import Response, Tick, ToolRun, interrupted
-from nbsession.tools import read_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from nbsession.models.base import ModelAdapter
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
-    from nbsession.tools import Tool
+    from nbsession.tools import Output, Tool
 
 FLUSH = 0.4
 """Seconds between two writes of a response that is coming in."""
@@ -157,9 +156,7 @@ class Work:
             compiled = core.compile(
                 options.tools,
                 needs_timeline=bool(execution.drafts),
-                settings=None
-                if options.output is None
-                else {OUTPUT_SCHEMA: options.output.model_json_schema()},
+                settings=None if options.output is None else {OUTPUT_SCHEMA: options.output.schema},
                 choose=core.model_for(options.model),
                 fresh=core.record.since(self._sent_up_to),
             )
@@ -314,8 +311,8 @@ class Work:
             del self._questions[call.id]
 
 
-def output_of(tick: Tick, output: Any) -> Any:
-    """Read a tick's answer as the pydantic model that was asked for; ``None`` where it was cut."""
+def output_of(tick: Tick, output: Output) -> Any:
+    """Read a tick's answer as the type that was asked for; ``None`` where it was cut."""
     if tick.stop_reason not in ("end_turn", "stop_sequence"):
         return None
-    return read_output(output, tick.response, tick.model)
+    return output.read(tick.response, tick.model)

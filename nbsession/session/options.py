@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbsession.context import ToolUse
+    from nbsession.tools import Output
     from nbsession.usage import Budget
 
 
@@ -21,7 +22,7 @@ class Options(NamedTuple):
     tools: tuple[ToolUse, ...] = ()
     metadata: Mapping[str, Any] = {}  # a mapping nobody writes to
     request_id: str | None = None
-    output: Any = None
+    output: Output | None = None
     budget: Budget | None = None
 
 

@@ -63,7 +63,8 @@ class Continue:
 class Result:
     """What an execution gave.
 
-    ``text`` and ``content`` are the last answer's; ``reason`` says in words why it
+    ``text`` and ``content`` are the last answer's, ``output`` is what was read of it as
+    the type that ``send(output=)`` asked for; ``reason`` says in words why it
     ended, where there is more to say than ``stop_reason``; ``usage`` and ``cost``
     (US dollars, ``None`` where a price is not known) are summed over the ticks;
     ``source`` is ``"live"``, ``"recorded"`` or ``"simulated"``.

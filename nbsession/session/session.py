@@ -21,7 +21,7 @@ from nbsession.session.preview import Preview, preview_of
 from nbsession.session.sweep import CONCURRENCY, Executor, Sweep, sweep_of
 from nbsession.session.view import SessionView
 from nbsession.timeline import History
-from nbsession.tools import check_output
+from nbsession.tools import Output
 from nbsession.usage import Budget
 
 if TYPE_CHECKING:
@@ -159,15 +159,14 @@ class Session(SessionView):
         ``message`` is a string, an entry, a list of content (text, images, frames,
         figures), ``{"role", "content"}``, or a list of those. Raises ``SessionError``
         for a malformed one. ``budget`` (US dollars, or ``{"tokens": n}``) bounds this
-        execution; ``output`` is a pydantic model to answer with. With a ``request_id``
+        execution; ``output`` is what to answer with: a pydantic model, a dataclass, a
+        ``TypedDict``, ``list[…]``, a union, an enum or a plain type. With a ``request_id``
         the same message is sent once in this session, also after a restart, and has the
         options and the outcome of the first time; another message under its id is a
         ``SessionError``. It may be sent again where nothing went to a model, because it was
         withdrawn before it began, another process held the session, or the store had no
         room. Await the execution for its ``Result``, or iterate it for its events.
         """
-        if output is not None:
-            check_output(output)
         uses = tools_given(tools, "send")
         options = Options(
             self._checked(model),
@@ -175,7 +174,7 @@ class Session(SessionView):
             uses,
             encode(metadata or {}, "send(metadata=)"),
             request_id,
-            output,
+            None if output is None else Output(output),
             Budget.of(budget),
         )
         drafts = drafts_of(message)

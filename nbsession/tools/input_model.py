@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nbsession.errors import CompileError
 from nbsession.tools.hint import readable
-from nbsession.tools.json_schema import generator, tidy
+from nbsession.tools.json_schema import generator, object_schema, tidy
 from nbsession.tools.type_faults import fault_of
 
 if TYPE_CHECKING:
@@ -76,13 +76,10 @@ def input_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
     from pydantic.errors import PydanticInvalidForJsonSchema
 
     try:
-        schema = tidy(model.model_json_schema(schema_generator=generator()))
+        schema = object_schema(tidy(model.model_json_schema(schema_generator=generator())))
     except PydanticInvalidForJsonSchema as error:
         hints = {field.alias or key: field.annotation for key, field in model.model_fields.items()}
         raise _refused(name, hints, error) from error
-    reference = schema.get("$ref", "")
-    if reference:  # a model that refers to itself
-        schema = {**schema["$defs"][reference.rpartition("/")[2]], "$defs": schema["$defs"]}
     if schema.get("type") != "object":
         raise CompileError(
             f"tool {name!r}: its input must be an object, and {model.__name__} is "

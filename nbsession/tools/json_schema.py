@@ -37,3 +37,11 @@ def tidy(schema: Any) -> Any:
         elif word != "title":
             tidied[word] = tidy(value)
     return tidied
+
+
+def object_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a type that refers to itself with what it refers to at its top."""
+    reference = schema.get("$ref", "")
+    if not reference:
+        return schema
+    return {**schema["$defs"][reference.rpartition("/")[2]], "$defs": schema["$defs"]}

@@ -1,18 +1,20 @@
-"""An answer, read as the pydantic model that ``send(output=)`` asked for."""
+"""What an answer is to be, as ``send(output=)`` asks for it: a type, its JSON schema, and the reading of an answer."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text
 from nbsession.errors import ModelError, SessionError
+from nbsession.tools.hint import readable
 from nbsession.tools.input_faults import explain
+from nbsession.tools.json_schema import generator, object_schema, tidy
+from nbsession.tools.type_faults import fault_of, short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pydantic import BaseModel
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nbsession.content import Block
 
@@ -20,34 +22,86 @@ if TYPE_CHECKING:
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL)
 _SHOWN = 80
 
+FIELD = "value"
+"""The field that holds an answer whose type is no object, since providers take schemas of objects only."""
 
-def check_output(output: Any) -> None:
-    """Raise ``SessionError`` for what is no pydantic model."""
-    if not isinstance(output, type) or not callable(getattr(output, "model_validate_json", None)):
-        raise SessionError(
-            f"output= takes a pydantic model class, got {output!r}; for a list of them, give a model that has the list"
+
+class Output:
+    """A type that an answer is read as. Raises ``SessionError`` for one that no JSON gives.
+
+    ``name`` is the type's; ``schema`` the JSON schema for the model, an object:
+    of a pydantic model its own, of another object its fields, of anything else one
+    with the field ``value``.
+    """
+
+    __slots__ = ("_bare", "_wrapped", "name", "schema")
+
+    def __init__(self, given: Any) -> None:
+        from pydantic import (  # heavy, and here already as a rule
+            BaseModel,
+            RootModel,
+            TypeAdapter,
+            create_model,
+        )
+
+        if isinstance(given, str) or (fault := fault_of(given)):
+            told = repr(given) if isinstance(given, str) else fault
+            raise SessionError(f"output= takes a type that JSON can give, got {told}")
+        self.name = short_name(given)
+        self._bare: TypeAdapter[Any] = TypeAdapter(readable(given))
+        self._wrapped: TypeAdapter[Any] | None = None
+        if isinstance(given, type) and issubclass(given, BaseModel) and not issubclass(given, RootModel):
+            self.schema: Mapping[str, Any] = given.model_json_schema()
+            return
+        schema = object_schema(tidy(self._bare.json_schema(schema_generator=generator())))
+        if schema.get("type") != "object":
+            wrapper = create_model("Answer", **{FIELD: (readable(given), ...)})  # type: ignore[call-overload]
+            self._wrapped = TypeAdapter(wrapper)
+            schema = tidy(self._wrapped.json_schema(schema_generator=generator()))
+        self.schema = {"title": self.name, **schema}
+
+    def __repr__(self) -> str:
+        return f"Output({self.name})"
+
+    def read(self, content: Sequence[Block], model: str) -> Any:
+        """Read what ``model`` answered; raise ``ModelError`` where it is something else.
+
+        The last text counts where there are several, as around the steps of a provider's own
+        tools. A fence around it is no fault, nor is a value without the field around it.
+        """
+        from pydantic import ValidationError
+
+        texts = [block.text for block in content if isinstance(block, Text) and block.text.strip()]
+        for text in _readings(texts):
+            try:
+                return self._read(text)
+            except ValidationError as error:
+                faults = error.errors(include_url=False, include_context=False)
+                if faults[0]["type"] != "json_invalid":
+                    raise self._failed(model, "; ".join(explain(faults))) from error
+        said = texts[-1].strip() if texts else ""
+        short = said if len(said) <= _SHOWN else said[: _SHOWN - 1] + "…"
+        raise self._failed(model, f"it is no JSON: {short!r}" if said else "it has no text")
+
+    def _read(self, text: str) -> Any:
+        if self._wrapped is None or not _has_field(text):
+            return self._bare.validate_json(text)
+        return getattr(self._wrapped.validate_json(text), FIELD)
+
+    def _failed(self, model: str, faults: str) -> ModelError:
+        return ModelError(
+            f"{model} did not answer with a {self.name}: {faults}; the answer is kept, ask again, or ask another model",
+            retryable=True,
+            kind="other",
         )
 
 
-def read_output(output: type[BaseModel], content: Sequence[Block], model: str) -> BaseModel:
-    """Read what ``model`` answered as ``output``; raise ``ModelError`` where it is something else.
-
-    The last text counts where there are several, as around the steps of a provider's own
-    tools. A fence around it is no fault.
-    """
-    from pydantic import ValidationError  # heavy, and here already where somebody made a model
-
-    texts = [block.text for block in content if isinstance(block, Text) and block.text.strip()]
-    for text in _readings(texts):
-        try:
-            return output.model_validate_json(text)
-        except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False)
-            if faults[0]["type"] != "json_invalid":
-                raise _failed(output, model, "; ".join(explain(faults))) from error
-    said = texts[-1].strip() if texts else ""
-    short = said if len(said) <= _SHOWN else said[: _SHOWN - 1] + "…"
-    raise _failed(output, model, f"it is no JSON: {short!r}" if said else "it has no text")
+def _has_field(text: str) -> bool:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(data, dict) and FIELD in data
 
 
 def _readings(texts: Sequence[str]) -> Iterator[str]:
@@ -57,11 +111,3 @@ def _readings(texts: Sequence[str]) -> Iterator[str]:
     yield "".join(texts)
     yield texts[-1]
     yield from reversed(_FENCED.findall(texts[-1]))
-
-
-def _failed(output: type[BaseModel], model: str, faults: str) -> ModelError:
-    return ModelError(
-        f"{model} did not answer with a {output.__name__}: {faults}; the answer is kept, ask again, or ask another model",
-        retryable=True,
-        kind="other",
-    )

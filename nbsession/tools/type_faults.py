@@ -9,14 +9,14 @@ from nbsession.tools.hint import readable
 from nbsession.tools.json_schema import generator
 
 _REMEDIES = (
-    (r"numpy\.ndarray", "take list[float], and make the array of it inside"),
+    (r"numpy\.ndarray", "take list[float], and make the array of it"),
     (r"numpy\..+", "take int, float, bool or str"),
-    (r"pandas\.(.+\.)?DataFrame", "take list[dict[str, Any]], and make the frame of it inside"),
+    (r"pandas\.(.+\.)?DataFrame", "take list[dict[str, Any]], and make the frame of it"),
     (r"pandas\.(.+\.)?(Timestamp|Timedelta)", "take datetime.datetime or datetime.timedelta"),
-    (r"pandas\..+", "take a list, and make it of that inside"),
+    (r"pandas\..+", "take a list, and make it of that"),
     (
         r"(typing\.|collections\.abc\.)?Callable\b.*|type(\[.*)?",
-        "take a name, as Literal['a', 'b'], and look up inside what it stands for",
+        "take a name, as Literal['a', 'b'], and look up what it stands for",
     ),
     (r"bytearray|memoryview", "take bytes"),
     (r"range|slice", "take its start and stop, as two int"),
@@ -50,8 +50,14 @@ def fault_of(hint: Any) -> str:
 
 
 def shown(hint: Any) -> str:
-    """Return a type as its author wrote it, as far as that is known."""
+    """Return a type as text, with the modules of its names."""
     return _bare(repr(hint))
+
+
+def short_name(hint: Any) -> str:
+    """Return a type as its author may have written it, as ``list[Order]``."""
+    # Names lose their modules, and what stands in quotes stays.
+    return re.sub(r"('[^']*')|(?:\w+\.|<locals>\.)+(?=\w)", lambda match: match[1] or "", shown(hint))
 
 
 def _bare(text: str) -> str:

@@ -415,8 +415,8 @@ async def test_an_answer_is_read_as_the_model_that_was_asked_for() -> None:
     assert model.contexts[0].settings["output_schema"]["required"] == ["name", "age"]
     with pytest.raises(ModelError, match="did not answer with a Person"):
         await session.send("Who?", output=Person)
-    with pytest.raises(SessionError, match="pydantic model class"):
-        session.send("Who?", output=dict)
+    with pytest.raises(SessionError, match="output= takes a type that JSON can give, got 'Person'"):
+        session.send("Who?", output="Person")
 
 
 async def test_rewinding_takes_component_state_back_and_leaves_the_knobs() -> None:

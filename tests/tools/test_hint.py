@@ -194,10 +194,10 @@ class Broken:
 @pytest.mark.parametrize(
     ("hint", "told"),
     [
-        (np.ndarray, "numpy.ndarray, which no JSON can give; take list[float], and make the array of it inside"),
+        (np.ndarray, "numpy.ndarray, which no JSON can give; take list[float], and make the array of it"),
         (np.int64, "numpy.int64, which no JSON can give; take int, float, bool or str"),
         (pd.DataFrame | None, "no JSON can give pandas.DataFrame; take list[dict[str, Any]], and make the frame"),
-        (list[pd.Series], "no JSON can give pandas.Series; take a list, and make it of that inside"),
+        (list[pd.Series], "no JSON can give pandas.Series; take a list, and make it of that"),
         (pd.Timestamp, "which no JSON can give; take datetime.datetime or datetime.timedelta"),
         (Framed, "Framed, and no JSON can give pandas.DataFrame; take list[dict[str, Any]]"),
         (typing.Callable[[], int], "typing.Callable[[], int], which no JSON can give; take a name, as Literal['a', 'b']"),

@@ -1,20 +1,27 @@
-"""``send(output=Model)``: the last answer read as a pydantic model, whatever came before it."""
+"""``send(output=)``: the last answer read as a type, whatever came before it."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+import enum
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
+import numpy as np
+import pandas as pd
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, RootModel
 
 from nbsession import App, SessionError, StopReason, Timeline, component, tool
 from nbsession.content import ServerTool, Text
+from nbsession.context import Capabilities
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
 from nbsession.models import AnthropicModel, OpenAIModel, SimulatedModel
+from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
-from nbsession.tools import read_output
+from nbsession.tools import Output
 from tests.support import fake_chat, fake_messages
 from tests.support.fake_chat import FakeChat
 from tests.support.fake_messages import FakeMessages
@@ -78,7 +85,7 @@ async def test_after_a_tool_loop_that_changes_the_provider_the_answer_is_read() 
 )
 def test_an_answer_is_read_in_whatever_texts_it_came(texts: Sequence[str]) -> None:
     step = ServerTool("s1", "web_search", "web_search()", {"type": "server_tool_use"})
-    assert read_output(Groceries, [step, *map(Text, texts)], "m") == MILK
+    assert Output(Groceries).read([step, *map(Text, texts)], "m") == MILK
 
 
 @pytest.mark.parametrize(
@@ -117,21 +124,189 @@ async def test_an_answer_that_ends_at_a_stop_sequence_is_read() -> None:
     assert (await session.send("What do we need?", output=Groceries)).output == MILK
 
 
+class Loose(ScriptedModel):
+    """A model that cannot be held to a schema."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(output=False)
+
+
 async def test_a_model_that_cannot_be_held_to_a_schema_says_so_before_it_is_asked() -> None:
-    session = App(Root, model=SimulatedModel(rate=0)).session()
-    with pytest.raises(
-        ModelError,
-        match=r"^simulated cannot be held to a schema, and is asked for a Groceries; choose another model, "
-        r"or send without output=$",
-    ):
-        await session.send("What do we need?", output=Groceries)
+    session = App(Root, model=Loose("never")).session()
+    for output, name in ((Groceries, "Groceries"), (list[Groceries], r"list\[Groceries\]")):
+        with pytest.raises(
+            ModelError,
+            match=rf"^scripted cannot be held to a schema, and is asked for a {name}; choose another model, "
+            r"or send without output=$",
+        ):
+            await session.send("What do we need?", output=output)
     assert session.ticks == []
-    assert (await session.send("Hello")).text
 
 
-@pytest.mark.parametrize("wrong", [dict, list[Groceries], MILK, "Groceries"])
-async def test_what_is_no_pydantic_model_is_refused_where_it_is_given(wrong: Any) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (MILK, r"Groceries\(items=.* which no JSON can give"),
+        ("Groceries", "'Groceries'"),
+        (3, "3, which no JSON can give"),
+        (pd.DataFrame, r"pandas\.DataFrame, which no JSON can give; take list\[dict"),
+        (list[np.ndarray], r"list\[numpy\.ndarray\], and no JSON can give numpy\.ndarray"),
+    ],
+)
+async def test_what_no_json_gives_is_refused_where_it_is_given(wrong: Any, told: str) -> None:
     session = App(Root, model=ScriptedModel("a")).session()
-    with pytest.raises(SessionError, match="output= takes a pydantic model class, got "):
+    with pytest.raises(SessionError, match=f"^output= takes a type that JSON can give, got {told}"):
         session.send("go", output=wrong)
     assert len(session.timeline) == 0
+
+
+class Colour(enum.Enum):
+    red = "r"
+
+
+@dataclasses.dataclass
+class Item:
+    """Something to buy."""
+
+    name: str
+    count: int = 1
+
+
+@dataclasses.dataclass
+class Tree:
+    children: list[Tree]
+
+
+class Note(TypedDict):
+    text: str
+    by: NotRequired[str]
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str
+
+
+KINDS = [
+    (Item, {"name": "milk"}, Item("milk")),
+    (Tree, {"children": [{"children": []}]}, Tree([Tree([])])),
+    (Note, {"text": "a"}, {"text": "a"}),
+    (list[Item], [{"name": "milk", "count": "2"}], [Item("milk", 2)]),
+    (list[Groceries], [{"items": ["milk"]}], [Groceries(items=["milk"])]),
+    (Item | Note, {"text": "a"}, {"text": "a"}),
+    (int | None, None, None),
+    (Colour, "r", Colour.red),
+    (Literal["yes", "no"], "no", "no"),
+    (int, 3, 3),
+    (bool, True, True),
+    (float, 0.5, 0.5),
+    (str, "a text", "a text"),
+    (dt.date, "2026-05-01", dt.date(2026, 5, 1)),
+    (Annotated[int, Field(ge=1)], 2, 2),
+    (tuple[int, str], [1, "a"], (1, "a")),
+    (Pair, [1, "a"], Pair(1, "a")),
+    (set[str], ["a"], {"a"}),
+    (dict[str, int], {"a": 1}, {"a": 1}),
+    (RootModel[list[int]], [1], RootModel[list[int]]([1])),
+]
+OBJECTS: tuple[Any, ...] = (Item, Tree, Note, dict[str, int])
+
+
+@pytest.mark.parametrize(("output", "answer", "expected"), KINDS, ids=lambda given: str(given)[:30])
+async def test_an_answer_may_be_of_any_type_that_json_gives(output: Any, answer: Any, expected: Any) -> None:
+    schema = Output(output).schema
+    written = answer if output in OBJECTS else {"value": answer}
+    assert (schema["type"], "value" in schema.get("properties", ())) == ("object", output not in OBJECTS)
+    model = ScriptedModel(call("look"), json.dumps(written), json.dumps(answer))
+    session = App(Root, model=model).session()
+    for _ in range(2):  # as it is asked for, and bare, as a script or a loose model writes it
+        got = (await session.send("What do we need?", output=output)).output
+        assert (got, type(got)) == (expected, type(expected))
+    assert model.contexts[0].settings["output_schema"] == schema
+
+
+def test_of_a_pydantic_model_the_schema_is_its_own() -> None:
+    assert Output(Groceries).schema == Groceries.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ('{"value": ["x"]}', "value[0]: expected a valid integer"),
+        ('["x"]', "[0]: expected a valid integer"),
+        ('{"values": [1]}', "input: expected a valid array"),
+        ("one", "it is no JSON: 'one'"),
+    ],
+)
+def test_a_wrapped_answer_that_does_not_fit_is_told_where(said: str, fault: str) -> None:
+    with pytest.raises(ModelError) as failed:
+        Output(list[int]).read([Text(said)], "m")
+    assert str(failed.value).startswith(f"m did not answer with a list[int]: {fault}")
+
+
+async def test_providers_are_sent_an_object_and_its_value_is_the_output() -> None:
+    with FakeMessages() as messages, FakeChat() as chat:
+        claude = AnthropicModel("claude-test-1", base_url=messages.url, api_key="k")
+        gpt = OpenAIModel("gpt-test-1", base_url=f"{chat.url}/v1", api_key="k")
+        messages.will(fake_messages.message(fake_messages.text_block('{"value": ["r"]}')))
+        chat.will(fake_chat.text('{"value": ["r"]}'))
+        session = App(Root, model=claude).session()
+        results = [await session.send("Which?", output=list[Colour], model=model) for model in (claude, gpt)]
+        assert [result.output for result in results] == [[Colour.red], [Colour.red]]
+        sent = messages.requests[-1].body["output_config"]["format"]["schema"]
+        strict = chat.bodies()[-1]["response_format"]["json_schema"]
+        assert strict["strict"] is True
+        for schema in (sent, strict["schema"]):
+            assert (schema["type"], schema["required"], schema["additionalProperties"]) == (
+                "object",
+                ["value"],
+                False,
+            )
+            assert schema["properties"]["value"] == {"type": "array", "items": {"$ref": "#/$defs/Colour"}}
+        await claude.aclose()
+        await gpt.aclose()
+        session.close()
+
+
+async def test_a_request_of_an_earlier_process_is_read_as_the_type_that_is_asked_for_now() -> None:
+    store = MemoryStore()
+    first = App(Root, model=ScriptedModel('{"value": [1, 2]}'), store=store).session("s")
+    assert (await first.send("go", output=list[int], request_id="r")).output == [1, 2]
+    await first.aclose()
+    again = App(Root, model=ScriptedModel(), store=store).session("s")
+    assert (await again.send("go", output=list[int], request_id="r")).output == [1, 2]
+    assert (await again.send("go", output=set[int], request_id="r")).output == {1, 2}
+    await again.aclose()
+
+
+@pytest.mark.parametrize(
+    ("output", "message", "expected"),
+    [
+        (Groceries, "Items: milk, eggs and bread", Groceries(items=["milk", "eggs", "bread"])),
+        (Item, 'The name is "milk", count 3.', Item("milk", 3)),
+        (Note, "Write down: buy milk", {"text": "buy milk"}),
+        (list[str], "milk, eggs", ["milk", "eggs"]),
+        (int, "It costs 7 dollars.", 7),
+        (bool, "Is it on?", True),
+        (Colour, "Is it r?", Colour.red),
+        (Tree, "Nothing of the kind", Tree([])),
+        (Pair, "Nothing of the kind", Pair(0, "")),
+        (int | None, "None of it", None),
+        (dt.date, "Some day", dt.date(1970, 1, 1)),
+        (Annotated[int, Field(ge=3, le=5)], "Some number", 3),
+    ],
+)
+async def test_the_simulated_model_fills_a_schema_from_what_is_said(
+    output: Any, message: str, expected: Any
+) -> None:
+    session = App(Timeline(), model=SimulatedModel(rate=0)).session()
+    result = await session.send(message, output=output)
+    assert result.output == expected
+    assert "rule fill-schema: an answer of the schema " in str(result.content[0])
+
+
+async def test_the_simulated_model_uses_its_tools_before_it_answers_with_a_schema() -> None:
+    session = App(Root, model=SimulatedModel(rate=0)).session()
+    result = await session.send("Please use `look`.", output=str)
+    assert ([run.name for run in result.tool_calls], result.output) == (["look"], "no milk")

@@ -17,7 +17,7 @@ from nbsession.events import (
     MessageStop,
     ModelEvent,
 )
-from nbsession.models.base import Source, rate_of
+from nbsession.models.base import OUTPUT_SCHEMA, Source, rate_of
 from nbsession.models.playback import block_events, call_id, estimated_usage, words
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class SimulatedModel:
 
     It describes the context, quotes from it, remembers what stands in the
     timeline, and calls tools with arguments taken from the user's words only; for
-    a missing one it asks. Each answer begins with a thinking block that names the
+    a missing one it asks. Held to a schema, it fills that from the same words, and
+    the rest with the least that is valid. Each answer begins with a thinking block that names the
     rule and what it matched. One context always gives one answer. For lessons, it
     fails where the user asks for it by name, as in "Simulate a rate limit": also a
     timeout, an overloaded server, a server error, a wrong key, a cut connection, a
@@ -59,7 +60,7 @@ class SimulatedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(output=False)
+        return Capabilities()
 
     def __repr__(self) -> str:
         return f"<SimulatedModel at {self.rate:g} words a second>" if self.rate else "<SimulatedModel>"
@@ -97,12 +98,17 @@ def answer_blocks(context: CompiledContext) -> list[Block]:
 
 
 def _answer(context: CompiledContext) -> tuple[Reply, list[Block]]:
+    from nbsession.models.simulated.filling import filled
     from nbsession.models.simulated.manner import manner_of
     from nbsession.models.simulated.reading import Reading
     from nbsession.models.simulated.rules import answer
 
     reading = Reading(context)
     reply = answer(reading)
+    schema = context.settings.get(OUTPUT_SCHEMA)
+    if schema and not reply.calls and reply.failure is None:
+        reply = filled(reading, schema)
+        return reply, [Thinking(f"rule {reply.rule}: {reply.why}"), Text(reply.text)]
     manner = manner_of(reading)
     trace = f"rule {reply.rule}: {reply.why}"
     if manner.why:
