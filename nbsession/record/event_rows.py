@@ -58,10 +58,12 @@ def _word(event: Event) -> Any:
     if event.type in WHOLE or (isinstance(event, events.TickEnd) and _begun_by_none(event)):
         data = event.to_dict()
         del data["sequence"]
+        if "usage" in data:
+            data["usage"] = {name: value for name, value in data["usage"].items() if value}
         return data
     if isinstance(event, events.EntryCommitted):
         return f"{event.type} {event.entry.id}"
-    if isinstance(event, (events.TickStart, events.TickContext, events.TickEnd)):
+    if isinstance(event, events.TickStart):
         return f"{event.type} {event.tick}"
     if isinstance(event, (events.ContentBlockStart, events.ContentBlockStop)):
         return f"{event.type} {event.index}"

@@ -246,7 +246,7 @@ def read_past(store: SessionStore, session: str) -> Past | None:
     entries: dict[str, Entry] = {}
     for row in _with_texts(store, [*_shared(store, rows[0]), *rows]):
         if row.kind == "entry":
-            entries[row.key] = _entry(row)
+            entries[row.key] = _entry(row, past.head)
             past.entries.append(entries[row.key])
             past.head = row.key
         elif row.kind == "head":
@@ -308,12 +308,13 @@ def _shared(store: SessionStore, birth: Row) -> list[Row]:
     return shared
 
 
-def entry_row(entry: Entry, texts: dict[str, str]) -> Row:
+def entry_row(entry: Entry, head: str | None, texts: dict[str, str]) -> Row:
     """Return the row that an entry is kept as: without its id, which is the key, and what is as usual.
 
-    Its long texts are added to ``texts``.
+    Its parent is ``head`` as a rule, where the timeline stands by the rows before. Its long
+    texts are added to ``texts``.
     """
-    usual = {"id": entry.id, "status": "complete", "metadata": {}}
+    usual: dict[str, Any] = {"id": entry.id, "parent": head, "status": "complete", "metadata": {}}
     data = entry.to_dict()
     data = {name: data[name] for name in data if name not in usual or usual[name] != data[name]}
     data["content"], paths = lifted(data["content"], texts)
@@ -334,8 +335,9 @@ def _with_texts(store: SessionStore, rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _entry(row: Row) -> Entry:
-    return Entry.from_dict({"id": row.key, "status": "complete", "metadata": {}, **row.data})
+def _entry(row: Row, head: str | None) -> Entry:
+    usual: dict[str, Any] = {"id": row.key, "parent": head, "status": "complete", "metadata": {}}
+    return Entry.from_dict({**usual, **row.data})
 
 
 def _after_an_end(word: Any) -> bool:

@@ -61,6 +61,7 @@ class Outbox:
         self._last_answer: tuple[int, dict[str, Any]] = (-1, {})
         self._last_end: Row | None = None
         self._answers: dict[str, Answer] = {}
+        self._head = record.head  # as the rows tell it that were added so far
         self.stored = self._noted = 0
         self.due = False
         self._parent: str | None = None
@@ -89,12 +90,14 @@ class Outbox:
     def entry(self, entry: Entry) -> None:
         """Let an entry of the timeline wait; it becomes the head."""
         if self.keeps:
-            self._rows.add(entry_row(entry, self._rows.texts))
+            self._rows.add(entry_row(entry, self._head, self._rows.texts))
+            self._head = entry.id
             self.due = True
 
     def head(self, head: str | None) -> None:
         """Let wait that the head was moved."""
         self.add(Row("head", "", {"head": head}))
+        self._head = head
         self.due = True
 
     def changes(self, version: int, changes: Iterable[tuple[str, Any]], *, due: bool = True) -> None:
@@ -147,6 +150,7 @@ class Outbox:
             self.add(self.tick_ended(self._ticks[-1]))
 
     def _copy(self, version: int, changes: Iterable[tuple[str, Any]]) -> None:
+        self._head = None
         for entry in self._record.all():
             self.entry(entry)
         self.head(self._record.head)
@@ -178,7 +182,6 @@ class Outbox:
             "status": status,
             "stop_reason": str(stop_reason),
             "reason": reason,
-            "at": time.time(),
         }
         if execution.request is not None:
             data["request"] = list(execution.request)

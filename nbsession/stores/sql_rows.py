@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-ENOUGH = 24_000
-"""Characters of rows that are packed at once."""
+ENOUGH = 64_000
+"""Characters of rows that are packed at once: each pack begins without knowing how rows look."""
 FEW = 4_000
 """Characters that are not worth a pack where no more are to be expected soon."""
-MOST = 64_000
+MOST = 128_000
 """Characters in a pack, and the rest of the row with which it reaches them."""
 PACKS = 16
 """Packs that are read at once by who reads on and on."""

@@ -118,6 +118,20 @@ async def test_text_that_hardly_compresses_takes_no_more_than_half_as_much_again
     assert size <= 1.5 * distinct
 
 
+@pytest.mark.parametrize(("message", "bound"), [(350, 1.5), (700, 1.2)])
+async def test_a_talk_in_messages_of_a_paragraph_takes_no_more_than_half_as_much_again(
+    message: int, bound: float, tmp_path: Path
+) -> None:
+    _, distinct, size = await footprint(tmp_path, handbook="", loop=1, message=message)
+    assert size <= bound * distinct
+
+
+@pytest.mark.parametrize("loop", [1, 50])
+async def test_what_a_tick_takes_beside_its_text_is_a_third_of_a_kilobyte(loop: int, tmp_path: Path) -> None:
+    _, distinct, size = await footprint(tmp_path, handbook="", loop=loop)
+    assert size - distinct <= 333 * TICKS
+
+
 async def test_a_long_message_that_is_sent_again_and_again_is_kept_once(tmp_path: Path) -> None:
     store = SqlStore(f"sqlite:///{tmp_path}/sessions.db")
     app = App(Timeline(), model=ScriptedModel(*["Read."] * 400), store=store)

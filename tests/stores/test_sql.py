@@ -300,14 +300,14 @@ def test_rows_are_json_for_any_other_program(tmp_path: Path) -> None:
     assert line == '["entry","e",{"text":"schön","n":[1,null]}]'
     assert json.loads(zlib.decompress(text)) == "a\nb"
     store.append(
-        "s", [Row("entry", f"{number}", {"text": "long " * 100}) for number in range(99)], revision=1
+        "s", [Row("entry", f"{number}", {"text": "long " * 200}) for number in range(99)], revision=1
     )
     store.close()
     [[first, last, packed]] = connection.execute("SELECT first, last, lines FROM packs").fetchall()
     connection.close()
     lines = zlib.decompress(packed).decode().split("\n")
     assert (first, last, len(lines), lines[0]) == (0, 99, 100, line)
-    assert json.loads(lines[-1]) == ["entry", "98", {"text": "long " * 100}]
+    assert json.loads(lines[-1]) == ["entry", "98", {"text": "long " * 200}]
 
 
 def shape(path: Path) -> tuple[list[int], list[int]]:
@@ -320,7 +320,7 @@ def shape(path: Path) -> tuple[list[int], list[int]]:
 
 def test_rows_are_packed_when_they_are_many_and_when_the_session_is_let_go(tmp_path: Path) -> None:
     store = SqlStore(url(tmp_path / "s.db"))
-    rows = [Row("entry", f"{number}", {"text": f"{number} " * 400}) for number in range(70)]
+    rows = [Row("entry", f"{number}", {"text": f"{number} " * 1_000}) for number in range(70)]
     token = store.acquire("s", "me", 60)
     shapes = []
     for number, row in enumerate(rows[:52]):
