@@ -39,6 +39,12 @@ install_postgres() { as_root_on_debian && apt-get -qq update && apt-get -qq inst
 postgres >/dev/null 2>&1 || install_postgres ||
     stop 'no PostgreSQL for the tests of stores; install its server (Debian: apt-get install postgresql)'
 
+node() { command -v node && command -v npm; }
+install_node() { as_root_on_debian && apt-get -qq update && apt-get -qq install -y --no-install-recommends nodejs npm; }
+node >/dev/null || install_node ||
+    stop 'no Node.js for the tests in Pyodide; install nodejs and npm (Debian: apt-get install nodejs npm)'
+sh tests/support/pyodide/install.sh || stop 'Pyodide could not be installed'
+
 PYTHONHASHSEED=${PYTHONHASHSEED:-0}
 export PYTHONHASHSEED
 failed=
