@@ -134,7 +134,7 @@ async def test_a_session_that_is_closed_twice_on_a_full_disk_keeps_what_was_stor
     store.close()
     app, store = opened(path, "goes on")
     again = app.session("s")
-    assert talk(again) == ["user: first", "assistant: ", "tool: ", "assistant: noted"]
+    assert talk(again) == ["user: first", "assistant: ", "tool: Noted.", "assistant: noted"]
     assert (await again.send("second")).text == "goes on"
     await again.aclose()
     store.close()
