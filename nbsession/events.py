@@ -10,7 +10,7 @@ reader gets one joined delta a block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from nbsession.usage import Usage
@@ -231,11 +231,22 @@ class ToolProgress(Event):
 
 @dataclass(slots=True)
 class ToolEnd(Event):
-    """A tool ended. ``traceback`` is for the user's eyes, never the model's."""
+    """A tool ended. ``traceback`` is for the user's eyes, never the model's.
+
+    ``value`` is what the tool returned, as it is, for whoever is in the same process;
+    it is neither stored nor sent on, and ``None`` where it was.
+    """
 
     type: ClassVar[str] = "tool_end"
     result: ToolResult
     traceback: str = ""
+    value: Any = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON data."""
+        data = Event.to_dict(replace(self, value=None))  # a data frame has a to_dict of its own
+        del data["value"]
+        return data
 
 
 @dataclass(slots=True)

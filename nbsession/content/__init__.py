@@ -22,6 +22,7 @@ from nbsession.content.entry import Entry
 from nbsession.content.message import Draft, digest_of, drafts_of
 from nbsession.content.picture import IMAGE_TYPES
 from nbsession.content.rich import Rich, bounded, media, result_content
+from nbsession.content.table import Table, read_table
 
 __all__ = [
     "IMAGE_TYPES",
@@ -34,6 +35,7 @@ __all__ = [
     "Rich",
     "Role",
     "ServerTool",
+    "Table",
     "Text",
     "Thinking",
     "ToolCall",
@@ -45,5 +47,6 @@ __all__ = [
     "drafts_of",
     "media",
     "new_id",
+    "read_table",
     "result_content",
 ]

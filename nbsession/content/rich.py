@@ -32,15 +32,13 @@ from nbsession.content.picture import (
     kind_of,
     sniff,
 )
+from nbsession.content.table import table_of
 from nbsession.errors import CompileError, SessionError
 from nbsession.tree import Element
 
 MOST_CHARACTERS = 30_000
 """Characters of one text that a tool returns; the middle of a longer one is left out."""
 
-MOST_ROWS = 40
-MOST_COLUMNS = 30
-MOST_CELL_CHARACTERS = 200
 MOST_ARRAY_ITEMS = 1000
 
 Rich: TypeAlias = Text | Image | Document
@@ -71,7 +69,7 @@ def result_content(value: Any) -> tuple[Rich, ...]:
 
     Text as it is; nothing as "done"; data (dicts, lists, dataclasses, pydantic
     models) as compact JSON; data frames as a Markdown table of their first and
-    last rows; pictures and figures, and ``Image()`` and ``Document()``, as what they show;
+    last rows and columns (a wide one with shorter cells); pictures and figures, and ``Image()`` and ``Document()``, as what they show;
     bytes by what they show; content and lists with pictures in them piece by piece;
     anything else as its repr. A text is cut in the middle beyond 30,000 characters, saying
     by how much. Raises ``CompileError`` for any other element: only a tree can show it.
@@ -294,42 +292,14 @@ def _foreign_content(value: Any, kind: str) -> Rich:
         return image_of_figure(value)
     if kind == "axes":
         return image_of_figure(value.figure)
-    return Text(bounded(_table(value if kind == "frame" else _framed(value))))
+    return Text(_table(value, kind))
 
 
-def _framed(series: Any) -> Any:
-    return series.to_frame(name="value" if series.name is None else series.name)
-
-
-def _table(frame: Any) -> str:
-    """Return a data frame as a Markdown table of its first and last rows and columns, and its shape."""
-    rows, columns = frame.shape
-    if columns > MOST_COLUMNS:
-        half = MOST_COLUMNS // 2
-        picked = [*range(half), *range(columns - half, columns)]
-        frame = frame.iloc[:, picked]
-    names = [_cell(name) for name in frame.columns]
-    pieces = [frame] if rows <= MOST_ROWS else [frame.head(MOST_ROWS // 2), frame.tail(MOST_ROWS // 2)]
-    bodies = [[[_cell(cell) for cell in row] for row in piece.itertuples(name=None)] for piece in pieces]
-    if len(bodies) == 2:
-        bodies.insert(1, [["…"] * (len(names) + 1)])
-    index = _cell(frame.index.name) if frame.index.name is not None else ""
-    lines = [[index, *names], ["---"] * (len(names) + 1), *[row for body in bodies for row in body]]
-    if columns > MOST_COLUMNS:
-        for position, line in enumerate(lines):
-            line.insert(1 + MOST_COLUMNS // 2, "---" if position == 1 else "…")
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return (
-        f"{table}\n\n{rows:,} row{'' if rows == 1 else 's'} × {columns:,} column{'' if columns == 1 else 's'}"
-    )
-
-
-def _cell(value: Any) -> str:
-    text = " / ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    text = " ".join(text.split())
-    if len(text) > MOST_CELL_CHARACTERS:
-        text = text[: MOST_CELL_CHARACTERS - 1] + "…"
-    return text.replace("|", "\\|")
+def _table(value: Any, kind: str) -> str:
+    """Return a data frame, or a series, as a Markdown table."""
+    if kind == "series":
+        value = value.to_frame(name="value" if value.name is None else value.name)
+    return str(table_of(value, MOST_CHARACTERS))
 
 
 def _data_text(value: Any) -> str:
@@ -380,8 +350,9 @@ def _as_data(value: Any) -> Any:
         return _in_order(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"({len(value):,} bytes)"
-    if kind_of(value) in ("frame", "series"):
-        return _table(value if kind_of(value) == "frame" else _framed(value))
+    kind = kind_of(value)
+    if kind in ("frame", "series"):
+        return _table(value, kind)
     if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
         return value.tolist() if value.size <= MOST_ARRAY_ITEMS else value
     return value

@@ -87,7 +87,7 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
     with acting(f"the tool {run.name} in tick {scope.tick}"):
         outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
     run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
-    scope.emit(ToolEnd(outcome.result, outcome.traceback))
+    scope.emit(ToolEnd(outcome.result, outcome.traceback, outcome.value))
     await scope.keep(run)
 
 

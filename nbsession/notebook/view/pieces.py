@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from nbsession.content import Text, read_table
 from nbsession.notebook.view.cards import embedded
 from nbsession.notebook.view.markdown import Stream
 from nbsession.usage import Usage, calibrated, estimate
@@ -13,7 +14,7 @@ from nbsession.usage import Usage, calibrated, estimate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbsession.content import ToolResult
+    from nbsession.content import Table, ToolResult
     from nbsession.notebook.view.cards import Card
 
 
@@ -54,6 +55,7 @@ class Call:
 
     ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
     the result's own. ``partial`` is the raw JSON of an input that is still coming.
+    ``output`` is what the result says in words, ``tables`` are the data frames among it.
     """
 
     key: str
@@ -66,6 +68,23 @@ class Call:
     progress: str = ""
     result: ToolResult | None = None
     traceback: str = ""
+    output: str = ""
+    tables: tuple[Table, ...] = ()
+
+    def end(self, result: ToolResult, value: Any = None, traceback: str = "") -> None:
+        """Take the result, and the value that it is of, where that is still there.
+
+        Text that a tool returned is shown as text, also where it reads like a table.
+        """
+        self.result, self.status, self.traceback = result, result.status, traceback
+        words: list[str] = []
+        tables: list[Table] = []
+        for block in result.content:
+            table = read_table(block.text) if isinstance(block, Text) and not isinstance(value, str) else None
+            if table is not None:
+                tables.append(table)
+            words.append(_indented(str(block)) if table is None else table.shape)
+        self.output, self.tables = "\n".join(words), tuple(tables)
 
     @property
     def arguments(self) -> str:
@@ -78,17 +97,6 @@ class Call:
     def input_json(self) -> str:
         """The input, indented."""
         return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
-
-    @property
-    def output(self) -> str:
-        """The result's text; JSON is indented."""
-        text = self.result.text if self.result is not None else ""
-        if text[:1] in "{[" and text[-1:] in "}]":
-            try:
-                return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-            except ValueError:
-                return text
-        return text
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -166,6 +174,16 @@ class TickRecord:
         return "\n\n".join(
             p.text for p in self.pieces if isinstance(p, Prose) and p.kind == "text" and p.text
         )
+
+
+def _indented(text: str) -> str:
+    """Return JSON indented, and other text as it is."""
+    if text[:1] in "{[" and text[-1:] in "}]":
+        try:
+            return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        except ValueError:
+            return text
+    return text
 
 
 def written(value: Any) -> str:

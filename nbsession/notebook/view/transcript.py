@@ -199,8 +199,9 @@ class Transcript:
         if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
             record.pieces[-1].cut = True
         for run in tick.tool_calls:
-            call = Call(self._key(), run.id, run.name, run.input, result=run.result, traceback=run.traceback)
-            call.status = run.result.status if run.result is not None else "interrupted"
+            call = Call(self._key(), run.id, run.name, run.input, status="interrupted")
+            if run.result is not None:
+                call.end(run.result, run.value, run.traceback)
             record.pieces.append(call)
 
     def _tick(
@@ -293,7 +294,7 @@ class Transcript:
             call.progress = event.data if isinstance(event.data, str) else json.dumps(event.data, default=str)
         else:
             call, new = self._call(event.result.call_id, event.result.name)
-            call.result, call.status, call.traceback = event.result, event.result.status, event.traceback
+            call.end(event.result, event.value, event.traceback)
         return Touched("new" if new else "piece", self._current(), call)
 
     def _call(self, id_: str, name: str) -> tuple[Call, bool]:
