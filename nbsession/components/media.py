@@ -35,7 +35,9 @@ _document = _Media("Document", props=("block",))
 def Image(source: Any, *, alt: str = "", key: str | int | None = None) -> Element:
     """A picture: a path, bytes, a URL, a PIL image or a matplotlib figure.
 
-    Stands in a message, or by itself as a user turn. Large pictures are scaled
+    Stands in a message, or by itself as a user turn. A component draws its figure with
+    ``matplotlib.figure.Figure()``: pyplot's is shared between threads, so a notebook
+    refuses it while a component renders. Large pictures are scaled
     down to 1,568 pixels; the limits and the errors are those of
     ``nbsession.content.rich.media``.
     """

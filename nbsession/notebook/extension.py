@@ -15,6 +15,7 @@ from nbsession.errors import KnobError, SessionNotFoundError
 from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
+from nbsession.notebook.pyplot import Guard
 from nbsession.notebook.sessions import Sessions
 from nbsession.notebook.settings import Nbsession
 from nbsession.session import Home
@@ -45,6 +46,7 @@ class Extension:
         self._rewriter = Rewriter(shell)
         self._sweeps = SweepLines(shell)
         self._complete = completion.matcher(self.sessions)
+        self._pyplot = Guard(self.engine)
         self._shims = contextlib.ExitStack()
 
     def load(self) -> None:
@@ -59,6 +61,7 @@ class Extension:
         self._shims.enter_context(kernel.idle_for_comms(shell))
         for slip in SLIPS:
             setattr(slip, RENDER, one_line)
+        self._pyplot.install()
         Home.default = self.sessions.bind
         formatters.register(shell)
         setattr(shell, ATTRIBUTE, self)
@@ -87,6 +90,7 @@ class Extension:
         self._shims.close()
         for slip in SLIPS:
             delattr(slip, RENDER)
+        self._pyplot.remove()
         formatters.unregister(shell)
         Home.default = None
         self.sessions.close()

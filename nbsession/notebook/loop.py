@@ -123,6 +123,11 @@ class Engine:
         """Whether the thread was started and not stopped."""
         return self._loop is not None
 
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs on the engine's thread."""
+        return threading.current_thread() is self._thread
+
     def submit(self, work: Coroutine[Any, Any, T]) -> Handle[T]:
         """Run a coroutine on the engine's loop, with the caller's context variables.
 
