@@ -7,6 +7,8 @@ loaded beside the next cells, or at the first display.
 from __future__ import annotations
 
 import contextlib
+import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import no_var_expand
@@ -65,6 +67,7 @@ class Extension:
         Home.default = self.sessions.bind
         formatters.register(shell)
         setattr(shell, ATTRIBUTE, self)
+        _let_colab_show_widgets()
         if kernel.of(shell) is not None:
             warm.up(*warm.DISPLAY, *warm.DISPLAY_LIBRARIES)
 
@@ -96,6 +99,12 @@ class Extension:
         self.sessions.close()
         self.engine.stop()
         delattr(shell, ATTRIBUTE)
+
+
+def _let_colab_show_widgets() -> None:
+    """Ask Colab, where this is Colab, to show widgets other than its own; it does so only when asked."""
+    if "google.colab" in sys.modules:
+        importlib.import_module("google.colab.output").enable_custom_widget_manager()
 
 
 def load(shell: InteractiveShell) -> None:

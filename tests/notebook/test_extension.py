@@ -70,6 +70,19 @@ def test_a_terminal_shows_a_mistake_in_one_line() -> None:
     assert printed.strip() == "SessionError: %session has no command 'nwe'; did you mean 'new'?"
 
 
+def test_colab_is_asked_to_show_our_widgets_when_the_extension_is_loaded() -> None:
+    colab = """
+import sys, types
+names = ("google", "google.colab", "google.colab.output")
+google, colab, output = modules = [types.ModuleType(name) for name in names]
+google.colab, colab.output = colab, output
+output.enable_custom_widget_manager = lambda: print("asked")
+sys.modules.update(zip(names, modules))
+"""
+    assert ipython(colab, "%load_ext nbsession") == "asked\n"
+    assert ipython("%load_ext nbsession") == ""
+
+
 def test_a_notebook_made_into_a_script_runs(tmp_path: Path) -> None:
     import nbformat
 
