@@ -1,8 +1,10 @@
 """The one output of something that runs: a widget meanwhile, and its static form for ever after.
 
 While it runs the output holds a widget; at the end, however it came, the same
-output is replaced by HTML and plain text, which read the same without a kernel,
-and the widget is closed.
+output is replaced by HTML and plain text, which read the same without a kernel.
+A page that was loaded meanwhile cannot match that update with its output, since
+front ends do not save display ids: its view of the widget is given the same, to
+put it there. So the widget stays open for a while, for a page that comes late.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ INTERVAL = 1 / 18
 
 UNHEARD = 0.25
 """Seconds without a word from a page until it is sent everything unasked, then twice as many, and so on."""
+
+LATE = 8
+"""Outputs that are over and still answer a page that was loaded meanwhile; older ones are closed."""
 
 UNFINISHED = "(was still running when this was saved)"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -65,6 +70,7 @@ class Output:
         self._unasked: asyncio.TimerHandle | None = None
         self._viewers: set[str] = set()
         self._over = False
+        self._stands = False
 
     @property
     def has_page(self) -> bool:
@@ -113,11 +119,16 @@ class Output:
             timer.cancel()
         self._over = True
         self._cell.run(self._swap)
-        if self._widget is not None and len(self._viewers) > 1:
-            # A page that was loaded in mid-run cannot match the update with its output (front
-            # ends do not save display ids): there, the widget has to go on standing for it.
+        if self._widget is None:
+            return
+        if len(self._viewers) > 1:
             self._send_all("*")
-        elif self._widget is not None:
+        _over.append(self)
+        if len(_over) > LATE:
+            _over.popleft()._close()
+
+    def _close(self) -> None:
+        if self._widget is not None and not self._stands:
             self._cell.run(self._widget.close)
 
     def _flush(self) -> None:
@@ -139,8 +150,10 @@ class Output:
         """Send everything to a view; ``"*"`` is all of them."""
         if not self._over:
             self._flush()
-        html = self._content.html(over=self._over)
-        self._send({"k": "all", "for": viewer, "n": self._sent, "html": html})
+        message = {"k": "all", "for": viewer, "n": self._sent, "html": self._content.html(over=self._over)}
+        if self._over and self._widget is not None:
+            message["static"] = {"id": self._widget.model_id, "data": self._content.static()}
+        self._send(message)
 
     def _announce(self, wait: float) -> None:
         """Send everything now and then to a page that may be there: a cell that blocks the kernel hears nobody."""
@@ -173,6 +186,12 @@ class Output:
             self._viewers.add(str(message.get("me")))
             self._send_all(message.get("me"))
             return
+        if message.get("k") == "stands":
+            self._stands = True
+            return
         self._content.hear(message)
         if message.get("k") == "stop":
             self._send({"k": "ack"})
+
+
+_over: deque[Output] = deque()

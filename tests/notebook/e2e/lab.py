@@ -84,6 +84,17 @@ class Lab:
     def log(self) -> str:
         return self._log.read_text("utf-8")
 
+    def until_idle(self) -> None:
+        """Wait until no kernel has anything to do."""
+        until = time.monotonic() + START_SECONDS
+        while any(kernel["execution_state"] != "idle" for kernel in self._kernels()):
+            assert time.monotonic() < until, "a kernel is still busy"
+
+    def _kernels(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.url}/api/kernels", timeout=5) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
     def stop(self) -> None:
         os.killpg(self._process.pid, signal.SIGTERM)
         try:

@@ -332,6 +332,32 @@ def test_a_page_reloaded_in_the_middle_gets_the_rest(notebook: MakeNotebook, pag
     expect(output(opened, 2)).to_contain_text("stopped")
 
 
+@pytest.mark.parametrize("back", ["in mid-run", "after the end"])
+def test_a_page_that_was_reloaded_in_mid_run_has_the_end_in_the_saved_notebook(
+    back: str, notebook: MakeNotebook, page: Page
+) -> None:
+    answer = f"{LONG!r} * 12 + 'and that is **all**.'"
+    opened = notebook(AGENT, scripted(answer, rate=40), "%%session\nCount, please.")
+    opened.run(0)
+    opened.run(1)
+    opened.start(2)
+    expect(output(opened, 2)).to_contain_text("three four")
+    opened.save()
+    if back == "after the end":
+        page.goto("about:blank")
+        opened.lab.until_idle()
+    opened.reload()
+    expect(output(opened, 2)).to_contain_text("and that is all.")
+    expect(stop_button(opened, 2)).to_have_count(0)
+    expect(output(opened, 2).locator(".foot")).to_contain_text("simulated")
+    (saved,) = opened.save().cells[2].outputs
+    assert set(saved["data"]) == {"text/html", "text/markdown", "text/plain"}
+    opened.screenshot(f"reloaded-{back.replace(' ', '-')}", of=output(opened, 2))
+    opened.reopen_without_kernel()
+    expect(output(opened, 2)).to_contain_text("and that is all.")
+    assert opened.errors == []
+
+
 def test_a_session_goes_on_after_a_restart_of_the_kernel(notebook: MakeNotebook, page: Page) -> None:
     opened = notebook(
         AGENT,

@@ -1,11 +1,13 @@
 // The live form of an execution: HTML fragments come from the kernel, already safe, for named slots.
 //
-// In:  {k: "all", for, n, html}   everything, for the view that said hello, or "*"
+// In:  {k: "all", for, n, html, static?}  everything, for the view that said hello, or "*"; once it is over
+//                                 also what its output is replaced by: {id: the widget's, data: by MIME type}
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
 //      {k: "ack"}                 Stop was heard
-// Out: {k: "hello", me} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
+// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
 
 const PATIENCE = 500; // ms for the kernel to acknowledge Stop, before it is interrupted instead
+const WIDGET = "application/vnd.jupyter.widget-view+json";
 const BLOCK = /^(P|UL|OL|LI|PRE|BLOCKQUOTE|H[1-6])$/;
 
 // Text that is added between two renderings of an unfinished block belongs at the end of its last line.
@@ -31,6 +33,18 @@ function put(slot, html) {
   for (const d of slot.querySelectorAll("details[data-d]")) {
     if (open.has(d.dataset.d)) d.open = open.get(d.dataset.d);
   }
+}
+
+// In JupyterLab and Notebook 7 the widgets' manager knows the notebook. Says whether the output was there.
+function replaceOutput(model, { id, data }) {
+  for (const cell of model.widget_manager?.context?.model?.cells ?? []) {
+    for (let at = 0; at < (cell.outputs?.length ?? 0); at += 1) {
+      if (cell.outputs.get(at).data[WIDGET]?.model_id !== id) continue;
+      cell.outputs.set(at, { output_type: "display_data", data, metadata: {} });
+      return true;
+    }
+  }
+  return false;
 }
 
 // Mathematics in an answer stands in elements of this class, in one that the front end's typesetter leaves alone.
@@ -68,6 +82,8 @@ function render({ model, el }) {
     if (message.k === "ack") {
       clearTimeout(impatience);
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
+      if (message.static && replaceOutput(model, message.static)) return;
+      if (message.static) model.send({ k: "stands" });
       put(el, message.html);
       typeset(model, el);
       expected = message.n + 1;
