@@ -47,12 +47,13 @@ class Outbox:
     """The facts of one session, in the order they came, until ``keep`` stores them together.
 
     Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
-    ``stored`` is the number of the last event that is durable; ``due`` says that what
-    waits would be missed.
+    ``keeps`` says whether there is a store, ``stored`` is the number of the last event
+    that is durable, and ``due`` says that what waits would be missed.
     """
 
     def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
         self.journal = journal
+        self.keeps = journal.keeps
         self._record = record
         self._ticks = ticks
         self._rows = Rows()
@@ -68,11 +69,6 @@ class Outbox:
 
     def __bool__(self) -> bool:
         return bool(self._rows)
-
-    @property
-    def keeps(self) -> bool:
-        """Whether there is a store."""
-        return self.journal.keeps
 
     # What waits
 

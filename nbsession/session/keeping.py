@@ -46,6 +46,8 @@ class Keeper:
 
     def changes(self, changes: list[tuple[str, Any]]) -> None:
         """Note new values by address; they are stored with what comes next."""
+        if not changes:
+            return
         core = self._core
         known = core.state.current.keys()
         begun = all(address.startswith((STATE, HOOK)) and address not in known for address, _ in changes)

@@ -46,11 +46,12 @@ class CallIds:
         self._given: set[str] = set()
         self._at: dict[int, str] = {}
 
-    def settle(self, event: Event) -> None:
+    def settle(self, event: ContentBlockStart | ContentBlockStop) -> None:
         """Give the tool call that an event begins or ends its id."""
-        if isinstance(event, ContentBlockStart) and event.block == "tool_call":
-            event.id = self._at[event.index] = self._own(event.id)
-        elif isinstance(event, ContentBlockStop) and isinstance(event.content, ToolCall):
+        if isinstance(event, ContentBlockStart):
+            if event.block == "tool_call":
+                event.id = self._at[event.index] = self._own(event.id)
+        elif isinstance(event.content, ToolCall):
             call = event.content
             settled = self._at.get(event.index) or self._own(call.id)
             if settled != call.id:
@@ -97,15 +98,16 @@ async def call_model(
                     f"stream() of {model.name} gave a {type(event).__name__}: {event!r:.80}; the adapter has to be "
                     "corrected: it yields the events of nbsession.models.ModelAdapter"
                 )
-            if tick.first_token is None and isinstance(event, (TextDelta, InputJsonDelta)):
-                tick.first_token = time.time()
-            ids.settle(event)
-            response.take(event)
-            if isinstance(event, MessageStart):
+            if isinstance(event, (TextDelta, InputJsonDelta)):
+                tick.first_token = tick.first_token or time.time()
+            elif isinstance(event, (ContentBlockStart, ContentBlockStop)):
+                ids.settle(event)
+            elif isinstance(event, MessageStart):
                 tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
             elif isinstance(event, MessageDelta):
                 tick.stop_reason, tick.usage = event.stop_reason, event.usage
                 tick.detail = event.detail or response.cut_call()
+            response.take(event)
             emit(event)
     if not response.complete:
         raise ModelError(

@@ -154,7 +154,7 @@ class Mount:
             raise first
 
     def _cells(self, kind: str) -> list[CallbackCell]:
-        return list(self.root.cells(kind))
+        return self.root.cells(kind)
 
     async def _left(self, session: Any) -> bool:
         left = self.environment.unmounted

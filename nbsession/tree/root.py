@@ -191,8 +191,10 @@ class Root(Tree):
 
         Those below an ``ErrorBoundary`` that shows its fallback are left out.
         """
-        fibers = post_order(self.kinds.get(kind, ()))
-        return [cell for fiber in fibers for cell in fiber.hooks or () if cell.kind == kind]
+        fibers = self.kinds.get(kind)
+        if not fibers:
+            return []
+        return [cell for fiber in post_order(fibers) for cell in fiber.hooks or () if cell.kind == kind]
 
     def state(self) -> dict[str, Any]:
         """Return the kept state: the values of ``use_state`` and ``use_reducer`` by address, ``path#hook``."""
