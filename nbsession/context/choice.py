@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem, flatten
-from nbsession.context.compiled import Withheld
-from nbsession.context.part import Part
+from nbsession.context.part import Part, place_of
 from nbsession.context.shorten import Shortened, shorten, shortened_to
+from nbsession.context.withheld import BUDGET, Withheld
 from nbsession.errors import CompileError
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from nbsession.context.compiled import CompiledContext
     from nbsession.context.layout import Layout, Scope
-
-BUDGET = "budget"
-"""The reason of what was left out for want of room."""
 
 SPARE = 8
 """The share of a budget, an eighth, that is kept free where a conversation has to give something up."""
@@ -348,8 +345,7 @@ def _key(item: FlowItem) -> str:
 
 
 def _place(item: FlowItem) -> str:
-    key = item.key if isinstance(item, Part) else ""
-    return f"{item.path}[{key}]" if key and not item.path.endswith(f"[{key}]") else item.path
+    return place_of(item) if isinstance(item, Part) else item.path
 
 
 def _label(item: FlowItem) -> str:

@@ -10,37 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.content import Block, Message, Text, ToolResult, ToolSpec
 from nbsession.context.chunk import FlowItem, flatten
 from nbsession.context.part import Part, Parts, canonical_json, tokens_of, tool_part
+from nbsession.context.withheld import BUDGET, Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.context.diff import ContextDiff
-
-
-class Withheld(NamedTuple):
-    """Something that was rendered and is not sent, on purpose.
-
-    ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
-    ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
-    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority.
-    ``tokens`` is what it would cost.
-    """
-
-    path: str
-    reason: str
-    text: str = ""
-    tokens: int = 0
-    priority: float | None = None
-
-    def __str__(self) -> str:
-        if self.priority is None:
-            return f"{self.path}: {self.reason}"
-        return f"{self.path}: {self.reason} (priority {self.priority:g}, ≈{self.tokens:,} tokens)"
 
 
 class CompiledContext:
@@ -51,7 +31,7 @@ class CompiledContext:
     ``tools`` the tools' specs, ``settings`` the model settings of the tree.
     ``parts`` is everything in order: system, tools, messages and what stands
     among and after them. ``withheld`` is what was rendered and left out on
-    purpose. ``tokens`` is the estimated sum.
+    purpose. ``tokens`` is the estimated sum. ``model`` names what it was compiled for, ``""`` for no one.
     """
 
     def __init__(
@@ -65,6 +45,7 @@ class CompiledContext:
         withheld: tuple[Withheld, ...] = (),
         tokens: int | None = None,
         pending: tuple[str, ...] = (),
+        model: str = "",
     ) -> None:
         self._system = system
         self._flow = flow
@@ -73,6 +54,7 @@ class CompiledContext:
         self.settings: Mapping[str, Any] = settings or {}
         self.withheld = withheld
         self.pending = pending
+        self.model = model
         self.tokens: int = _sum_tokens(system, flow, tools) if tokens is None else tokens
 
     @cached_property
@@ -155,6 +137,7 @@ class CompiledContext:
         blocks += [
             f"── {part.role or part.kind} · {part.path} ≈{part.tokens}\n{part.text}" for part in self.flow
         ]
+        blocks += [f"── not sent · {item}" for item in self.withheld if item.reason == BUDGET]
         return "\n".join(blocks)
 
 

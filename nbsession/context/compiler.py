@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem
-from nbsession.context.compiled import CompiledContext, Withheld
+from nbsession.context.compiled import CompiledContext
 from nbsession.context.edits import NO_EDITS, Edits
 from nbsession.context.fit import UNKNOWN, Fitted, Room, fit
 from nbsession.context.fitting import fitted, sizing
@@ -14,6 +14,7 @@ from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fra
 from nbsession.context.part import Part
 from nbsession.context.target import Target
 from nbsession.context.thinking import replayable
+from nbsession.context.withheld import Withheld
 from nbsession.errors import CompileError
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def compile(  # noqa: A001  # the field's word for it
         withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
         tokens=_tokens(fragment, parts, (*system, *flow) if changed else None),
         pending=pending,
+        model="" if model is None else model.name,
     )
     decided = None if room_made is None else room_made.left
     return Compiled(context, _toolbox(uses), model, sent_now, decided)

@@ -8,6 +8,9 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from nbsession.context.chunk import FlowItem, flatten
+from nbsession.context.part import place_of
+from nbsession.context.trade import Trade, trade_of
+from nbsession.context.withheld import BUDGET, Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,18 +35,23 @@ class ContextDiff:
     still be read from the provider's cache; ``prefix_broken_by`` is the part that
     ends them (new, changed, moved, or one that is gone), ``None`` where all of the
     older request stands at the front of the newer. ``settings`` are the changed
-    model settings as ``name: (old, new)``.
+    model settings as ``name: (old, new)``. ``left`` is what a ``Fit`` has no room for any more, ``returned``
+    what it has room for again (of a timeline, of which more went or came, the difference in ``tokens``);
+    ``trade`` weighs that against the prefix that is broken, ``None`` where there is neither.
     """
 
     __slots__ = (
         "added",
         "changed",
+        "left",
         "moved",
         "prefix_broken_by",
         "prefix_tokens_kept",
         "removed",
+        "returned",
         "settings",
         "tokens",
+        "trade",
     )
 
     def __init__(
@@ -57,6 +65,9 @@ class ContextDiff:
         tokens: int = 0,
         prefix_tokens_kept: int = 0,
         prefix_broken_by: Part | None = None,
+        left: Sequence[Withheld] = (),
+        returned: Sequence[Withheld] = (),
+        trade: Trade | None = None,
     ) -> None:
         self.added = tuple(added)
         self.removed = tuple(removed)
@@ -66,6 +77,9 @@ class ContextDiff:
         self.tokens = tokens
         self.prefix_tokens_kept = prefix_tokens_kept
         self.prefix_broken_by = prefix_broken_by
+        self.left = tuple(left)
+        self.returned = tuple(returned)
+        self.trade = trade
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.moved or self.settings)
@@ -76,10 +90,15 @@ class ContextDiff:
             f"moved {len(self.moved)}, {self.tokens:+d} tokens>"
         )
 
+    def is_left(self, part: Part) -> bool:
+        """Say whether a removed part is one that there is no room for any more."""
+        return any(item.path in (place_of(part), part.path) for item in self.left)
+
     def __str__(self) -> str:
         lines: list[str] = []
         for part in self.removed:
-            lines.append(f"− {_label(part)} (≈{part.tokens} tokens)")
+            why = ", left for want of room" if self.is_left(part) else ""
+            lines.append(f"− {_label(part)} (≈{part.tokens} tokens){why}")
             lines.extend(f"-{line}" for line in part.text.splitlines())
         for part in self.added:
             lines.append(f"+ {_label(part)} (≈{part.tokens} tokens)")
@@ -95,6 +114,8 @@ class ContextDiff:
             lines.append(
                 f"≈{self.tokens:+d} tokens; ≈{self.prefix_tokens_kept} tokens of the prefix are kept{end}"
             )
+            if self.trade is not None:
+                lines.append(str(self.trade))
         return "\n".join(lines)
 
 
@@ -105,7 +126,9 @@ class Comparable(Protocol):
     _flow: Sequence[FlowItem]
     _tools: Sequence[Part]
     settings: Mapping[str, Any]
+    withheld: tuple[Withheld, ...]
     tokens: int
+    model: str
 
     @property
     def hash(self) -> str:
@@ -127,6 +150,8 @@ def diff_contexts(older: Comparable, newer: Comparable) -> ContextDiff:
     moved = crossed.union(_moved([identity for identity in before if identity in after], common))
     kept, broken_by = _prefix_kept(older, newer)
     added, removed = _one_sided(before, after)
+    left, returned = _gone_for_room(older, newer), _gone_for_room(newer, older)
+    broken = older.tokens - kept if broken_by is not None else 0
     diff = ContextDiff(
         added=added,
         removed=removed,
@@ -144,11 +169,24 @@ def diff_contexts(older: Comparable, newer: Comparable) -> ContextDiff:
         tokens=newer.tokens - older.tokens,
         prefix_tokens_kept=kept,
         prefix_broken_by=broken_by,
+        left=left,
+        returned=returned,
+        trade=trade_of(left, returned, broken, newer.model),
     )
     if diff and not diff.tokens and not diff.settings and older.hash == newer.hash:
         # The same is sent from other places.
         return ContextDiff(prefix_tokens_kept=newer.tokens)
     return diff
+
+
+def _gone_for_room(older: Comparable, newer: Comparable) -> list[Withheld]:
+    """Return what a budget leaves out of the newer context and did not leave out of the older one."""
+    known = {(item.path, item.priority): item.tokens for item in older.withheld if item.reason == BUDGET}
+    return [
+        item._replace(tokens=more)
+        for item in newer.withheld
+        if item.reason == BUDGET and (more := item.tokens - known.get((item.path, item.priority), 0)) > 0
+    ]
 
 
 Identity: TypeAlias = tuple[str, str, str, int]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import Block, Text, ToolResult
 from nbsession.context.chunk import Chunk, FlowItem
-from nbsession.context.compiled import Withheld
 from nbsession.context.part import Part, message_part
+from nbsession.context.withheld import Withheld
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:

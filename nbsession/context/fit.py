@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from nbsession.context.box import BodyItem
     from nbsession.context.chunk import FlowItem
-    from nbsession.context.compiled import CompiledContext, Withheld
+    from nbsession.context.compiled import CompiledContext
     from nbsession.context.part import Part
     from nbsession.context.target import Target
+    from nbsession.context.withheld import Withheld
 
 
 class Room(Protocol):

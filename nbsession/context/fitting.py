@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nbsession.content import Document, Image, ServerTool, Text, ToolCall, ToolResult
-from nbsession.context.compiled import Withheld
 from nbsession.context.part import Part
+from nbsession.context.withheld import Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence

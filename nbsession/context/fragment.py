@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.content import Block
-    from nbsession.context.compiled import Withheld
     from nbsession.context.target import Target
+    from nbsession.context.withheld import Withheld
 
 LEAVES: tuple[type, ...] = (Tool, Entry, Chunk, Text)
 """The opaque values that a node may be, besides text and elements."""

@@ -204,6 +204,13 @@ class Parts(tuple[Part, ...]):
         return tuple.__contains__(self, item)
 
 
+def place_of(part: Part) -> str:
+    """Name a part by its path, and its key where that does not stand there already."""
+    if not part.key or part.path.endswith(f"[{part.key}]"):
+        return part.path
+    return f"{part.path}[{part.key}]"
+
+
 def tool_part(spec: ToolSpec, path: str) -> Part:
     """Make the part that stands for a tool's specification."""
     return Part(

@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Thinking
-from nbsession.context.compiled import Withheld, prefix_hash
+from nbsession.context.compiled import prefix_hash
 from nbsession.context.part import ORIGIN, Origin, Part, kinds_of
+from nbsession.context.withheld import Withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -331,7 +331,7 @@ class StoredContext(CompiledContext):
         self._store = store
         self.settings = data["settings"]
         self.withheld = tuple(Withheld(*item) for item in data["withheld"])
-        self.pending = ()
+        self.pending, self.model = (), data["model"]
         self.tokens = data["tokens"]
         self.__dict__["hash"] = data["hash"]
 

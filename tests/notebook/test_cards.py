@@ -187,3 +187,22 @@ def test_a_card_names_the_part_that_ends_the_cached_front() -> None:
 def test_a_blank_line_is_no_context_of_a_difference() -> None:
     lines = compare("## Knobs\n\n- tone: friendly\n\nend", "## Knobs\n\n- tone: terse\n\nend")
     assert [line.sign for line in lines] == ["−", "+"]
+
+
+def test_what_there_was_no_room_for_stands_with_its_priority_and_tokens() -> None:
+    notes = section("- tea\n" * 40)
+    older = compiled(system("Be brief."), notes)
+    newer = compiled(
+        system("Be brief."),
+        withheld=(Withheld("App/Section[notes]", "budget", notes.text, notes.tokens, -1),),
+    )
+    shown = card(newer, older)
+    assert [(row.title, row.note, row.tokens) for row in shown.withheld] == [
+        ("App/Section[notes]", "budget, priority -1", notes.tokens)
+    ]
+    assert [row.note for row in rows(newer, older) if row.change == "removed"] == ["left for want of room"]
+    assert [row.note for row in changes(newer.diff(older))] == ["left for want of room"]
+    assert (
+        shown.trade
+        == f"≈{notes.tokens} tokens left for want of room, ≈{notes.tokens} tokens of the prefix broken"
+    )

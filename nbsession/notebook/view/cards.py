@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Image
+from nbsession.context import BUDGET
 from nbsession.notebook.view.difference import Line, compare
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ MOST_IMAGE_BYTES = 300_000
 MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
 WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
 AFTER = "After the conversation"
+NO_ROOM = "left for want of room"
 OF_TIMELINES = ("policy", "filtered", "compacted", "rewritten")
 
 # What a timeline and a collapsed text are made of, below the component that the author wrote.
@@ -92,7 +94,7 @@ class Card:
     """A compiled context as it is shown.
 
     ``kept`` tokens at the front are as they were before; ``broken_by`` names the
-    part that ends them.
+    part that ends them; ``trade`` says what a budget left out, against that.
     """
 
     key: str
@@ -101,6 +103,7 @@ class Card:
     summary: str = ""
     kept: int = 0
     broken_by: str = ""
+    trade: str = ""
     settings: tuple[str, ...] = ()
     withheld: tuple[Row, ...] = ()
     pending: tuple[str, ...] = ()
@@ -129,6 +132,7 @@ def card(
         summary=summary(rows.diff) if rows.diff is not None else "",
         kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
         broken_by=f"{end.title or end.role or end.kind} · {_authored(end.path)}" if end is not None else "",
+        trade=str(rows.diff.trade or "") if rows.diff is not None else "",
         settings=tuple(_settings(context, rows.diff)),
         withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
         pending=context.pending,
@@ -170,16 +174,18 @@ def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
     for change, parts in (("added", diff.added), ("removed", diff.removed), ("moved", diff.moved)):
         for n, part in enumerate(parts):
             made = replace(row(part, key=f"{key}.{change}{n}"), change=change)
+            if change == "removed" and diff.is_left(part):
+                made = replace(made, note=NO_ROOM)
             rows.append(replace(made, text=None, images=()) if change == "moved" else made)
     return tuple(rows)
 
 
 def _withheld(key: str, item: Withheld) -> Row:
     # Entries are counted; their ids, which follow, tell a reader nothing.
-    text = item.text.partition(",")[0] if item.reason in OF_TIMELINES else item.text
-    return Row(
-        key, _authored(item.path), "", item.tokens, text=text, note=item.reason, snippet=_beginning(text)
-    )
+    of_timeline = item.reason in OF_TIMELINES or (item.reason == BUDGET and item.path == "timeline")
+    text = item.text.partition(",")[0] if of_timeline else item.text
+    note = item.reason if item.priority is None else f"{item.reason}, priority {item.priority:g}"
+    return Row(key, _authored(item.path), "", item.tokens, text=text, note=note, snippet=_beginning(text))
 
 
 def _changed(key: str, old: Part, new: Part) -> Row:
@@ -277,7 +283,8 @@ class _Rows:
         return replace(made, text=None, images=(), note=f"shown at tick {seen}")
 
     def removed(self, part: Part) -> Row:
-        return replace(row(part, key=self.next_key()), change="removed")
+        note = NO_ROOM if self.diff is not None and self.diff.is_left(part) else ""
+        return replace(row(part, key=self.next_key()), change="removed", note=note)
 
     def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
         """Make one row of a run of messages that are shown elsewhere."""

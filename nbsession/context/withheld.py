@@ -1,0 +1,29 @@
+"""What was rendered and is not sent, and why."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BUDGET = "budget"
+"""The reason of what was left out for want of room."""
+
+
+class Withheld(NamedTuple):
+    """Something that was rendered and is not sent, on purpose.
+
+    ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
+    ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
+    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority.
+    ``tokens`` is what it would cost.
+    """
+
+    path: str
+    reason: str
+    text: str = ""
+    tokens: int = 0
+    priority: float | None = None
+
+    def __str__(self) -> str:
+        if self.priority is None:
+            return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.reason} (priority {self.priority:g}, ≈{self.tokens:,} tokens)"
