@@ -78,13 +78,27 @@ class ModelError(NbsessionError):
     ``retryable`` says whether the same request may succeed later; ``kind`` is a
     short word for what failed: ``"authentication"``, ``"rate_limit"``,
     ``"overloaded"``, ``"connection"``, ``"timeout"``, ``"request"``,
-    ``"server"``, ``"stream"`` or ``"other"``.
+    ``"server"``, ``"stream"`` or ``"other"``. ``too_long`` says that the request was refused for
+    its length: ``counted`` are its tokens as the provider counted them, ``room`` those that it takes, ``None``
+    where it did not say.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, kind: str = "other") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        kind: str = "other",
+        too_long: bool = False,
+        counted: int | None = None,
+        room: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.kind = kind
+        self.too_long = too_long
+        self.counted = counted
+        self.room = room
 
 
 class MissingKeyError(ModelError):

@@ -19,7 +19,18 @@ _STATUS_KINDS = {
     504: "timeout",
     529: "overloaded",
 }
-_TOO_LARGE = ("too long", "too large", "context length", "context size", "context window")
+_TOO_LARGE = ("too long", "too large", "context length", "context limit", "context size", "context window")
+# What the providers say: tokens of the prompt, tokens that are taken, and those asked for the answer, which are not the prompt's.
+_LENGTHS = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"too long: (?P<counted>\d+) tokens > (?P<room>\d+)",
+        r"context limit: (?P<counted>\d+) \+ (?P<answer>\d+) > (?P<room>\d+)",
+        r"context length is (?P<room>\d+) tokens.*?\((?P<counted>\d+) in [^,)]*, (?P<answer>\d+) in [^)]*\)",
+        r"context length is (?P<room>\d+) tokens(?:.*?(?P<counted>\d+) tokens)?",
+        r"\((?P<counted>\d+) tokens\).*?context size \((?P<room>\d+) tokens\)",
+    )
+]
 _MOST = 300
 """Characters of a server's own words that are told."""
 
@@ -92,9 +103,20 @@ def refused(refusal: Refusal, key: str) -> ModelError:
     elif kind == "server":
         text = f"{name} failed on its side{said}; send again"
     elif any(sign in words.lower() for sign in _TOO_LARGE):
-        text = f"the context is too large for {name}{said}; show less, such as Timeline(limit=20)"
+        return _too_long(
+            f"the context is too large for {name}{said}; show less, such as Fit(Timeline())", words
+        )
     elif "not support" in words.lower():
         text = f"{name} refused what it does not take{said}; leave it out, or choose another model"
     else:
         text = f"{name} refused the request{said}; look at the compiled context and the settings"
     return failed(text, kind)
+
+
+def _too_long(text: str, words: str) -> ModelError:
+    """Make the error of a request that was refused for its length, with the figures that the server gave."""
+    figures: dict[str, int] = {}
+    if found := next(filter(None, (pattern.search(words) for pattern in _LENGTHS)), None):
+        figures = {name: int(digits) for name, digits in found.groupdict().items() if digits}
+    room = figures["room"] - figures.get("answer", 0) if figures else None
+    return ModelError(text, kind="request", too_long=True, counted=figures.get("counted"), room=room)

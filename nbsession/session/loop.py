@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
 from nbsession.context import origin_of
-from nbsession.errors import SessionBusyError, SessionError, StoreError
+from nbsession.errors import ModelError, SessionBusyError, SessionError, StoreError
 from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
 from nbsession.hooks import call_hook
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
@@ -54,6 +54,7 @@ class Work:
         self._message = Left(None, None)
         self._asked = False
         self._model = ""
+        self._made_room = False
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
@@ -127,8 +128,17 @@ class Work:
         core.deliver(execution.log)
         execution.emit(TickStart(tick.number))
         compiled, model = await self._compile(tick)
+        stood = self._sent_up_to
         response = await self._begin(tick, compiled, model)
-        await self._ask(model, tick, response)
+        try:
+            await self._ask(model, tick, response)
+        except ModelError as error:
+            if self._made_room or not self._make_room(error, tick, compiled, model):
+                raise
+            self._made_room, self._sent_up_to = True, stood
+            await core.outbox.keep(core.outbox.tick_ended(tick))
+            return await self._next_tick()
+        self._made_room = False
         if tick.stop_reason == "tool_use" and tick.tool_calls:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
             self._answer_calls()
@@ -138,6 +148,24 @@ class Work:
         self._answer_calls()
         await self._end_tick(tick)
         return tick
+
+    def _make_room(
+        self, error: ModelError, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter
+    ) -> bool:
+        """End a tick that was refused for its length, if the next one can be shorter; say whether it can."""
+        core = self._core
+        if not error.too_long or compiled.left is None or tick.response:
+            return False
+        known = core.room.refused(model.name, compiled.context.tokens, error)
+        if not known:
+            return False
+        core.keeper.changes(known)
+        self._commit_response(tick)
+        tick.error, tick.should_continue, tick.reason = error, True, "sent once more with less"
+        core.finish_tick(tick)
+        self._tick = None
+        self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, True, tick.reason))
+        return True
 
     def _heed_interrupt(self, tick: Tick) -> None:
         """Stop where the user's interrupt reached a tool, before whoever waits for the execution."""

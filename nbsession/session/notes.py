@@ -21,6 +21,7 @@ class Notes:
         self._told.update(self._lost())
         self._core.mount.root.notes.clear()
         self._core.knobs.notes.clear()
+        self._core.room.notes.clear()
         return notes
 
     @property
@@ -34,7 +35,7 @@ class Notes:
                 f"{core.journal.held_by} runs session {core.session.id!r}: what is here is as of its opening; "
                 "open it again to see more"
             )
-        return [*core.mount.root.notes, *core.knobs.notes, *lost, *unstored]
+        return [*core.mount.root.notes, *core.knobs.notes, *core.room.notes, *lost, *unstored]
 
     def _lost(self) -> list[str]:
         """Name the kept state for which no hook has mounted, and the knobs that none has declared."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nbsession.context import CompiledContext
+    from nbsession.errors import ModelError
     from nbsession.hooks import StateLog
     from nbsession.timeline import Tick
 
@@ -26,6 +27,9 @@ ROOM = "room:"
 
 DRIFT = 0.1
 """By how much of a factor the model's count has to be off before budgets go by a new one: each change may break the prefix."""
+
+UNSAID = 1.1
+"""What a request that was refused is taken for, in units of what there is room for, where the provider did not count it."""
 
 
 class SessionRoom:
@@ -38,6 +42,7 @@ class SessionRoom:
         self._state = state
         self._ticks = ticks
         self._renews = renews
+        self.notes: list[str] = []
 
     @property
     def left(self) -> Mapping[str, Any]:
@@ -70,6 +75,22 @@ class SessionRoom:
     def renewed(self) -> SessionRoom:
         """Return the room for a tick."""
         return SessionRoom(self._state, self._ticks, renews=True)
+
+    def refused(self, model: str, sent: int, error: ModelError) -> list[tuple[str, Any]]:
+        """Return what changes in the state log where a request of ``sent`` estimated tokens was refused for its length.
+
+        Empty where the provider did not say what it takes.
+        """
+        if error.room is None or error.room <= 0 or not sent:
+            return []
+        counted = (
+            error.counted if error.counted and error.counted > error.room else round(error.room * UNSAID)
+        )
+        self.notes.append(
+            f"{model} refused a request of {counted:,} tokens (estimated: {sent:,}), for it takes {error.room:,}; "
+            "it was sent once more with less, and the contexts keep to that: see context.withheld"
+        )
+        return [(ROOM + model, error.room), (FACTOR + model, round(counted / sent, 4))]
 
     def decided(self, left: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """Return what changes in the state log where ``left`` is what was left out now."""

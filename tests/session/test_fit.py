@@ -12,6 +12,7 @@ from nbsession import (
     CompileError,
     First,
     Fit,
+    ModelError,
     Priority,
     Section,
     System,
@@ -21,8 +22,10 @@ from nbsession import (
     use_knob,
 )
 from nbsession.content import ToolCall, ToolResult
+from nbsession.session import room
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
+from nbsession.usage import Calibration
 
 if TYPE_CHECKING:
     from nbsession import CompiledContext, Session
@@ -260,3 +263,81 @@ async def test_a_summary_takes_the_place_of_a_text_as_the_conversation_grows() -
     assert starts[-1] in {"short", ""}
     order = ["long ", "short", ""]
     assert [order.index(start) for start in starts] == sorted(order.index(start) for start in starts)
+
+
+def too_long(counted: int | None, room: int | None) -> ModelError:
+    return ModelError("the context is too large", kind="request", too_long=True, counted=counted, room=room)
+
+
+async def test_a_request_refused_for_its_length_is_sent_once_more_with_the_room_that_was_reported() -> None:
+    model = ScriptedModel(*[ANSWER] * 8, too_long(2000, 1500), "At last.")
+    session = App(Chat, model=model).session()
+    await talk(session, 8)
+    result = await session.send("And?")
+    assert result.text == "At last."
+    refused, sent = result.ticks
+    assert isinstance(refused.error, ModelError)
+    assert refused.cost == 0
+    factor = 2000 / refused.context.tokens
+    assert sent.context.tokens * factor <= 1500
+    assert messages(sent.context)[-1].text == "And?"
+    (note,) = session.notes
+    assert note.startswith("scripted refused a request of 2,000 tokens (estimated: ")
+    assert "it takes 1,500" in note
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+    assert session.compile("More?").tokens * factor <= 1500
+
+
+async def test_a_request_that_is_refused_again_fails() -> None:
+    model = ScriptedModel(*[ANSWER] * 8, too_long(2000, 1500), too_long(1600, 1500), "Never.")
+    session = App(Chat, model=model).session()
+    await talk(session, 8)
+    with pytest.raises(ModelError):
+        await session.send("And?")
+    assert len(model.contexts) == 10
+
+
+async def test_where_the_provider_did_not_count_less_is_sent_than_it_takes() -> None:
+    model = ScriptedModel(*[ANSWER] * 8, too_long(None, 500), "At last.")
+    session = App(Chat, model=model).session()
+    await talk(session, 8)
+    refused, sent = (await session.send("And?")).ticks
+    assert sent.context.tokens < refused.context.tokens
+
+
+@pytest.mark.parametrize("error", [too_long(2000, None), ModelError("busy", kind="request")])
+async def test_what_was_refused_without_a_word_on_the_room_fails_at_once(error: ModelError) -> None:
+    model = ScriptedModel(*[ANSWER] * 8, error, "Never.")
+    session = App(Chat, model=model).session()
+    await talk(session, 8)
+    with pytest.raises(ModelError):
+        await session.send("And?")
+    assert not session.notes
+
+
+async def test_without_a_fit_nothing_is_sent_again() -> None:
+    @component
+    def Plain() -> Any:
+        return Timeline()
+
+    model = ScriptedModel(too_long(2000, 1500), "Never.")
+    with pytest.raises(ModelError):
+        await App(Plain, model=model).session().send("And?")
+    assert len(model.contexts) == 1
+
+
+async def test_a_calibrated_model_is_measured_by_its_own_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Calibration(2.0, 0.02, 5)
+    monkeypatch.setattr(room, "calibrated", lambda _: known)
+    session = App(Chat, model=ScriptedModel(*[ANSWER] * 30, window=1400)).session()
+    contexts = await talk(session, 20)
+    assert all(context.tokens * 2 <= 1400 for context in contexts)
+    known = Calibration(2.1, 0.02, 6)  # a little off is no reason to break the prefix
+    await talk(session, 1)
+    assert session._core.room.factor("scripted") == 2.0
+    known = Calibration(4.0, 0.02, 7)
+    (context,) = await talk(session, 1)
+    assert context.tokens * 4 <= 1400
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
