@@ -28,6 +28,7 @@ class _Fit(Foldable):
                 inner.body,
                 inner.tokens,
                 speaks=inner.last >= 0,
+                ranks=inner.ranks or (None,) * len(inner.body),
                 limit=props["max_tokens"],
                 reserve=props["reserve"],
                 tools=inner.tools,
@@ -37,11 +38,7 @@ class _Fit(Foldable):
 
 class _Priority(Foldable):
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
-        if not inner.body:
-            return inner
-        # Its path is never asked for, and there may be thousands.
-        number, speaks = fiber.element.props["number"], inner.last >= 0
-        return inner.put_in(Box("priority", "", inner.body, inner.tokens, speaks=speaks, number=number))
+        return inner.ranked(fiber.element.props["number"]) if inner.body else inner
 
 
 class _Whole(Foldable):

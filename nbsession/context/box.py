@@ -1,7 +1,8 @@
 """Boxes: runs of a body that a budget may leave out or shorten.
 
-``Fit``, ``Priority``, ``First``, ``Whole`` and ``Cut`` compile to them. They stand
-in a fragment's body like what they hold, and are gone once the context is compiled.
+``Fit``, ``First``, ``Whole`` and ``Cut`` compile to them. They stand in a fragment's body
+like what they hold, and are gone once the context is compiled. A ``Priority`` makes none: there may be
+thousands, so it only ranks the items of the body that holds it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ from nbsession.context.part import Part
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-BoxKind: TypeAlias = Literal["fit", "priority", "first", "whole", "cut"]
+BoxKind: TypeAlias = Literal["fit", "first", "whole", "cut"]
 Keep: TypeAlias = Literal["head", "tail", "both"]
+Ranks: TypeAlias = tuple[float | None, ...]
+"""The priority of each item of a body, ``None`` for what has none."""
 
 
 class Box:
     """A run of a body under one rule.
 
-    ``number`` is what a priority adds, ``limit`` and ``reserve`` are a fit's (tokens), ``keep`` is
-    a cut's; ``tools`` are the tools inside a fit. The ``body`` of a ``"first"`` is one
-    ``"whole"`` box for each alternative. ``speaks`` says that a message is inside.
+    ``limit`` and ``reserve`` (tokens), the ``ranks`` of its body and the ``tools`` inside are a
+    fit's, ``keep`` is a cut's. The ``body`` of a ``"first"`` is one ``"whole"`` box for each
+    alternative. ``speaks`` says that a message is inside.
     """
 
-    __slots__ = ("body", "keep", "kind", "limit", "number", "path", "reserve", "speaks", "tokens", "tools")
+    __slots__ = ("body", "keep", "kind", "limit", "path", "ranks", "reserve", "speaks", "tokens", "tools")
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Box:
         tokens: int,
         *,
         speaks: bool,
-        number: float = 0,
+        ranks: Ranks = (),
         limit: int | None = None,
         reserve: int = 0,
         keep: Keep = "head",
@@ -47,7 +50,7 @@ class Box:
         self.body = body
         self.tokens = tokens
         self.speaks = speaks
-        self.number = number
+        self.ranks = ranks
         self.limit = limit
         self.reserve = reserve
         self.keep: Keep = keep
@@ -66,6 +69,15 @@ def is_message(item: BodyItem) -> bool:
     if isinstance(item, Part):
         return item.kind == "message"
     return isinstance(item, Chunk) or item.speaks
+
+
+def not_plain(body: Sequence[BodyItem], at: int = 0) -> list[int]:
+    """Return the places, from ``at`` on, of what is no part outside the messages; made for thousands of those."""
+    return [
+        place
+        for place, item in enumerate(body[at:] if at else body, at)
+        if type(item) is not Part or item.kind == "message"
+    ]
 
 
 def unboxed(body: Sequence[BodyItem]) -> Iterator[FlowItem]:

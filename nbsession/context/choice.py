@@ -56,7 +56,8 @@ class Choice:
         self.ways: dict[int, int] = {}
         self.cuts: dict[int, Shortened] = {}
         sums = layout.sums
-        self.sizes = [sums[end] - sums[begin] for begin, end in zip(layout.begins, layout.ends, strict=True)]
+        self._whole = [sums[end] - sums[begin] for begin, end in zip(layout.begins, layout.ends, strict=True)]
+        self.sizes = self._whole.copy()
 
     # What was decided before
 
@@ -77,7 +78,7 @@ class Choice:
         box = self.layout.boxes.get(unit)
         if not isinstance(decided, dict):
             if decided == self.layout.ranks[unit]:
-                self._leave_out(unit)
+                self._leave_out((unit,))
         elif box is not None and box.kind == "first" and decided.get("way", 0) in range(1, len(box.body)):
             self._replace(unit, decided["way"])
         elif box is not None and box.kind == "cut":
@@ -87,7 +88,7 @@ class Choice:
         begin, end = self.layout.begins[unit], self.layout.ends[unit]
         rank = self.layout.ranks[unit]
         if left.get(self._address(begin)) == rank:
-            self._leave_out(unit)
+            self._leave_out((unit,))
             return
         for start, stop in self.layout.steps(begin, end)[1:]:
             if left.get(self._address(start)) == rank:
@@ -98,23 +99,26 @@ class Choice:
 
     def total(self, cap: Cap) -> int:
         """Return the tokens that a scope takes as it is now."""
-        return self._fixed(cap) + sum([self.sizes[unit] for unit in self.layout.units_of(cap.scope)])
+        units = self.layout.units_of(cap.scope)
+        return self._fixed(cap) + sum(self.sizes[units.start : units.stop])
 
     def keep_to(self, cap: Cap, cached: frozenset[int]) -> None:
         """Leave out what a scope has no room for; ``CompileError`` where what has to stay is too much."""
         total = self.total(cap)
         if total <= cap.tokens:
             return
-        units = [unit for unit in self.layout.units_of(cap.scope) if self.sizes[unit]]
-        units.sort(key=cached.__contains__)
+        units = list(self.layout.units_of(cap.scope))
+        if self.gone:
+            units = [unit for unit in units if unit not in self.gone]
+        if cached:
+            units.sort(key=cached.__contains__)
         units.sort(key=self.layout.ranks.__getitem__)
         room = cap.tokens - self._fixed(cap)
         going, room = self._admit(units, room, cap.spare, cached)
-        for unit in units[:going]:
-            self._leave_out(unit)
+        self._leave_out(units[:going])
         if room < 0:
             raise self._too_much(cap)
-        if any(unit in self.layout.spoken or unit in cached for unit in units[:going]):
+        if not (self.layout.spoken.isdisjoint(units[:going]) and cached.isdisjoint(units[:going])):
             self._make_room(units, going, cap.spare - room)
 
     def _admit(self, units: Sequence[int], room: int, spare: int, cached: frozenset[int]) -> tuple[int, int]:
@@ -140,7 +144,7 @@ class Choice:
             if wanted <= 0 or self.layout.ranks[unit] != rank or unit in self.layout.boxes:
                 return
             wanted -= self.sizes[unit]
-            self._leave_out(unit)
+            self._leave_out((unit,))
 
     def _shrink(self, unit: int, room: int, spare: int) -> bool:
         """Make a unit as small as the room that it gets, by its next alternative or at a line's end."""
@@ -160,11 +164,13 @@ class Choice:
             return cut is not None
         return False
 
-    def _leave_out(self, unit: int) -> None:
-        self.gone.add(unit)
-        self.sizes[unit] = 0
-        self.ways.pop(unit, None)
-        self.cuts.pop(unit, None)
+    def _leave_out(self, units: Sequence[int]) -> None:
+        self.gone.update(units)
+        for unit in units:
+            self.sizes[unit] = 0
+        for made in (self.ways, self.cuts):
+            for unit in made.keys() & self.gone:
+                del made[unit]
 
     def _replace(self, unit: int, way: int) -> None:
         self.ways[unit] = way
@@ -181,9 +187,8 @@ class Choice:
     def _fixed(self, cap: Cap) -> int:
         """Return the tokens of what has to stay in a scope."""
         layout, (start, end, _) = self.layout, cap.scope
-        sums, units = layout.sums, layout.units_of(cap.scope)
-        loose = sum([sums[layout.ends[unit]] - sums[layout.begins[unit]] for unit in units])
-        return sums[end] - sums[start] - loose + cap.spent
+        units = layout.units_of(cap.scope)
+        return layout.sums[end] - layout.sums[start] - sum(self._whole[units.start : units.stop]) + cap.spent
 
     def _too_much(self, cap: Cap) -> CompileError:
         layout, (start, end, box) = self.layout, cap.scope
@@ -289,7 +294,7 @@ class Choice:
     def _note(self, unit: int) -> Withheld:
         layout, box = self.layout, self.layout.boxes.get(unit)
         begin, end, rank = layout.begins[unit], layout.ends[unit], layout.ranks[unit]
-        tokens = layout.sums[end] - layout.sums[begin] - self.sizes[unit]
+        tokens = self._whole[unit] - self.sizes[unit]
         if unit in self.cuts:
             return Withheld(_place(layout.atoms[begin]), BUDGET, self.cuts[unit].missing, tokens, rank)
         items = layout.atoms[begin:end]

@@ -18,7 +18,7 @@ from nbsession.context.part import Part, Parts, canonical_json, tokens_of, tool_
 from nbsession.context.withheld import BUDGET, Withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbsession.context.diff import ContextDiff
 
@@ -46,16 +46,24 @@ class CompiledContext:
         tokens: int | None = None,
         pending: tuple[str, ...] = (),
         model: str = "",
+        left_out: Callable[[], Iterable[Withheld]] | None = None,
     ) -> None:
         self._system = system
         self._flow = flow
         self._tools = tools
         self.tools: tuple[ToolSpec, ...] = tuple(specs)
         self.settings: Mapping[str, Any] = settings or {}
-        self.withheld = withheld
+        self._withheld = withheld
+        self._left_out = left_out
         self.pending = pending
         self.model = model
         self.tokens: int = _sum_tokens(system, flow, tools) if tokens is None else tokens
+
+    @cached_property
+    def withheld(self) -> tuple[Withheld, ...]:
+        """What was rendered and is not sent."""
+        left_out = self._left_out
+        return self._withheld if left_out is None else (*self._withheld, *left_out())
 
     @cached_property
     def system(self) -> Parts:

@@ -49,15 +49,15 @@ class Compiled(NamedTuple, Generic[M]):
 
     ``toolbox`` maps every name and alias to its tool, user-only tools included;
     ``model`` is the one it was compiled for, ``None`` for no one; ``sent`` are the trailing parts that
-    the next compile of this execution has to leave where they stand; ``left`` is what was decided to be
-    left out for want of room (see ``Fitted``), ``None`` in a tree without a budget.
+    the next compile of this execution has to leave where they stand; ``fitted`` is what budgets
+    made of the tree, ``None`` where it has none.
     """
 
     context: CompiledContext
     toolbox: Mapping[str, Tool]
     model: M | None
     sent: tuple[Sent, ...]
-    left: Mapping[str, Any] | None = None
+    fitted: Fitted | None = None
 
 
 def compile(  # noqa: A001  # the field's word for it
@@ -106,8 +106,8 @@ def compile(  # noqa: A001  # the field's word for it
     parts = [use.part for use in shown]
     choice = _model(fragment.models)
     model = None if choose is None else choose(choice.model)
-    room_made = _fit(fragment, sent, parts, model, fresh, room) if fragment.boxed else None
-    system, flow, sent_now = _arrange(fragment, room_made, sent)
+    made = _fit(fragment, sent, parts, model, fresh, room) if fragment.ranks is not None else None
+    system, flow, sent_now = _arrange(fragment, made, sent)
     said: tuple[Withheld, ...] = ()
     if edits:
         said = edits.lapsed((*system, *flow))
@@ -117,9 +117,8 @@ def compile(  # noqa: A001  # the field's word for it
         said += unfit
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
-    left = () if room_made is None else room_made.withheld
-    notes = (*left, *hidden, *said, *unsigned)
-    changed = bool(room_made is not None or sent or said or unsigned or edits)
+    notes = (*hidden, *said, *unsigned)
+    changed = bool(made is not None or sent or said or unsigned or edits)
     context = CompiledContext(
         system,
         flow,
@@ -127,12 +126,12 @@ def compile(  # noqa: A001  # the field's word for it
         specs=[use.tool.spec for use in shown],
         settings=asked,
         withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
+        left_out=None if made is None else made.withheld,
         tokens=_tokens(fragment, parts, (*system, *flow) if changed else None),
         pending=pending,
         model="" if model is None else model.name,
     )
-    decided = None if room_made is None else room_made.left
-    return Compiled(context, _toolbox(uses), model, sent_now, decided)
+    return Compiled(context, _toolbox(uses), model, sent_now, made)
 
 
 def _fit(
@@ -162,7 +161,7 @@ def _arrange(
         body, first, last = cast("Sequence[FlowItem]", fragment.body), fragment.first, fragment.last
     else:
         body = made.body
-        first, last = messages_in(body)
+        first, last = messages_in(body) if fragment.last >= 0 else (-1, -1)
     if first < 0:
         return cast("Sequence[Part]", body), (), ()
     system = cast("Sequence[Part]", body[:first])

@@ -126,9 +126,12 @@ class Comparable(Protocol):
     _flow: Sequence[FlowItem]
     _tools: Sequence[Part]
     settings: Mapping[str, Any]
-    withheld: tuple[Withheld, ...]
     tokens: int
     model: str
+
+    @property
+    def withheld(self) -> tuple[Withheld, ...]:
+        """What was rendered and is not sent."""
 
     @property
     def hash(self) -> str:

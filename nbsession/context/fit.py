@@ -8,7 +8,7 @@ context changes, and no cached prefix breaks, for a few tokens to and fro.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbsession.context.choice import Cap, Choice, cached_units
 from nbsession.context.layout import Layout, Scope
@@ -30,7 +30,7 @@ class Room(Protocol):
 
     @property
     def left(self) -> Mapping[str, Any]:
-        """The decisions that stand, by address; see ``Fitted``."""
+        """The decisions that stand, by address; see ``Fitted.decisions``."""
 
     @property
     def before(self) -> CompiledContext | None:
@@ -59,16 +59,26 @@ class _Unknown:
 UNKNOWN: Room = _Unknown()
 
 
-class Fitted(NamedTuple):
-    """A body that keeps to its budgets, and what was left out of it.
+class Fitted:
+    """A body that keeps to its budgets; what was left out of it is worked out when it is asked for."""
 
-    ``left`` are the decisions: of ``<path>#<key>`` the priority under which it was left out, or how it was made
-    smaller; of a ``Fit``'s path (``""`` for the window) the budget that was kept to.
-    """
+    def __init__(self, choice: Choice, limits: Mapping[str, int]) -> None:
+        self.body: Sequence[FlowItem] = choice.body()
+        self._choice = choice
+        self._limits = limits
 
-    body: Sequence[FlowItem]
-    withheld: Sequence[Withheld]
-    left: Mapping[str, Any]
+    def withheld(self) -> Sequence[Withheld]:
+        """List what was left out."""
+        return self._choice.withheld()
+
+    def decisions(self) -> Mapping[str, Any]:
+        """Return what a later compile is to decide in the same way.
+
+        Of ``<path>#<key>`` that is the priority under which it was left out, or how it was made smaller; of
+        a ``Fit``'s path (``""`` for the window) the budget that was kept to.
+        """
+        decided = self._choice.decisions()
+        return {**decided, **self._limits} if decided else {}
 
 
 def fit(
@@ -89,9 +99,7 @@ def fit(
     layout = Layout(body, size)
     caps = list(_caps(layout, model, room, tools, standing))
     limits = {_path(cap.scope): cap.tokens for cap in caps}
-    choice = _choose(layout, caps, limits, room, tools)
-    decided = choice.decisions()
-    return Fitted(choice.body(), choice.withheld(), {**decided, **limits} if decided else {})
+    return Fitted(_choose(layout, caps, limits, room, tools), limits)
 
 
 def _caps(

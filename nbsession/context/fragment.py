@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import Entry, Text
-from nbsession.context.box import BodyItem, Box, is_message
+from nbsession.context.box import BodyItem, Box, Ranks, is_message, not_plain
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.part import Part, entry_part, tool_part
 from nbsession.errors import CompileError, SessionError
@@ -95,11 +95,11 @@ class Fragment:
     ``first`` and ``last`` are the positions in ``body`` of the first and the last
     message-like item, -1 where there is none; ``timelines`` are the paths of the
     timelines inside, ``names`` the ids of sections and the names of what is collapsed.
-    ``boxed`` says that a box is among them.
+    ``ranks`` are the priorities of what is in the body, ``None`` where there is neither a priority nor a box.
     """
 
     __slots__ = (
-        "body", "boxed", "first", "last", "models", "names", "timelines", "tokens", "tools", "withheld",
+        "body", "first", "last", "models", "names", "ranks", "timelines", "tokens", "tools", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +114,7 @@ class Fragment:
         tokens: int | None = None,
         first: int | None = None,
         last: int | None = None,
-        boxed: bool | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.body = body
         self.tools = tools
@@ -124,7 +124,7 @@ class Fragment:
         self.names = names
         self.tokens = sum([item.tokens for item in body]) if tokens is None else tokens
         self.first, self.last = messages_in(body) if first is None or last is None else (first, last)
-        self.boxed = any(type(item) is Box for item in body) if boxed is None else boxed
+        self.ranks = ranks
 
     def folded(self, body: tuple[BodyItem, ...], *, withheld: tuple[Withheld, ...] = ()) -> Fragment:
         """Return a fragment of another body with the tools, models and notes of this one."""
@@ -135,7 +135,20 @@ class Fragment:
             withheld=(*self.withheld, *withheld) if withheld else self.withheld,
             timelines=self.timelines,
             names=self.names,
+            ranks=self.ranks if body is self.body else None,
         )
+
+    def ranked(self, number: float) -> Fragment:
+        """Return this fragment with a priority added to all that is in it."""
+        made = Fragment.__new__(Fragment)
+        made.body, made.tokens, made.first, made.last = self.body, self.tokens, self.first, self.last
+        made.tools, made.models, made.withheld = self.tools, self.models, self.withheld
+        made.timelines, made.names = self.timelines, self.names
+        if self.ranks is None:
+            made.ranks = (number,) * len(self.body)
+        else:
+            made.ranks = tuple([number if rank is None else rank + number for rank in self.ranks])
+        return made
 
     def put_in(self, box: Box) -> Fragment:
         """Return a fragment that holds all of this one in a box."""
@@ -150,7 +163,7 @@ class Fragment:
             tokens=box.tokens,
             first=place,
             last=place,
-            boxed=True,
+            ranks=(None,),
         )
 
 
@@ -200,7 +213,7 @@ def gather(fiber: Fiber) -> Fragment:
     withheld: list[Withheld] = []
     timelines: list[str] = []
     names: list[Name] = []
-    tokens, first, last, boxed = 0, -1, -1, False
+    tokens, first, last, ranked = 0, -1, -1, False
     for position, child in enumerate(children):
         if type(child) is Fiber:
             inner: Fragment = child.output
@@ -209,12 +222,11 @@ def gather(fiber: Fiber) -> Fragment:
                 last = len(body) + inner.last
             tokens += inner.tokens
             body.extend(inner.body)
-            if inner.boxed:
-                boxed = True
+            if inner.ranks is not None:
+                ranked = True
             if inner.tools:
                 tools.extend(inner.tools)
-            if inner.models:
-                models.extend(inner.models)
+            models.extend(inner.models)
             if inner.withheld:
                 withheld.extend(inner.withheld)
             if inner.timelines:
@@ -240,8 +252,20 @@ def gather(fiber: Fiber) -> Fragment:
         tokens=tokens,
         first=first,
         last=last,
-        boxed=boxed,
+        ranks=_ranks_of(children) if ranked else None,
     )
+
+
+def _ranks_of(children: Iterable[Any]) -> Ranks:
+    """Join the priorities of what children compile to."""
+    ranks: list[float | None] = []
+    for child in children:
+        if type(child) is Fiber:
+            inner: Fragment = child.output
+            ranks.extend((None,) * len(inner.body) if inner.ranks is None else inner.ranks)
+        elif type(child) is not Tool:
+            ranks.append(None)
+    return tuple(ranks)
 
 
 def leaf(fiber: Fiber, child: object, position: int) -> FlowItem:
@@ -276,9 +300,9 @@ def join_texts(parts: Iterable[Part]) -> str:
 
 def texts_only(fiber: Fiber, inner: Fragment) -> list[Part]:
     """Return the parts of a fragment that may hold text only; a message, picture or box among them is an error."""
-    if inner.boxed:
-        box = next(item for item in inner.body if isinstance(item, Box))
-        name = box.kind.title()
+    if inner.ranks is not None:
+        box = next((item for item in inner.body if isinstance(item, Box)), None)
+        name = "Priority" if box is None else box.kind.title()
         raise CompileError(
             f"a {name} stands inside {fiber.path}, which is one text; put the {name} around the {fiber.type.name}",
             path=fiber.path,
@@ -312,7 +336,5 @@ def blocks_of(part: Part) -> tuple[Block, ...]:
 
 def messages_in(body: Sequence[BodyItem]) -> tuple[int, int]:
     """Return the positions of the first and the last message-like item, -1 where there is none."""
-    first = next((place for place, item in enumerate(body) if is_message(item)), -1)
-    if first < 0:
-        return first, first
-    return first, next(place for place in range(len(body) - 1, -1, -1) if is_message(body[place]))
+    places = [place for place in not_plain(body) if is_message(body[place])]
+    return (places[0], places[-1]) if places else (-1, -1)

@@ -6,12 +6,12 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbsession.context.box import Box, unboxed
+from nbsession.context.box import Box, not_plain, unboxed
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.part import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nbsession.context.box import BodyItem
 
@@ -25,11 +25,11 @@ class Scope(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A box that is being laid out: what is left of it, its priority (``None``: it stays), and where a fit began."""
+    """A fit that is being laid out: its body from ``at`` on, what its priorities begin from, and where it began."""
 
-    items: Iterator[BodyItem]
+    box: Box
     rank: float | None
-    box: Box | None
+    at: int
     start: int
 
 
@@ -56,7 +56,6 @@ class Layout:
         self.scopes: list[Scope] = []
         self.size = size
         self._last = _last_entry(body)
-        self._fits = 0
         self._speaking: float | None = None
         self._lay_out(body)
         self.sums = list(accumulate(self.sizes, initial=0))
@@ -77,64 +76,74 @@ class Layout:
         return range(bisect_left(self.begins, scope.start), bisect_left(self.begins, scope.end))
 
     def _lay_out(self, body: Sequence[BodyItem]) -> None:
-        # A stack instead of recursion: boxes may stand in boxes without end.
-        stack = [Frame(iter(body), None, None, 0)]
+        for item in body:
+            if isinstance(item, Box) and item.kind == "fit":
+                self._lay_out_fit(item)
+            elif isinstance(item, Box):
+                self._append(unboxed((item,)))
+            else:
+                self._append((item,))
+
+    def _lay_out_fit(self, outermost: Box) -> None:
+        # A stack instead of recursion: one may stand in another without end.
+        stack = [Frame(outermost, None, 0, len(self.atoms))]
         while stack:
-            frame = stack[-1]
-            for item in frame.items:
-                if not isinstance(item, Box):
-                    self._add(item, frame.rank)
-                    continue
-                opened = self._open(item, frame.rank)
-                if opened is not None:
-                    stack.append(opened)
-                    break
-            else:
-                stack.pop()
-                if frame.box is not None:
-                    self._fits -= 1
-                    self._speaking = None
-                    self.scopes.append(Scope(frame.start, len(self.atoms), frame.box))
-
-    def _open(self, box: Box, rank: float | None) -> Frame | None:
-        """Go into a box, or add what goes or stays in one piece."""
-        if box.kind == "fit":
-            self._fits += 1
+            box, base, at, start = stack.pop()
             self._speaking = None
-            return Frame(iter(box.body), rank, box, len(self.atoms))
-        if box.kind == "priority":
-            return Frame(iter(box.body), (rank or 0) + box.number, None, 0)
-        if not self._fits:
-            self._append(unboxed((box,)))
-        elif box.kind == "cut":
-            for item in unboxed(box.body):
-                self.boxes[len(self.begins)] = box
-                self._unit((item,), rank or 0)
-        else:
-            items = tuple(unboxed((box,)))
-            if any(self._is_last(item) for item in items):
-                self._append(items)
+            for place in not_plain(box.body, at):
+                self._plain(box, base, at, place)
+                item, rank, at = box.body[place], _rank(box, base, place), place + 1
+                if isinstance(item, Box) and item.kind == "fit":
+                    stack.extend([Frame(box, base, at, start), Frame(item, rank, 0, len(self.atoms))])
+                    break
+                self._add(item, rank)
             else:
-                self.boxes[len(self.begins)] = box
-                self._unit(items, rank or 0)
-        self._speaking = None
-        return None
+                self._plain(box, base, at, len(box.body))
+                self.scopes.append(Scope(start, len(self.atoms), box))
 
-    def _add(self, item: FlowItem, rank: float | None) -> None:
-        if not self._fits:
-            self._append((item,))
-        elif type(item) is Chunk:
+    def _plain(self, box: Box, base: float | None, begin: int, end: int) -> None:
+        """Add a run of plain parts, of which there may be thousands: those with a priority may go, each by itself."""
+        if begin == end:
+            return
+        parts, ranks = box.body[begin:end], box.ranks[begin:end]
+        if base is not None:
+            ranks = tuple([base if rank is None else base + rank for rank in ranks])
+        first = len(self.atoms)
+        self.atoms.extend(parts)  # type: ignore[arg-type]  # boxes are not plain
+        self.sizes.extend([part.tokens for part in parts])
+        loose = [place for place, rank in enumerate(ranks, first) if rank is not None]
+        self.begins.extend(loose)
+        self.ends.extend([place + 1 for place in loose])
+        self.ranks.extend([rank for rank in ranks if rank is not None])
+        self._speaking = None
+
+    def _add(self, item: BodyItem, rank: float | None) -> None:
+        """Add what is no plain part: a message, entries of the timeline, or what goes or stays in one piece."""
+        if isinstance(item, Chunk):
             self.chunks.append((len(self.atoms), item))
             for part in item.parts:
                 self._speak(part, rank or 0)
-        elif item.kind == "message" and item.key:  # type: ignore[union-attr]  # chunks were before
-            self._speak(item, rank or 0)  # type: ignore[arg-type]  # as above
-        else:
-            self._speaking = None
+            return
+        if isinstance(item, Part) and item.key:
+            self._speak(item, rank or 0)
+            return
+        self._speaking = None
+        if isinstance(item, Part):
             if rank is None:
                 self._append((item,))
             else:
                 self._unit((item,), rank)
+        elif item.kind == "cut":
+            for text in unboxed(item.body):
+                self.boxes[len(self.begins)] = item
+                self._unit((text,), rank or 0)
+        else:
+            items = tuple(unboxed((item,)))
+            if any(self._is_last(part) for part in items):
+                self._append(items)
+            else:
+                self.boxes[len(self.begins)] = item
+                self._unit(items, rank or 0)
 
     def _append(self, items: Iterable[FlowItem]) -> None:
         for item in items:
@@ -185,14 +194,18 @@ class Layout:
         return item.kind == "message" and bool(item.key) and item.key == self._last
 
 
+def _rank(box: Box, base: float | None, place: int) -> float | None:
+    rank = box.ranks[place]
+    return base if rank is None else rank + (base or 0)
+
+
 def _last_entry(body: Sequence[BodyItem]) -> str:
     """Return the id of the entry that is said last in a body, ``""`` where there is none."""
-    stack = list(body)
+    stack = [body[place] for place in not_plain(body)]
     while stack:
         item = stack.pop()
         if isinstance(item, Box):
-            if item.speaks:
-                stack.extend(item.body[:1] if item.kind == "first" else item.body)
+            stack.extend([item.body[place] for place in not_plain(item.body)] if item.speaks else ())
         elif isinstance(item, Chunk):
             return item.entries[-1].id
         elif item.kind == "message" and item.key:

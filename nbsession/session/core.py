@@ -325,12 +325,13 @@ class SessionCore:
         self._next_window = None if compiled.model is None else compiled.model.capabilities.window
         self.keeper.sent(self.sent)
         self.keeper.drain()
-        if compiled.left is not None and (name := getattr(compiled.model, "name", None)):
+        if compiled.fitted is not None and (name := getattr(compiled.model, "name", None)):
             self.keeper.changes([(FACTOR + name, room.factor(name))])  # this tick's budgets went by it
         # Now: a hook after the compile may set state and knobs, which this tick is not sent.
         self._compiled_at = (self.record.head, self.state.version, self.knobs.values())
         self._causes += self.mount.take_causes(self.baseline())
-        self.sent, self._left = compiled.sent, compiled.left or {}
+        self.sent = compiled.sent
+        self._left = {} if compiled.fitted is None else compiled.fitted.decisions()
         return compiled
 
     @property

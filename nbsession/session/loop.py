@@ -154,7 +154,7 @@ class Work:
     ) -> bool:
         """End a tick that was refused for its length, if the next one can be shorter; say whether it can."""
         core = self._core
-        if not error.too_long or compiled.left is None or tick.response:
+        if not error.too_long or compiled.fitted is None or tick.response:
             return False
         known = core.room.refused(model.name, compiled.context.tokens, error)
         if not known:
