@@ -23,7 +23,7 @@ class Chunk:
     ``tokens`` is the estimated sum of the entries as they are sent.
     """
 
-    __slots__ = ("_digests", "_holds", "_parts", "_tail", "entries", "path", "tokens")
+    __slots__ = ("_digests", "_holds", "_parts", "_tail", "_turns", "entries", "path", "tokens")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Chunk:
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
         self._tail: Chunk | None = None
+        self._turns: tuple[int, ...] | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -51,6 +52,13 @@ class Chunk:
         if self._digests is None:
             self._digests = "".join([part.digest for part in self.parts]).encode()
         return self._digests
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """The places of the user's messages in it."""
+        if self._turns is None:
+            self._turns = tuple([place for place, entry in enumerate(self.entries) if entry.role == "user"])
+        return self._turns
 
     def kept(self, stays: Sequence[int]) -> Sequence[FlowItem]:
         """Return those parts that stay (1, of 0 and 1): as one piece if they are the whole chunk, or the end of it."""

@@ -143,14 +143,14 @@ def _choose(
 
     Reasons are another budget, and room: for all that was left out and some to spare, or for an eighth of the budget.
     """
-    choice = Choice(layout)
-    recalled = choice.recall(room.left)
+    choice, left = Choice(layout), room.left
+    recalled = choice.recall(left)
     if all(choice.total(cap) <= cap.tokens for cap in caps) and not recalled:
         return choice
     cached = cached_units(choice, tools, room.before)
     for cap in caps:
         choice.keep_to(cap, cached)
-    changed = any(room.left.get(path) != tokens for path, tokens in limits.items())
+    changed = any(left.get(path) != tokens for path, tokens in limits.items())
     if not recalled or not (changed or any(_free(choice, cap) >= cap.spare for cap in caps)):
         return choice
     anew = Choice(layout)

@@ -121,8 +121,7 @@ class Layout:
         """Add what is no plain part: a message, entries of the timeline, or what goes or stays in one piece."""
         if isinstance(item, Chunk):
             self.chunks.append((len(self.atoms), item))
-            for part in item.parts:
-                self._speak(part, rank or 0)
+            self._speak_on(item, rank or 0)
             return
         if isinstance(item, Part) and item.key:
             self._speak(item, rank or 0)
@@ -155,6 +154,30 @@ class Layout:
         self._append(items)
         self.ends.append(len(self.atoms))
         self.ranks.append(rank)
+
+    def _speak_on(self, chunk: Chunk, rank: float) -> None:
+        """Add the entries of a chunk; all at once where it only goes on and begins exchanges."""
+        first, turns = len(self.atoms), chunk.turns
+        follows = self._speaking == rank and bool(self.ends) and self.ends[-1] == first
+        if (
+            not turns
+            or (turns[0] and not follows)
+            or self._is_last(chunk)
+            or self.size(chunk) != chunk.tokens
+        ):
+            for part in chunk.parts:
+                self._speak(part, rank)
+            return
+        self.atoms.extend(chunk.parts)
+        self.sizes.extend([part.tokens for part in chunk.parts])
+        if turns[0]:
+            self.ends[-1] += turns[0]
+        self.spoken.update(range(len(self.begins), len(self.begins) + len(turns)))
+        self.begins.extend([first + turn for turn in turns])
+        self.ends.extend([first + turn for turn in turns[1:]])
+        self.ends.append(len(self.atoms))
+        self.ranks.extend([rank] * len(turns))
+        self._speaking = rank
 
     def _speak(self, part: Part, rank: float) -> None:
         """Add an entry: to the exchange that it continues, or as the begin of one."""

@@ -43,15 +43,20 @@ class SessionRoom:
         self._ticks = ticks
         self._renews = renews
         self.notes: list[str] = []
+        self._left: Mapping[str, Any] = {}
+        self._version = 0
 
     @property
     def left(self) -> Mapping[str, Any]:
         """What was decided, by place."""
-        return {
-            address.removeprefix(FIT): value
-            for address, value in self._state.current.items()
-            if address.startswith(FIT)
-        }
+        if self._version != self._state.version:
+            self._version = self._state.version
+            self._left = {
+                address[len(FIT) :]: value
+                for address, value in self._state.current.items()
+                if address.startswith(FIT)
+            }
+        return self._left
 
     @property
     def before(self) -> CompiledContext | None:
@@ -94,5 +99,6 @@ class SessionRoom:
 
     def decided(self, left: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """Return what changes in the state log where ``left`` is what was left out now."""
-        gone = [(FIT + place, GONE) for place in self.left if place not in left]
-        return [*gone, *[(FIT + place, value) for place, value in left.items()]]
+        known = self.left
+        gone = [(FIT + place, GONE) for place in known if place not in left]
+        return [*gone, *[(FIT + place, value) for place, value in left.items() if known.get(place) != value]]

@@ -200,7 +200,8 @@ class Fiber:
         if self.type is FRAGMENT:
             return str(self.index)
         if self.key is not None:
-            return f"{self.type.name}[{self.key.translate(_ESCAPES)}]"
+            key = self.key if self.key.isalnum() else self.key.translate(_ESCAPES)
+            return f"{self.type.name}[{key}]"
         if self.parent is None or self.parent.parent is None:
             return str(self.type.name)
         return f"{self.type.name}.{self.index}"
