@@ -10,15 +10,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Image
 from nbsession.context import BUDGET
 from nbsession.notebook.view.difference import Line, compare
+from nbsession.notebook.view.strip import Strip, strip_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from nbsession.content import Block
     from nbsession.context import CompiledContext, ContextDiff, Part, Withheld
@@ -36,6 +37,7 @@ REPEATED = 280
 EMBEDDED = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 MOST_IMAGE_BYTES = 300_000
 
+VERBS = {"added": "entered", "removed": "left", "changed": "changed", "moved": "moved"}
 MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
 WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
 AFTER = "After the conversation"
@@ -48,12 +50,16 @@ _INNER = re.compile(
 )
 
 
+def _unknown(_part: Part) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One part. ``text`` is ``None`` where it isn't written: ``note`` then says why.
 
     ``change`` is ``"added"``, ``"removed"``, ``"changed"``, ``"moved"`` or ``""``;
-    ``lines`` is the difference of a changed part, ``images`` are data URIs.
+    ``lines`` is the difference of a changed part, ``images`` are data URIs; ``why`` says what made it another.
     """
 
     key: str
@@ -67,6 +73,7 @@ class Row:
     images: tuple[str, ...] = ()
     delta: int = 0
     snippet: str = ""
+    why: str = ""
 
     @property
     def mark(self) -> str:
@@ -107,6 +114,7 @@ class Card:
     settings: tuple[str, ...] = ()
     withheld: tuple[Row, ...] = ()
     pending: tuple[str, ...] = ()
+    strip: Strip = field(default_factory=lambda: Strip(()))
 
 
 def card(
@@ -117,13 +125,14 @@ def card(
     ledger: Ledger | None = None,
     tick: int = 0,
     cell: str = "",
+    why: Callable[[Part], str] = _unknown,
 ) -> Card:
-    """Lay out ``context``, with what changed since ``older``.
+    """Lay out ``context``, with what changed since ``older``, and ``why``.
 
     With a ``ledger``, texts that it knows are left out, and those written here
     are noted in it under ``tick`` and ``cell``.
     """
-    rows = _Rows(context, older, key, ledger, tick, cell)
+    rows = _Rows(context, older, key, ledger, tick, cell, why)
     end = rows.diff.prefix_broken_by if rows.diff is not None else None
     return Card(
         key=key,
@@ -136,6 +145,7 @@ def card(
         settings=tuple(_settings(context, rows.diff)),
         withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
         pending=context.pending,
+        strip=strip_of(context, rows.diff),
     )
 
 
@@ -204,6 +214,7 @@ class _Rows:
         ledger: Ledger | None,
         tick: int,
         cell: str,
+        why: Callable[[Part], str],
     ) -> None:
         self.context = context
         self.diff = context.diff(older) if older is not None else None
@@ -211,6 +222,7 @@ class _Rows:
         self.ledger = ledger
         self.tick = tick
         self.cell = cell
+        self.why = why
         self.count = 0
         diff = self.diff
         self.added = {part.identity for part in diff.added} if diff else set()
@@ -275,16 +287,24 @@ class _Rows:
             self.ledger.note(part.text, self.tick, self.cell)
         old = self.changed.get(part.identity)
         if old is not None:
-            return _changed(self.next_key(), old, part)
+            return self.explained(_changed(self.next_key(), old, part), part)
         change = "added" if part.identity in self.added else "moved" if part.identity in self.moved else ""
-        made = replace(row(part, key=self.next_key()), change=change)
+        made = self.explained(replace(row(part, key=self.next_key()), change=change), part)
         if seen is None:
             return made
         return replace(made, text=None, images=(), note=f"shown at tick {seen}")
 
     def removed(self, part: Part) -> Row:
-        note = NO_ROOM if self.diff is not None and self.diff.is_left(part) else ""
-        return replace(row(part, key=self.next_key()), change="removed", note=note)
+        left = self.diff is not None and self.diff.is_left(part)
+        made = replace(row(part, key=self.next_key()), change="removed", note=NO_ROOM if left else "")
+        return made if left else self.explained(made, part)
+
+    def explained(self, row: Row, part: Part) -> Row:
+        """Say why a part is another; that messages come and go is what a timeline is for."""
+        if not row.change or part.kind == "message":
+            return row
+        why = self.why(part)
+        return replace(row, why=f"{VERBS[row.change]}: {why}") if why else row
 
     def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
         """Make one row of a run of messages that are shown elsewhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import new_id
+from nbsession.events import TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.display import Output
@@ -12,6 +13,7 @@ from nbsession.notebook.view.ledger import carries_style, ledger_of
 from nbsession.notebook.view.live import Op, Page, Ui
 from nbsession.notebook.view.summary import as_markdown, as_text
 from nbsession.notebook.view.transcript import Transcript
+from nbsession.usage import window_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +98,10 @@ class ExecutionView:
     def _take(self, event: Event) -> None:
         if event.type == "execution_start":
             self._open_ledger()
+        if isinstance(event, TickContext):
+            tick = self._execution.session.ticks[event.tick]
+            self._run.why = tick.why
+            self._run.window = window_of(tick.model)
         changes = [self._run.apply(event)]
         if event.type == "tick_context":
             changes += [self._run.remark(text) for text in self._execution.session.take_notes()]

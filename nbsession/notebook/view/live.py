@@ -75,9 +75,9 @@ class Page:
         self._state_is_new = self._state_is_new or touched.what != "piece"
         tick, piece = touched.tick, touched.piece
         if touched.what == "tick":
-            self._ops.append(("add", "ticks", _macro("shell")(self._ui, tick)))
+            self._ops.append(("add", "ticks", _macro("shell")(self._ui, tick, self._run.scale)))
         elif touched.what == "context" and tick is not None:
-            self._ops.append(("put", f"{tick.key}h", _macro("header")(self._ui, tick)))
+            self._ops.append(("put", f"{tick.key}h", _macro("header")(self._ui, tick, self._run.scale)))
         elif touched.what == "new" and tick is not None:
             self._ops.append(("add", f"{tick.key}b", _macro("piece")(self._ui, piece)))
         elif touched.what == "piece" and isinstance(piece, Prose | Call):

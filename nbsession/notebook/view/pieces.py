@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nbsession.content import Table, ToolResult
     from nbsession.notebook.view.cards import Card
+    from nbsession.notebook.view.strip import Strip
 
 
 ProseKind: TypeAlias = Literal["text", "thinking", "server_tool"]
@@ -143,6 +144,12 @@ class TickRecord:
         if kind == "server_tool":
             return "The provider’s own tool"
         return "Rule" if self.model == "simulated" else "Thinking"
+
+    @property
+    def strip(self) -> Strip:
+        """Where the tokens of the context and of the answer went."""
+        assert self.card is not None
+        return self.card.strip.with_answer(self.usage.output_tokens if self.usage is not None else 0)
 
     @property
     def counted(self) -> str:

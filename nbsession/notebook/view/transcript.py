@@ -18,9 +18,9 @@ from nbsession.notebook.view.pieces import Call, Note, Piece, Prose, ProseKind, 
 from nbsession.usage import Usage, saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from nbsession.context import CompiledContext
+    from nbsession.context import CompiledContext, Part
     from nbsession.timeline import Tick
 
 WHY_STOPPED = {
@@ -69,6 +69,8 @@ class Transcript:
         self.started = time.monotonic()
         self.first_text: float | None = None
         self.ended: float | None = None
+        self.why: Callable[[Part], str] | None = None
+        self.window: int | None = None
         self._sent = False
         self._count = 0
 
@@ -98,6 +100,12 @@ class Transcript:
     def seconds(self) -> float:
         """How long it took, or has taken so far."""
         return (self.ended if self.ended is not None else time.monotonic()) - self.started
+
+    @property
+    def scale(self) -> int:
+        """How many tokens the strips are long: the model's window where a tick takes much of it, else the largest tick."""
+        largest = max((tick.strip.tokens for tick in self.ticks if tick.card is not None), default=0)
+        return self.window if self.window and largest > self.window / 4 else largest
 
     def apply(self, event: events.Event) -> Touched | None:
         """Take the next event; return what it touched, ``None`` for nothing that is shown."""
@@ -186,7 +194,7 @@ class Transcript:
     def _replay(self, tick: Tick) -> None:
         record = self._new_tick(tick.number)
         if tick.context is not None:
-            record.card = card(tick.context, self.ledger.latest, key=record.key)
+            record.card = card(tick.context, self.ledger.latest, key=record.key, why=tick.why)
             self.ledger.latest = tick.context
         record.asked, record.model = tick.asked, tick.model
         record.source, record.recorded = tick.source, tick.recorded
@@ -229,7 +237,13 @@ class Transcript:
     def _show(self, tick: TickRecord, context: CompiledContext) -> None:
         ledger = self.ledger
         tick.card = card(
-            context, ledger.latest, key=tick.key, ledger=ledger, tick=tick.number, cell=self.cell
+            context,
+            ledger.latest,
+            key=tick.key,
+            ledger=ledger,
+            tick=tick.number,
+            cell=self.cell,
+            **({} if self.why is None else {"why": self.why}),
         )
         ledger.latest = context
 
