@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHANCE = random.Random(4)
+BIG = random.Random(5).randbytes(50_000).hex()
+"""A text that no packing makes small."""
+
 ROWS = [
     Row("entry", f"{number}", {"text": " ".join(f"{CHANCE.random()}" for _ in range(40))})
     for number in range(200)
@@ -237,7 +240,7 @@ def test_a_full_disk_keeps_nothing_of_the_append_and_all_before_it(kept: Path) -
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     with refused(kept, "is full, or the disk is .*: free some space and try again"):
-        store.append("s", [Row("entry", "big", {"text": "x" * 100_000})], {"d": "y" * 100_000}, revision=200)
+        store.append("s", [Row("entry", "big", {"text": BIG})], {"d": BIG[::-1]}, revision=200)
     assert store.load("s") == ROWS
     with pytest.raises(StoreError, match="missing"):
         store.texts(["d"])
@@ -245,7 +248,7 @@ def test_a_full_disk_keeps_nothing_of_the_append_and_all_before_it(kept: Path) -
         store.acquire("t" * 100_000, "process 1 on host-a", 60)
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
-    assert store.append("s", [Row("entry", "big", {"text": "x" * 100_000})], revision=200) == 201
+    assert store.append("s", [Row("entry", "big", {"text": BIG})], revision=200) == 201
     store.close()
 
 
