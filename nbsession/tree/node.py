@@ -57,11 +57,18 @@ def duplicate_keys(parent: Fiber, slots: Iterable[Any], nodes: Sequence[Node]) -
             first = seen.setdefault(node.key, node)
             if first is not node or sum(other is node for other in nodes) > 1:
                 path = parent.path
+                word = _key_word(first) if _key_word(first) == _key_word(node) else "key"
                 raise RenderError(
-                    f"two children of {shorten(path) or 'the root'} have the key {node.key!r}: {first!r} and {node!r}; "
-                    "give each sibling a key of its own",
+                    f"two children of {shorten(path) or 'the root'} have the {word} {node.key!r}: {first!r} and {node!r}; "
+                    f"give each sibling {_article(word)} {word} of its own",
                     path=path,
                 )
+
+
+def _key_word(element: Element) -> str:
+    """Return what the author gave as the key: a property that stands for it, or ``key``."""
+    word = element.type.key_prop if isinstance(element.type, Host) else None
+    return word if word is not None and str(element.props.get(word)) == element.key else "key"
 
 
 def describe(fibers: Iterable[Fiber]) -> str:

@@ -77,6 +77,14 @@ def test_two_sections_of_one_id_name_both_places() -> None:
         _ = render([One(), Two()]).context
 
 
+def test_two_sections_of_one_id_side_by_side_are_told_of_the_id() -> None:
+    told = r"two children of .* have the id 'facts': Section\(.* give each sibling an id of its own"
+    with pytest.raises(RenderError, match=told):
+        render([Section("a", id="facts"), Section("b", id="facts")])
+    with pytest.raises(RenderError, match=r"have the key 'facts'.* give each sibling a key of its own"):
+        render([Section("a", id="facts"), Section("b", key="facts")])
+
+
 def test_a_section_inside_another_may_not_repeat_its_id() -> None:
     with pytest.raises(CompileError, match="'facts'"):
         _ = render(Section("a", Section("b", id="facts"), id="facts")).context
