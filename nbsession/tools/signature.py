@@ -158,7 +158,7 @@ def code_of(function: Callable[..., Any], name: str) -> Code | None:
     ``None`` where there is no code object, as for built-in functions. Raises
     ``CompileError``.
     """
-    function = inspect.unwrap(function)  # the code of a decorator is that of all it decorates
+    function = _written(function)  # the code of a decorator is that of all it decorates
     code = getattr(function, "__code__", None)
     if code is None:
         return None
@@ -180,7 +180,7 @@ def capture(record: Code, function: Callable[..., Any], package: Mapping[str, An
     ``package`` is the globals of the module that asks: its frames are skipped.
     """
     found: dict[str, Any] = {}
-    closure = getattr(inspect.unwrap(function), "__closure__", None) or ()
+    closure = getattr(_written(function), "__closure__", None) or ()
     frame: types.FrameType | None = None
     for name, place in record.captures:
         if 0 <= place < len(closure):
@@ -214,7 +214,7 @@ def signature_of(
     record = code_of(function, name)
     if record is None:
         return _derive(function, name, input, injected, captured)
-    written: Any = inspect.unwrap(function)
+    written: Any = _written(function)
     facts = (
         input,
         _annotations(written, name),
@@ -232,6 +232,11 @@ def signature_of(
     variant = _Variant(facts, {name: known.get(name) for name in record.globals}, signature)
     record.variants = [*record.variants[-_MOST_SIGNATURES_PER_CODE + 1 :], variant]
     return signature
+
+
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function inside its decorators."""
+    return inspect.unwrap(function) if hasattr(function, "__wrapped__") else function
 
 
 def _annotations(function: Callable[..., Any], name: str) -> Mapping[str, Any]:
@@ -308,7 +313,7 @@ def _derive(
             f"tool {name!r} has no signature to read: {error}; wrap it in a function"
         ) from error
     # A type checker's import is no import: the one name that we know ourselves need not be there.
-    names = {injected.__name__: injected, **getattr(inspect.unwrap(function), "__globals__", {}), **captured}
+    names = {injected.__name__: injected, **getattr(_written(function), "__globals__", {}), **captured}
     hints = {key: _resolve(function, name, parameter, names) for key, parameter in found.items()}
     context = next((key for key, hint in hints.items() if _is_injected(hint, injected)), "")
     parameters = [parameter for key, parameter in found.items() if key != context]
