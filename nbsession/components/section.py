@@ -26,14 +26,15 @@ class _Section(Foldable):
         body = join_texts(texts_only(fiber, inner))
         if not body:
             return inner.folded(())
+        path = fiber.path
         title, key = props.get("title") or "", props.get("id") or ""
         text = _heading(fiber, title, key, body)
         folded = inner.folded(())
         if key:
-            folded.names = (Name("sections have the id", key, fiber.path), *inner.names)
-        part = Part("section", fiber.path, text, key=key, title=title or key, body=body)
+            folded.names = (Name("sections have the id", key, path), *inner.names)
+        part = Part("section", path, text, key=key, title=title or key, body=body)
         if audience == "user":
-            folded.withheld = (*inner.withheld, Withheld(fiber.path, "user audience", text, part.tokens))
+            folded.withheld = (*inner.withheld, Withheld(path, "user audience", text, part.tokens))
             return folded
         folded.body, folded.tokens = (part,), part.tokens
         return folded

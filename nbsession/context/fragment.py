@@ -336,5 +336,7 @@ def blocks_of(part: Part) -> tuple[Block, ...]:
 
 def messages_in(body: Sequence[BodyItem]) -> tuple[int, int]:
     """Return the positions of the first and the last message-like item, -1 where there is none."""
+    if not body:
+        return -1, -1
     places = [place for place in not_plain(body) if is_message(body[place])]
     return (places[0], places[-1]) if places else (-1, -1)
