@@ -200,7 +200,7 @@ async def test_a_running_sweep_shows_how_far_it_is() -> None:
     sweep = session("one", ["t", held], "three").sweep("Hi", repeat=3, concurrency=1)
     await held.reached
     view = SweepView(sweep)
-    page = view.html(over=False)
+    page = view.html()
     assert "1 of 3 answered, 1 under way" in page
     assert "running…" in page
     assert "waiting" in page

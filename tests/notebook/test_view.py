@@ -352,11 +352,6 @@ def test_a_cell_that_is_interrupted_still_shows_what_came(kernel: Kernel) -> Non
     assert "■ stopped here" in static["data"]["text/html"]
 
 
-def given(kernel: Kernel, comm: str) -> dict[str, Any]:
-    """The last that a page was given of all of it."""
-    return [message for message in messages(kernel, comm) if message["k"] == "all"][-1]
-
-
 @pytest.mark.timeout(90)
 def test_a_page_loaded_in_mid_run_is_given_the_end_for_its_output(kernel: Kernel) -> None:
     id_ = kernel.start("await show('one two three ' * 20, rate=50)")
@@ -364,11 +359,10 @@ def test_a_page_loaded_in_mid_run_is_given_the_end_for_its_output(kernel: Kernel
     say(kernel, comm, k="hello", me="before")
     say(kernel, comm, k="hello", me="after")
     (update,) = kernel.finish(id_).of("update_display_data")
-    last = given(kernel, comm)
-    assert last["for"] == "*"
-    assert "Stop" not in last["html"]
-    assert last["static"] == {"id": comm, "data": update["data"]}
-    assert "one two three" in last["static"]["data"]["text/html"]
+    (end,) = (message for message in messages(kernel, comm) if message["k"] == "end")
+    assert end == {"k": "end", "for": "*", "id": comm, "data": update["data"]}
+    assert "Stop" not in end["data"]["text/html"]
+    assert "one two three" in end["data"]["text/html"]
 
 
 @pytest.mark.timeout(90)
@@ -378,7 +372,7 @@ def test_a_page_that_comes_after_the_end_is_given_it_too(kernel: Kernel) -> None
     (update,) = kernel.finish(id_).of("update_display_data")
     say(kernel, comm, k="hello", me="late")
     late = kernel.until(lambda m: m["content"].get("data", {}).get("content", {}).get("for") == "late")
-    assert late["content"]["data"]["content"]["static"]["data"] == update["data"]
+    assert late["content"]["data"]["content"]["data"] == update["data"]
 
 
 @pytest.mark.timeout(90)

@@ -50,14 +50,14 @@ class SweepView:
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML and plain text."""
-        shown = sweep_table.bundle(self._sweep)
-        return {**shown, "text/html": f"{sweep_table.style()}{self.html(over=True)}"}
+        page = sweep_table.page(sweep_table.laid_out(self._sweep), self._ui.static())
+        return {**sweep_table.bundle(self._sweep), "text/html": f"{sweep_table.style()}{page}"}
 
-    def html(self, *, over: bool) -> str:
+    def html(self) -> str:
         """Return the page; see ``Content``."""
         grid = sweep_table.laid_out(self._sweep)
         self._note(grid)
-        return sweep_table.page(grid, self._ui.static() if over else self._ui)
+        return sweep_table.page(grid, self._ui)
 
     def changes(self) -> Sequence[Op]:
         """Return the rows whose state changed since the last call, and how far it is."""

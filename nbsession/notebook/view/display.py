@@ -40,8 +40,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 class Content(Protocol):
     """What stands in an output."""
 
-    def html(self, *, over: bool) -> str:
-        """All of it: live, as it stands after the last ``changes``, or as it is once it is over."""
+    def html(self) -> str:
+        """All of the live form, as it stands after the last ``changes``."""
 
     def changes(self) -> Sequence[Op]:
         """What changed since the last call."""
@@ -69,8 +69,6 @@ class Output:
         self._timer: asyncio.TimerHandle | None = None
         self._unasked: asyncio.TimerHandle | None = None
         self._viewers: set[str] = set()
-        self._over = False
-        self._stands = False
 
     @property
     def has_page(self) -> bool:
@@ -117,19 +115,16 @@ class Output:
         """Swap to the static form."""
         for timer in filter(None, (self._timer, self._unasked)):
             timer.cancel()
-        self._over = True
-        self._cell.run(self._swap)
-        if self._widget is None:
-            return
-        if len(self._viewers) > 1:
-            self._send_all("*")
-        _over.append(self)
-        if len(_over) > LATE:
-            _over.popleft()._close()
-
-    def _close(self) -> None:
-        if self._widget is not None and not self._stands:
-            self._cell.run(self._widget.close)
+        static = self._content.static()
+        self._cell.run(self._swap, static)
+        if self._widget is not None and self._loop is not None:
+            self._widget.on_msg(self._on_message, remove=True)
+            end = End(self._widget, static, self._cell, self._loop)
+            if len(self._viewers) > 1:
+                end.send("*")
+            _ends.append(end)
+            if len(_ends) > LATE:
+                _ends.popleft().close()
 
     def _flush(self) -> None:
         if self._timer is not None:
@@ -148,12 +143,8 @@ class Output:
 
     def _send_all(self, viewer: object) -> None:
         """Send everything to a view; ``"*"`` is all of them."""
-        if not self._over:
-            self._flush()
-        message = {"k": "all", "for": viewer, "n": self._sent, "html": self._content.html(over=self._over)}
-        if self._over and self._widget is not None:
-            message["static"] = {"id": self._widget.model_id, "data": self._content.static()}
-        self._send(message)
+        self._flush()
+        self._send({"k": "all", "for": viewer, "n": self._sent, "html": self._content.html()})
 
     def _announce(self, wait: float) -> None:
         """Send everything now and then to a page that may be there: a cell that blocks the kernel hears nobody."""
@@ -165,14 +156,14 @@ class Output:
 
         self._unasked = asyncio.get_running_loop().call_later(wait, unasked)
 
-    def _swap(self) -> None:
+    def _swap(self, static: dict[str, str]) -> None:
         from IPython.core.getipython import get_ipython
         from IPython.display import display
 
         if self._handle is not None:
-            self._handle.update(self._content.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+            self._handle.update(static, raw=True)  # type: ignore[no-untyped-call]  # the same
         elif get_ipython() is not None:
-            display(self._content.static(), raw=True)  # type: ignore[no-untyped-call]  # the same
+            display(static, raw=True)  # type: ignore[no-untyped-call]  # the same
 
     def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
         # Comes on whichever thread the kernel handles messages; state is touched on one loop only.
@@ -186,12 +177,45 @@ class Output:
             self._viewers.add(str(message.get("me")))
             self._send_all(message.get("me"))
             return
-        if message.get("k") == "stands":
-            self._stands = True
-            return
         self._content.hear(message)
         if message.get("k") == "stop":
             self._send({"k": "ack"})
 
 
-_over: deque[Output] = deque()
+class End:
+    """What is left of an output that is over: the end, for a page that has the widget in its place still."""
+
+    def __init__(
+        self,
+        widget: AnyWidget,
+        static: Mapping[str, str],
+        cell: contextvars.Context,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._widget = widget
+        self._static = static
+        self._cell = cell
+        self._stands = False
+        widget.on_msg(lambda _widget, message, _buffers: loop.call_soon_threadsafe(self._hear, message))
+
+    def send(self, viewer: object) -> None:
+        """Send it to a view; ``"*"`` is all of them."""
+        end = {"k": "end", "for": viewer, "id": self._widget.model_id, "data": self._static}
+        self._cell.run(self._widget.send, end)
+
+    def close(self) -> None:
+        """Close the widget, unless a page that could not replace it shows it still."""
+        if not self._stands:
+            self._cell.run(self._widget.close)
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        kind = message.get("k")
+        if kind == "hello":
+            self.send(message.get("me"))
+        elif kind == "stands":
+            self._stands = True
+        elif kind == "stop":  # pressed just as it ended
+            self._cell.run(self._widget.send, {"k": "ack"})
+
+
+_ends: deque[End] = deque()

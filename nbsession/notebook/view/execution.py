@@ -67,17 +67,16 @@ class ExecutionView:
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML, Markdown and plain text."""
         style = templates.style() if carries_style(self._run.cell) else ""
+        page = templates.macro("execution", "page")(self._ui.static(), self._run)
         return {
-            "text/html": f"{style}{self.html(over=True)}",
+            "text/html": f"{style}{page}",
             "text/markdown": as_markdown(self._run),
             "text/plain": as_text(self._run),
         }
 
-    def html(self, *, over: bool) -> str:
+    def html(self) -> str:
         """Return the page; see ``Content``."""
-        if not over:
-            return self._page.html()
-        return str(templates.macro("execution", "page")(self._ui.static(), self._run))
+        return self._page.html()
 
     def changes(self) -> Sequence[Op]:
         """Return what changed on the page since the last call."""

@@ -1,8 +1,8 @@
 // The live form of an execution: HTML fragments come from the kernel, already safe, for named slots.
 //
-// In:  {k: "all", for, n, html, static?}  everything, for the view that said hello, or "*"; once it is over
-//                                 also what its output is replaced by: {id: the widget's, data: by MIME type}
+// In:  {k: "all", for, n, html}   everything, for the view that said hello, or "*"
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
+//      {k: "end", for, id, data}  what to put in place of the output with the widget of that id, by MIME type
 //      {k: "ack"}                 Stop was heard
 // Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
 
@@ -82,11 +82,14 @@ function render({ model, el }) {
     if (message.k === "ack") {
       clearTimeout(impatience);
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
-      if (message.static && replaceOutput(model, message.static)) return;
-      if (message.static) model.send({ k: "stands" });
       put(el, message.html);
       typeset(model, el);
       expected = message.n + 1;
+    } else if (message.k === "end" && [me, "*"].includes(message.for)) {
+      if (replaceOutput(model, message)) return;
+      put(el, message.data["text/html"]);
+      typeset(model, el);
+      model.send({ k: "stands" });
     } else if (message.k === "ops" && expected !== null) {
       if (message.n !== expected) return hello();
       expected += 1;
