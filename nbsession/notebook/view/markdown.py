@@ -188,6 +188,9 @@ class Stream:
         self._looked = whole
         blocks = _parser().parse(self._pending[:whole])
         starts = [token.map[0] for token in blocks if token.level == 0 and token.map and token.nesting >= 0]
+        if starts and mathematics.is_open(self._pending.split("\n", starts[-1])[-1]):
+            # Without its other half it is no block of its own, and may belong to the one above.
+            starts.pop()
         if len(starts) < 2:
             return ""
         lines = self._pending.split("\n", starts[-1])

@@ -56,6 +56,12 @@ def end_of(text: str, at: int) -> int:
     return rest.end()
 
 
+def is_open(text: str) -> bool:
+    r"""Say whether a text begins with ``$$`` or ``\[`` and the other half is not there, or not yet."""
+    start = len(text) - len(text.lstrip(" "))
+    return _DISPLAY.match(text, start) is not None and not end_of(text, start)
+
+
 def enable(parser: MarkdownIt) -> None:
     """Let a parser of Markdown keep mathematics as it was written, in an element of its own."""
     parser.block.ruler.before(
