@@ -91,6 +91,7 @@ def test_mathematics_that_streams_ends_as_the_whole_text_renders(text: str, step
     stream = Stream()
     for at in range(0, len(text), step):
         stream.add(text[at : at + step])
+    stream.end()
     assert FORMULA.findall(stream.html) == formulas(text)
 
 

@@ -102,13 +102,15 @@ class Page:
         text = "".join(prose.fresh)
         prose.fresh.clear()
         tail = f"{prose.key}t"
-        if not text:
-            return []
         if prose.kind != "text" or self._ui.raw:
-            return [("txt", tail, markdown.visible(text))]
-        update = prose.stream.add(text)
-        ops: list[Op] = [("add", f"{prose.key}f", update.finished)] if update.finished else []
-        ops.append(("txt", tail, update.text) if update.tail is None else ("put", tail, update.tail))
+            return [("txt", tail, markdown.visible(text))] if text else []
+        ops: list[Op] = []
+        if text:
+            update = prose.stream.add(text)
+            ops += [("add", f"{prose.key}f", update.finished)] if update.finished else []
+            ops.append(("txt", tail, update.text) if update.tail is None else ("put", tail, update.tail))
+        if prose.finished and (ended := prose.stream.end()) is not None:
+            ops.append(("put", tail, ended))
         return ops
 
     def _call(self, call: Call) -> list[Op]:

@@ -71,12 +71,12 @@ def visible(text: str) -> str:
     )
 
 
-def render(text: str) -> str:
-    """Return ``text``, as Markdown, as sanitised HTML."""
+def render(text: str, *, growing: bool = False) -> str:
+    """Return ``text``, as Markdown, as sanitised HTML; with ``growing`` a formula at its end may lack its other half."""
     import nh3
 
     html = nh3.clean(
-        _parser().render(visible(text)).strip(),
+        _parser().render(visible(text), {mathematics.GROWING: growing}).strip(),
         tags=set(TAGS),
         attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"style"}, "td": {"style"}},
         tag_attribute_values={"span": {"class": {mathematics.TYPESET}}},
@@ -133,7 +133,7 @@ class Stream:
     whole text is one block. ``html`` is all of it at any time.
     """
 
-    __slots__ = ("_finished", "_looked", "_pending", "_rendered", "_tail")
+    __slots__ = ("_ended", "_finished", "_looked", "_pending", "_rendered", "_tail")
 
     def __init__(self) -> None:
         self._finished: list[str] = []
@@ -141,6 +141,7 @@ class Stream:
         self._looked = 0
         self._rendered = 0
         self._tail = ""
+        self._ended = False
 
     @property
     def finished(self) -> str:
@@ -172,8 +173,14 @@ class Stream:
             return Update(finished, self._tail, "")
         return Update("", None, dropped + text)
 
+    def end(self) -> str | None:
+        """Take note that nothing more will come; return the HTML of the end, if it is another one by that."""
+        before, self._ended = self.tail, True
+        self._render_tail()
+        return None if self._tail == before else self._tail
+
     def _render_tail(self) -> None:
-        tail = render(self._pending) if self._pending else ""
+        tail = render(self._pending, growing=not self._ended) if self._pending else ""
         if not self._pending.endswith("\n"):
             tail = _OPEN_CODE.sub("</code></pre>", tail)
         self._tail = tail
@@ -186,7 +193,7 @@ class Stream:
         if whole <= self._looked or (whole > TAIL and whole < self._looked * GROWTH):
             return ""
         self._looked = whole
-        blocks = _parser().parse(self._pending[:whole])
+        blocks = _parser().parse(self._pending[:whole], {mathematics.GROWING: True})
         starts = [token.map[0] for token in blocks if token.level == 0 and token.map and token.nesting >= 0]
         if starts and mathematics.is_open(self._pending.split("\n", starts[-1])[-1]):
             # Without its other half it is no block of its own, and may belong to the one above.

@@ -25,6 +25,9 @@ IGNORED = "mathjax_ignore tex2jax_ignore"
 TYPESET = "mathjax_process tex2jax_process"
 """The classes of an element inside of such a one whose text is."""
 
+GROWING = "growing"
+"""What the parser's environment says of a text that more may be added to."""
+
 LONGEST = 3_000
 """Characters of one formula; what does not end before that is none."""
 
@@ -90,15 +93,15 @@ def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Make one paragraph of lines that begin with ``$$`` or ``\[``, up to its other half.
 
     Inside, a line that looks like a list or a heading is none. An answer that still streams may
-    not have the other half yet: of a text that ends without, all there is is taken, so that no
-    block is thought finished before.
+    not have the other half yet: of a text that is ``GROWING`` and ends without, all there is is
+    taken, so that no block is thought finished before.
     """
     start = state.bMarks[first] + state.tShift[first]
     opening = _DISPLAY.match(state.src, start)
     if opening is None or state.is_code_block(first):
         return False
     closing = _CLOSING[opening[0]]
-    is_last = state.level == 0 and len(state.src) - start <= LONGEST
+    is_last = bool(state.env.get(GROWING)) and state.level == 0 and len(state.src) - start <= LONGEST
     if not is_last and closing.search(state.src, opening.end(), start + LONGEST) is None:
         return False
     lines: list[str] = []
