@@ -7,7 +7,7 @@ from nbsession.record.event_log import EventLog
 from nbsession.record.event_rows import stored_events
 from nbsession.record.journal import Journal, Past, read_past, uncollected
 from nbsession.record.outbox import Outbox, Shared
-from nbsession.record.tick_rows import restore_ticks, tell_answer
+from nbsession.record.stored_ticks import restore_ticks, tell_answer
 from nbsession.record.verify import altered
 
 __all__ = [

@@ -16,8 +16,8 @@ from nbsession.errors import NbsessionError, SessionBusyError, StoreError
 from nbsession.hooks import GONE
 from nbsession.record.event_rows import row_of
 from nbsession.record.lease import Lease
+from nbsession.record.partial import grown
 from nbsession.record.texts import lifted, lower, wanted
-from nbsession.record.tick_rows import grown
 from nbsession.stores.base import Row
 from nbsession.stores.lease import this_owner
 from nbsession.timeline import ForkPoint, entries_of

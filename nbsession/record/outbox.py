@@ -10,6 +10,7 @@ from nbsession.errors import NbsessionError
 from nbsession.hooks import GONE
 from nbsession.record import tick_rows
 from nbsession.record.journal import SHARED, Rows, entry_row, read_past
+from nbsession.record.partial import growth
 from nbsession.stores.base import Row
 from nbsession.timeline import row_of
 
@@ -233,7 +234,7 @@ class Outbox:
 
     def partial(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
         """Return the row of what has come of a response since the last one."""
-        return Row("partial", str(tick.number), tick_rows.growth(kept, content))
+        return Row("partial", str(tick.number), growth(kept, content))
 
     # Storing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbsession.record.journal import read_past
-from nbsession.record.tick_rows import as_sent, restore_ticks
+from nbsession.record.stored_ticks import as_sent, restore_ticks
 from nbsession.timeline import Record
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ class Tick:
     ``None`` until they are known; ``cost`` is in US dollars, ``None`` where a
     price is not known. ``should_continue`` is the decision so far, and ``reason``
     why. ``error`` is the exception that ended the tick, if one did. ``causes`` are what made
-    the tree another one since the tick before; empty for a tick of an earlier process.
+    the tree another one since the tick before.
     """
 
     number: int

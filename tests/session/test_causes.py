@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_effect, use_knob, use_state
+from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 from nbsession.tree import create_context, use_context
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Theme = create_context("light", name="Theme")
 
@@ -92,3 +96,15 @@ async def test_what_was_set_and_set_back_is_no_cause() -> None:
     session.knobs["tone"] = "friendly"
     await session.send("Again.")
     assert [cause for cause in session.ticks[-1].causes if cause.kind == "knob"] == []
+
+
+async def test_the_reasons_outlive_the_process(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/kept.db"
+    model = ScriptedModel(call("add_stop", stop="Basel"), "Done.")
+    session = App(Trip, model=model, store=SqlStore(url)).session("trip")
+    await session.send("Go.")
+    said = [str(cause) for cause in session.ticks[1].causes if cause.kind != "timeline"]
+    await session.aclose()
+    again = App(Trip, model=ScriptedModel(), store=SqlStore(url)).session("trip")
+    assert [str(cause) for cause in again.ticks[1].causes] == said
+    assert again.ticks[1].why(part_of(again.ticks[1], "section", "Basel")).startswith("`plan` went from")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbsession.content import Block, Text, Thinking, ToolCall
-from nbsession.record.tick_rows import grown, growth
+from nbsession.record.partial import grown, growth
 
 blocks = st.one_of(
     st.builds(Text, st.text(max_size=6)),
