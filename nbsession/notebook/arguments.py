@@ -104,11 +104,20 @@ def _dollars(text: str) -> float:
     return amount
 
 
+def _how(text: str) -> str:
+    if text not in DISPLAYS:
+        raise ValueError
+    return text
+
+
 def _identifier(text: str) -> str:
     if not text.isidentifier():
         raise ValueError
     return text
 
+
+DISPLAYS = ("full", "quiet", "off")
+"""How much stands under a cell."""
 
 MODEL = Option("--model", "the model, e.g. simulated or anthropic:<id>", "MODEL")
 NAME = Option("--name", "the session's name in this kernel (default: its id)", "NAME")
@@ -135,6 +144,12 @@ CELL = Command(
         Option("--background", "return at once"),
         Option("--raw", "send the text as it stands, {{…}} too, and show the response as it came"),
         Option("--quiet", "show the response only"),
+        Option(
+            "--display",
+            "what stands below: full, quiet (the response only), off (nothing; --as still binds the result)",
+            "HOW",
+            _how,
+        ),
     ),
 )
 
@@ -321,6 +336,7 @@ _KINDS = {
     "TICK": "a tick's number (a whole number from 0)",
     "USD": "an amount of US dollars above 0",
     "VAR": "a variable's name",
+    "HOW": ", ".join(DISPLAYS[:-1]) + " or " + DISPLAYS[-1],
 }
 
 

@@ -55,6 +55,16 @@ class View(Protocol):
     async def follow(self) -> Any: ...
 
 
+class Unshown:
+    """Shows nothing: the execution goes its way, and its result is bound all the same."""
+
+    def display(self) -> None:
+        """Make no output."""
+
+    async def follow(self) -> None:
+        """Leave the execution to itself."""
+
+
 class Running(Protocol):
     """What an interrupt ends: an execution, or a sweep."""
 
@@ -122,7 +132,7 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
         message,
         model=sessions.model(line.get("model")),
         max_ticks=line.get("max-ticks") or sessions.defaults.max_ticks or None,
-        max_cost=line.get("max-cost"),
+        max_cost=line.get("max-cost") or sessions.defaults.budget or None,
         cell=cell,
         said=said,
         inserted=inserted,

@@ -17,6 +17,7 @@ from nbsession.errors import KnobError, SessionNotFoundError
 from nbsession.notebook import completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
+from nbsession.notebook.project import find_project
 from nbsession.notebook.pyplot import Guard
 from nbsession.notebook.sessions import Sessions
 from nbsession.notebook.settings import Nbsession
@@ -40,6 +41,7 @@ class Extension:
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.settings = Nbsession(parent=shell)
+        self._adopt_project()
         self.engine = Engine()
         self.sessions = Sessions(self.engine, shell.user_ns, self.settings, kernel.loop(shell))
         self.magics = Magics(shell, self.sessions, self.settings)
@@ -70,6 +72,12 @@ class Extension:
         _let_colab_show_widgets()
         if kernel.of(shell) is not None:
             warm.up(*warm.DISPLAY, *warm.DISPLAY_LIBRARIES)
+
+    def _adopt_project(self) -> None:
+        project = find_project()
+        complaints = [project.complaint] if project.complaint else self.settings.adopt(project)
+        for complaint in complaints:
+            sys.stderr.write(f"{complaint}\n")
 
     def _magic(self) -> Callable[..., None]:
         @no_var_expand  # a brace on the line is a brace, as it is where the cell awaits

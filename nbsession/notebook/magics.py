@@ -105,7 +105,8 @@ class Magics:
             request, options = self._request(line, body)
             if not self._to_send(request, options):
                 return
-            ask = None if kernel.may_ask(self.shell) else cell.deny
+            seen = kernel.may_ask(self.shell) and self._how(options) != "off"
+            ask = None if seen else cell.deny  # in what is shown there are buttons
             execution = request.send()
             work = self._submit(request, self._view(execution, options), execution, ask)
             if options.get("background"):
@@ -155,7 +156,9 @@ class Magics:
         from nbsession.notebook.sweep.view import SweepView
 
         session = self.sessions.current
-        request = sweep_request.request(session, line, self.sessions.namespace)
+        request = sweep_request.request(
+            session, line, self.sessions.namespace, budget=self.settings.budget or None
+        )
         contexts = request.contexts()
         if line.get("context-only"):
             self._bind(line, contexts)
@@ -217,12 +220,18 @@ class Magics:
         return True
 
     def _view(self, execution: Execution, options: Line) -> View:
+        how = self._how(options)
+        if how == "off":
+            return cell.Unshown()
         from nbsession.notebook.view.execution import ExecutionView
 
         live = self.settings.live and kernel.of(self.shell) is not None
-        return ExecutionView(
-            execution, quiet=options.get("quiet", False), raw=options.get("raw", False), live=live
-        )
+        return ExecutionView(execution, quiet=how == "quiet", raw=options.get("raw", False), live=live)
+
+    def _how(self, options: Line) -> str:
+        """Say how much stands under the cell: what its line says, else the settings."""
+        said: str = options.get("display") or ("quiet" if options.get("quiet") else self.settings.display)
+        return said
 
     def _submit(
         self, request: Request, view: View, execution: Execution, ask: Ask | None

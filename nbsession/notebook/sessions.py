@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 
 class Defaults(Protocol):
-    """What holds where a cell or command does not say: a model's name or ``""``, a limit or 0."""
+    """What holds where a cell or command does not say: a model's name, a store's URL or ``""``, a limit or 0."""
 
     model: str
+    store: str
     max_ticks: int
+    budget: float
 
 
 class Sessions:
@@ -49,7 +51,7 @@ class Sessions:
         self._by_name: dict[str, Session] = {}
         self._targets: dict[str, str] = {}
         self._current: str | None = None
-        self._store: SessionStore | None = None
+        self._stores: dict[str, SessionStore] = {}
         self._homes: weakref.WeakSet[Home] = weakref.WeakSet()
         self._blocked = False
 
@@ -128,9 +130,8 @@ class Sessions:
         session = self._open_already(found, id, target)
         if session is None:
             session = self._app(found, stored=id is not None).session(id)
-        chosen = self.model(model or self.defaults.model or None)
-        if chosen is not None:
-            session.model = chosen
+        if model or (self.defaults.model and session.model is None):
+            session.model = self.model(model or self.defaults.model)
         self._warm(session)
         self.add(session, name, target)
         self._current = name or session.id
@@ -197,10 +198,12 @@ class Sessions:
         """What the stores of this kernel keep, the last used first; the user's own is read if it is there."""
         from nbsession.stores import default_is_there
 
-        if self._store is None and default_is_there():
+        if default_is_there(self.defaults.store):
             self._kept()
         stores = {
-            id(store): store for store in (self._store, *(s.app.store for _, s in self)) if store is not None
+            id(store): store
+            for store in (*self._stores.values(), *(s.app.store for _, s in self))
+            if store is not None
         }
         found = {info.id: info for store in stores.values() for info in store.sessions()}
         return sorted(found.values(), key=lambda info: info.updated, reverse=True)
@@ -279,11 +282,12 @@ class Sessions:
         return app
 
     def _kept(self) -> SessionStore:
-        if self._store is None:
+        url = self.defaults.store
+        if url not in self._stores:
             from nbsession.stores import default_store
 
-            self._store = default_store()
-        return self._store
+            self._stores[url] = default_store(url)
+        return self._stores[url]
 
     def _open_already(self, found: App | Component, id: str | None, target: str) -> Session | None:
         """The open session of that id, if it is of the same component; one of another is closed first."""

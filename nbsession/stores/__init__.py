@@ -24,12 +24,12 @@ __all__ = [
 ]
 
 
-def default_store() -> SessionStore:
-    """Open the store that ``$NBSESSION_STORE`` names by its URL, else the SQLite file of this user."""
+def default_store(url: str | None = None) -> SessionStore:
+    """Open the store at ``url``, else at that of ``$NBSESSION_STORE``, else the SQLite file of this user."""
     from nbsession.stores.sql import SqlStore
 
-    url = os.environ.get("NBSESSION_STORE") or None
-    return SqlStore(url, elsewhere="set $NBSESSION_STORE to another place")
+    named = url or os.environ.get("NBSESSION_STORE") or None
+    return SqlStore(named, elsewhere="set $NBSESSION_STORE to another place")
 
 
 def __dir__() -> list[str]:

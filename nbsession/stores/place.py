@@ -13,9 +13,9 @@ def default_file() -> Path:
     return platformdirs.user_data_path("nbsession", appauthor=False) / "sessions.db"
 
 
-def default_is_there() -> bool:
-    """Say whether ``default_store`` would open what exists; a server is taken to. Makes nothing, connects to nothing."""
-    url = os.environ.get("NBSESSION_STORE")
+def default_is_there(url: str | None = None) -> bool:
+    """Say whether ``default_store(url)`` would open what exists; a server is taken to. Makes nothing, connects to nothing."""
+    url = url or os.environ.get("NBSESSION_STORE")
     if not url:
         return default_file().is_file()
     scheme, _, path = url.partition(":///")

@@ -41,8 +41,12 @@ class SweepRequest:
         return self.session.sweep(self.message, self.values, repeat=self.repeat, budget=self.max_cost)
 
 
-def request(session: Session, line: Line, names: Mapping[str, Any]) -> SweepRequest:
+def request(
+    session: Session, line: Line, names: Mapping[str, Any], *, budget: float | None = None
+) -> SweepRequest:
     """Say what a line asks for; ``{{expressions}}`` of its message are worked out in ``names``.
+
+    ``budget`` (US dollars) holds where the line gives no ``--max-cost``.
 
     Raises ``KnobError`` for a knob or value that does not fit, ``SessionError``
     where there is nothing to vary or no message; nothing is sent yet.
@@ -61,7 +65,7 @@ def request(session: Session, line: Line, names: Mapping[str, Any]) -> SweepRequ
         )
     if message is not None:
         message = filled(message, names).message
-    return SweepRequest(session, read(line.words, specs), message, repeat, line.get("max-cost"))
+    return SweepRequest(session, read(line.words, specs), message, repeat, line.get("max-cost", budget))
 
 
 def read(words: Iterable[str], specs: Mapping[str, KnobSpec]) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.notebook.view import markdown, templates
+from nbsession.notebook.view.look import look
 from nbsession.notebook.view.pieces import Call, Prose
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Ui:
 
     def fold(self, key: str, default: bool) -> Markup:
         """Write the attributes of a ``details`` element."""
-        is_open = self.open.get(key, default)
+        is_open = self.open.get(key, look.unfolds(default))
         return _markup((f" data-d={key}" if self.live else "") + (" open" if is_open else ""))
 
     def markdown(self, text: str) -> Markup:

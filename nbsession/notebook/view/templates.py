@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbsession.notebook.view import mathematics
+from nbsession.notebook.view.look import look
 from nbsession.notebook.view.markdown import visible
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ def moment(at: str) -> str:
         return at
 
 
+def _root() -> str:
+    """Return the classes of the root of every page: nothing is typeset but mathematics in answers; the theme."""
+    return mathematics.IGNORED if look.theme == "auto" else f"{mathematics.IGNORED} {look.theme}"
+
+
 @cache
 def _environment() -> Environment:
     import jinja2
@@ -103,7 +109,6 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    # On the root of every page: nothing that is shown is typeset, but for mathematics in answers.
-    environment.globals["ignored"] = mathematics.IGNORED
+    environment.globals["root"] = _root
     environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment
