@@ -279,6 +279,12 @@ def describe(command: Command | None = None) -> str:
     return "\n".join(lines)
 
 
+def manual() -> str:
+    """All commands, each with its options: what ``%session?`` shows."""
+    head = "Manage sessions; %%session? tells of the cells that speak to one."
+    return "\n\n".join([head, *map(describe, COMMANDS.values())])
+
+
 def _read(command: Command, raw: list[str]) -> Line:
     tokens = [_unquoted(token) for token in raw]
     words: list[str] = []

@@ -69,28 +69,38 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
 
 def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str]:
     waiting = next((o for o in command.options if before and o.name == before[-1]), None)
+    values = _values(sessions, waiting.metavar) if waiting is not None else []
     if waiting is not None and waiting.metavar and not waiting.optional:
-        return _values(sessions, waiting.metavar)
+        return values
     options = [option.name for option in command.options if option.name not in before]
     words = [word for word in before if not word.startswith("-")]
     kind = command.words[len(words)] if len(words) < len(command.words) else ""
-    return [*_values(sessions, kind), *options]
+    return [*values, *_values(sessions, kind), *options]
 
 
 def _values(sessions: Sessions, kind: str) -> list[str]:
     if kind == "MODEL":
-        return [form.partition("<")[0] for form in FORMS]
+        return [*sessions.models(), *(form.partition("<")[0] for form in FORMS), *_known_models()]
     if kind == "COMPONENT":
         return sessions.targets()
     if kind == "NAME":
-        return [name for name, _ in sessions]
+        return sessions.names()
     if kind == "COMMAND":
         return list(arguments.COMMANDS)
     if kind == "ID":
         return [info.id for info in sessions.stored()]
     if kind == "TICK":
         return _ticks(sessions)
+    if kind == "HOW":
+        return list(arguments.DISPLAYS)
     return []
+
+
+def _known_models() -> list[str]:
+    """Models of the price list, under their providers' names."""
+    from nbsession.usage import priced_models
+
+    return [f"{'anthropic' if name.startswith('claude-') else 'openai'}:{name}" for name in priced_models()]
 
 
 def _ticks(sessions: Sessions) -> list[str]:

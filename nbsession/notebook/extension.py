@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import no_var_expand
 
 from nbsession.errors import KnobError, SessionNotFoundError
-from nbsession.notebook import completion, formatters, kernel, warm
+from nbsession.notebook import arguments, completion, formatters, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
 from nbsession.notebook.project import find_project
@@ -58,7 +58,8 @@ class Extension:
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
         shell.input_transformer_manager.token_transformers.append(self._sweeps)
-        shell.register_magic_function(self._magic(), "line_cell", "session")
+        for kind, manual in (("line", arguments.manual()), ("cell", arguments.describe(arguments.CELL))):
+            shell.register_magic_function(self._magic(manual), kind, "session")
         shell.configurables.append(self.settings)
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._complete)
@@ -79,12 +80,12 @@ class Extension:
         for complaint in complaints:
             sys.stderr.write(f"{complaint}\n")
 
-    def _magic(self) -> Callable[..., None]:
+    def _magic(self, manual: str) -> Callable[..., None]:
         @no_var_expand  # a brace on the line is a brace, as it is where the cell awaits
         def session(line: str, cell: str | None = None) -> None:
-            """Speak to a session, or manage sessions; ``%session help`` says how."""
             self.magics.session(line, cell)
 
+        session.__doc__ = manual  # what IPython shows of %session? and %%session?
         found: Callable[..., None] = session
         return found
 

@@ -97,9 +97,7 @@ class Sessions:
             return self.add(value, name)
         if name in self._by_name:
             return self._by_name[name]
-        variables = [key for key, value in self.namespace.items() if isinstance(value, Session)]
-        known = [*self._by_name, *variables]
-        hint = did_you_mean(name, known) or "; open one: %session new COMPONENT"
+        hint = did_you_mean(name, self.names()) or "; open one: %session new COMPONENT"
         raise SessionError(f"no session is named {name!r}{hint}")
 
     def use(self, name: str) -> Session:
@@ -242,6 +240,24 @@ class Sessions:
         self._by_name.clear()
         self._targets.clear()
         self._current = None
+
+    def names(self) -> list[str]:
+        """What a session can be called: those opened by a command, and the user's variables."""
+        from nbsession.session import Session
+
+        self._forget_closed()
+        return list(dict.fromkeys([*self._by_name, *self._variables(Session)]))
+
+    def models(self) -> list[str]:
+        """The user's variables that hold a model."""
+        from nbsession.models import ModelAdapter
+
+        return self._variables(ModelAdapter)
+
+    def _variables(self, kind: Any) -> list[str]:
+        named = [name for name, value in list(self.namespace.items()) if isinstance(value, kind)]
+        # A class has a model's methods, too, and is none.
+        return [n for n in named if not n.startswith("_") and not isinstance(self.namespace.get(n), type)]
 
     def targets(self) -> list[str]:
         """The user's names of what a session can be opened of."""

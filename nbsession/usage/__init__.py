@@ -5,7 +5,7 @@ Figures only; it knows nothing of sessions and models but their names.
 
 from nbsession.usage.budget import Budget
 from nbsession.usage.calibration import Calibration, calibrated, observe
-from nbsession.usage.prices import cost, saved, set_price, window_of
+from nbsession.usage.prices import cost, priced_models, saved, set_price, window_of
 from nbsession.usage.tokens import MESSAGE_OVERHEAD, Usage, estimate
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "cost",
     "estimate",
     "observe",
+    "priced_models",
     "saved",
     "set_price",
     "window_of",

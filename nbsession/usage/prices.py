@@ -105,6 +105,11 @@ def set_price(
     _set[_family(model)] = given
 
 
+def priced_models() -> tuple[str, ...]:
+    """Return the models of the list that comes with the package, without their providers' names."""
+    return tuple(_packaged()["models"])
+
+
 def price_date() -> str:
     """Return the date of the list that comes with the package (ISO 8601): the day its oldest part was read."""
     return str(min(source["date"] for source in _packaged()["sources"]))

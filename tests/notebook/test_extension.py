@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nbsession.notebook.arguments import CELL, COMMANDS
 from tests.notebook.kernels import ROOT, Kernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line
 
@@ -184,11 +185,15 @@ mine = bot.session()
         ("%session use ro", {"root"}, set()),
         ("%%session --ma", {"--max-ticks", "--max-cost"}, {"--model"}),
         ("%%session root --model an", {"anthropic:"}, set()),
+        ("%%session root --display q", {"quiet"}, {"off"}),
+        ("%%session root --model my", {"my_model"}, set()),
+        ("%%session root --model anthropic:claude-s", {"anthropic:claude-sonnet-5-5"}, set()),
+        ("%%session mi", {"mine_too"}, set()),
         ("%%session root --model o", {"openai:", "ollama:"}, {"anthropic:"}),
     ],
 )
 def test_the_magics_lines_complete(kernel: Kernel, code: str, wanted: set[str], unwanted: set[str]) -> None:
-    fine(kernel.run("bot = app('a')"))
+    fine(kernel.run("bot = app('a'); my_model = ScriptedModel('a'); mine_too = bot.session()"))
     fine(kernel.run("%session new bot --name root"))
     kernel.client.complete(code, len(code))
     reply = kernel.client.get_shell_msg(timeout=20)
@@ -199,6 +204,17 @@ def test_the_magics_lines_complete(kernel: Kernel, code: str, wanted: set[str], 
     begun = code[: len(code) - len(code.rsplit(maxsplit=1)[-1])]
     assert {begun + word for word in wanted} <= made
     assert not {begun + word for word in unwanted} & made
+
+
+def test_a_question_mark_lists_every_option_with_its_meaning() -> None:
+    printed = ipython("%load_ext nbsession", "%%session?")
+    for option in CELL.options:
+        assert option.usage in printed
+        assert option.help in printed
+    printed = ipython("%load_ext nbsession", "%session?")
+    for command in COMMANDS.values():
+        assert command.help in printed
+        assert all(option.help in printed for option in command.options)
 
 
 def test_the_body_of_a_cell_completes_as_always(kernel: Kernel) -> None:
