@@ -31,6 +31,14 @@ ORIGIN = "thinking"
 """The key of a signed answer's metadata under which its ``Origin`` stands."""
 
 
+INSERTED = "inserted"
+"""The key of a message's metadata under which ``[expression, size in words]`` of each expression in it stands."""
+
+
+MOST_NAMED = 3
+"""Expressions of a message that are named; of more, their number is said."""
+
+
 NOTHING_SPECIAL: frozenset[str] = frozenset()
 """What a message of texts holds that not every model takes."""
 
@@ -59,7 +67,8 @@ class Part:
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
     outside messages; ``body`` is the text without a section's heading; ``origin``
     says where the signed thinking of an answer was made; ``edited`` that its text is not the
-    tree's, but was put there by ``session.edit``. ``tokens`` is an estimate. ``str()`` is the text as it is sent.
+    tree's, but was put there by ``session.edit``; ``inserted`` which expressions a message was made with and
+    the size of what they gave, in words (``"df, 4 rows"``). ``tokens`` is an estimate. ``str()`` is the text as it is sent.
     """
 
     __slots__ = (
@@ -69,6 +78,7 @@ class Part:
         "blocks",
         "body",
         "edited",
+        "inserted",
         "key",
         "kind",
         "origin",
@@ -103,6 +113,7 @@ class Part:
         self.tokens = token.estimate(text) if tokens is None else tokens
         self.origin: Origin | None = None
         self.edited = False
+        self.inserted = ""
         self._digest: str | None = None
         self._holds = None if kind == "message" else NOTHING_SPECIAL
         self._variants: dict[Any, Part] | None = None
@@ -139,7 +150,7 @@ class Part:
             known = self._variants = {}
         if name not in known:
             known[name] = part = message_part(self.path, tuple(blocks()), key=self.key, role=self.role)
-            part.title, part.origin = title, self.origin
+            part.title, part.origin, part.inserted = title, self.origin, self.inserted
         return known[name]
 
     def canonical(self) -> dict[str, Any]:
@@ -229,7 +240,19 @@ def entry_part(entry: Entry, path: str) -> Part:
         blocks = _without_open_calls(blocks)
     part = message_part(path, blocks, key=entry.id, role=entry.role)
     part.origin = Origin.of(entry)
+    if INSERTED in entry.metadata:
+        part.inserted = _inserted(entry.metadata[INSERTED])
     return part
+
+
+def _inserted(kept: Any) -> str:
+    """Say what expressions gave; the sender's own metadata may use the word, too."""
+    pairs = kept if isinstance(kept, (list, tuple)) else ()
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        return ""
+    said = [", ".join(str(word) for word in pair if word) for pair in pairs]
+    more = [f"{len(said) - MOST_NAMED} more"] if len(said) > MOST_NAMED else []
+    return "; ".join([*said[:MOST_NAMED], *more])
 
 
 def message_part(path: str, blocks: tuple[Block, ...], *, key: str, role: str) -> Part:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from nbsession import App, Session, System, Timeline, component
 from nbsession.errors import SessionError
 from nbsession.notebook.inserted import Inserted, filled
+from nbsession.notebook.view.execution import ExecutionView
+from nbsession.stores import SqlStore
+from nbsession.testing import ScriptedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_text_stands_where_its_expression_stood() -> None:
@@ -77,3 +84,56 @@ def test_sizes_are_said_in_words(value: Any, size: str) -> None:
 def test_a_faulty_expression_is_named_with_what_to_do(text: str, said: str) -> None:
     with pytest.raises(SessionError, match=said):
         filled(text, {"df": pd.DataFrame()})
+
+
+@component
+def Echo() -> Any:
+    return [System("You count."), Timeline()]
+
+
+async def shown(session: Session, text: str, names: dict[str, Any]) -> dict[str, str]:
+    made = filled(text, names)
+    metadata = {"inserted": [list(each) for each in made.inserted]}
+    view = ExecutionView(session.send(made.message, metadata=metadata), live=False)
+    await view.follow()
+    return view.static()
+
+
+async def test_the_context_shows_which_expressions_a_message_was_made_with() -> None:
+    session = App(Echo, model=ScriptedModel("Four.", "Nothing.")).session()
+    rows = pd.DataFrame({"a": [1, 2, 3, 4]})
+    static = await shown(session, "Count {{df}} and {{n}}", {"df": rows, "n": 3})
+    assert "<i>made with df, 4 rows; n</i>" in static["text/html"]
+    assert "made with df, 4 rows; n" in static["text/markdown"]
+    assert "made with df, 4 rows; n" in static["text/plain"]
+    later = await shown(session, "And now?", {})
+    assert "made with" not in later["text/plain"]
+
+
+async def test_many_expressions_are_named_in_part_and_markup_in_them_is_escaped() -> None:
+    session = App(Echo, model=ScriptedModel("Yes.")).session()
+    text = "".join(f"{{{{'<b>{n}</b>' * 20}}}} " for n in range(5))
+    html = (await shown(session, text, {}))["text/html"]
+    note = html.partition("<i>made with ")[2].partition("</i>")[0]
+    assert "&lt;b&gt;0&lt;/b&gt;" in note
+    assert "<" not in note
+    assert str(session.ticks[0].context.parts[-1].inserted).endswith("; 2 more")
+
+
+async def test_a_stored_tick_and_the_context_to_be_sent_know_of_them_too(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'talks.db'}")
+    session = App(Echo, model=ScriptedModel("Four."), store=store).session("kept")
+    await shown(session, "Count {{df}}", {"df": pd.DataFrame({"a": [1, 2]})})
+    await session.aclose()
+    again = App(Echo, model=ScriptedModel(), store=store).session("kept")
+    assert [part.inserted for part in again.ticks[0].context.flow] == ["df, 2 rows"]
+    assert again.compile().flow[0].inserted == "df, 2 rows"
+    await again.aclose()
+    store.close()
+
+
+@pytest.mark.parametrize("odd", [3, "df", [["a"]], [3], {"a": 1}, [["df", 4]]])
+async def test_metadata_of_the_senders_own_under_that_word_harms_nothing(odd: Any) -> None:
+    session = App(Echo, model=ScriptedModel("Yes.")).session()
+    await session.send("Hi", metadata={"inserted": odd})
+    assert session.ticks[0].context.flow[0].inserted in ("", "df, 4")

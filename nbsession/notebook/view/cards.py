@@ -101,7 +101,8 @@ class Card:
     """A compiled context as it is shown.
 
     ``kept`` tokens at the front are as they were before; ``broken_by`` names the
-    part that ends them; ``trade`` says what a budget left out, against that.
+    part that ends them; ``trade`` says what a budget left out, against that; ``inserted``
+    which expressions the new messages were made with.
     """
 
     key: str
@@ -115,6 +116,7 @@ class Card:
     withheld: tuple[Row, ...] = ()
     pending: tuple[str, ...] = ()
     strip: Strip = field(default_factory=lambda: Strip(()))
+    inserted: tuple[str, ...] = ()
 
 
 def card(
@@ -146,6 +148,7 @@ def card(
         withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
         pending=context.pending,
         strip=strip_of(context, rows.diff),
+        inserted=tuple(_inserted(part) for part in context.flow if part.inserted and rows.is_new(part)),
     )
 
 
@@ -173,9 +176,14 @@ def row(part: Part, *, key: str = "p") -> Row:
         path=_path(part),
         tokens=part.tokens,
         text=_readable(part),
+        note=_inserted(part),
         images=embedded(part.blocks),
         snippet=_snippet(part),
     )
+
+
+def _inserted(part: Part) -> str:
+    return f"made with {_beginning(part.inserted)}" if part.inserted else ""
 
 
 def changes(diff: ContextDiff, *, key: str = "d") -> tuple[Row, ...]:
@@ -266,6 +274,10 @@ class _Rows:
                 for row, path in zip(rows, above, strict=False)
             ]
         return Group(title, sum(part.tokens for part in parts), tuple(rows))
+
+    def is_new(self, part: Part) -> bool:
+        """Whether a part did not stand in the context before."""
+        return self.diff is None or part.identity in self.added
 
     def is_steady(self, part: Part) -> bool:
         """Whether a part is a message that stands as it stood."""

@@ -49,6 +49,7 @@ def _line(tick: TickRecord) -> str:
     words = [f"tick {tick.number}"]
     if tick.card is not None:
         words.append(f"{templates.tokens(tick.card.tokens)} in")
+        words.extend(tick.card.inserted)
     if not tick.answered:
         words.append("no answer")
     elif tick.usage is not None:
