@@ -80,7 +80,7 @@ from nbsession.hooks import (
     use_timeline,
     use_usage,
 )
-from nbsession.session import Continue, Execution, Preview, Result, Session, Stop, StopReason
+from nbsession.session import Continue, Execution, Finding, Preview, Result, Session, Stop, StopReason
 from nbsession.timeline import Tick
 from nbsession.tools import Tool, ToolContext, tool
 from nbsession.tree import (
@@ -127,6 +127,7 @@ __all__ = [
     "Entry",
     "ErrorBoundary",
     "Execution",
+    "Finding",
     "First",
     "Fit",
     "HookError",

@@ -123,6 +123,11 @@ class Knobs:
         """The values this began with whose knobs no component has declared so far."""
         return {name: value for name, value in self._kept.items() if name in self._unclaimed}
 
+    @property
+    def undeclared(self) -> Mapping[str, Any]:
+        """The values that are kept for knobs which no component declares now."""
+        return dict(self._kept)
+
     def check(self) -> None:
         """Raise ``KnobError``, naming both paths, if two holders of one knob have different specs.
 

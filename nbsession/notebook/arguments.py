@@ -212,6 +212,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 group=_NOW,
                 verbatim=True,
             ),
+            Command("check", "what is doubtful about what would be sent, before anything is", group=_NOW),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
             Command("ticks", "the session's model calls so far, to be viewed or forked from", group=_BACK),

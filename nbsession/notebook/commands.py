@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
 from nbsession.notebook import arguments
-from nbsession.notebook.panels import tables
+from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Commands:
             "context": self._context,
             "ticks": self._ticks,
             "history": self._history,
+            "check": self._check,
             "tree": self._tree,
             "model": self._model,
             "fork": self._fork,
@@ -160,6 +161,10 @@ class Commands:
     def _tree(self, line: Line) -> Shown:
         session = self.sessions.current
         return tables.outline(session.outline(), f"Components of session {session.id}")
+
+    def _check(self, line: Line) -> Shown:
+        session = self.sessions.current
+        return findings.check(session.check(), f"Check of session {session.id}")
 
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nbsession.context import CompiledContext, ContextDiff, Part
-    from nbsession.session import Execution, Outline, Preview, Result, Session, Sweep
+    from nbsession.session import Execution, Findings, Outline, Preview, Result, Session, Sweep
     from nbsession.timeline import History, Tick
 
 
@@ -111,6 +111,16 @@ def _outline(outline: Outline) -> str:
     return tables.bundle(tables.outline(outline, "Components"))["text/html"]
 
 
+def _findings(found: Findings) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.check(found))["text/html"]
+
+
+def _findings_text(found: Findings, printer: Any, _cycle: bool) -> None:
+    printer.text(str(found))
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -151,9 +161,13 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.outline", "Outline"): _outline,
     ("context.part", "Part"): _part,
     ("session.sweep", "Sweep"): _sweep,
+    ("session.check", "Findings"): _findings,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
     "text/html": dict(_FORMATTERS),
-    "text/plain": {("session.sweep", "Sweep"): _sweep_text},
+    "text/plain": {
+        ("session.sweep", "Sweep"): _sweep_text,
+        ("session.check", "Findings"): _findings_text,
+    },
 }

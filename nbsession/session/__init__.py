@@ -3,6 +3,7 @@
 Also what one asks of it: forks, previews, sweeps, an outline.
 """
 
+from nbsession.session.check import Finding, Findings
 from nbsession.session.execution import Execution
 from nbsession.session.home import Home
 from nbsession.session.mount import Mount
@@ -17,6 +18,8 @@ __all__ = [
     "Continue",
     "Execution",
     "Fact",
+    "Finding",
+    "Findings",
     "Home",
     "Mount",
     "Outline",

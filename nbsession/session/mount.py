@@ -198,22 +198,27 @@ class Mount:
         self,
         values: Mapping[str, Any],
         *,
+        stale: Iterable[Fiber] = (),
         tools: Iterable[ToolUse] = (),
         sent: Sequence[Sent] = (),
         choose: Callable[[Any], ModelAdapter] | None = None,
         room: Room = UNKNOWN,
         edits: Edits = NO_EDITS,
     ) -> Compiled[ModelAdapter]:
-        """Compile the tree as it would be under other knob values, and leave it as it is."""
+        """Compile the tree as it would be under other knob values, and leave it as it is.
+
+        What is ``stale`` renders again, whatever the knobs.
+        """
         knobs = self.environment.knobs.overlay(values)
         present = self.environment.knobs
-        stale: dict[Any, None] = dict.fromkeys(
+        again: dict[Any, None] = dict.fromkeys(
             holder
             for name, value in values.items()
             if name in present and present[name] != value
             for holder in present.holders(name)
         )
-        stale.update(dict.fromkeys(self.environment.knob_watchers) if stale else {})
+        again.update(dict.fromkeys(self.environment.knob_watchers) if again else {})
+        again.update(dict.fromkeys(stale))
         environment = self.environment.preview(knobs)
 
         def more(gone: Sequence[Fiber]) -> list[Fiber]:
@@ -229,7 +234,7 @@ class Mount:
             watching = (*self.environment.knob_watchers, *environment.knob_watchers)
             return [fiber for fiber in watching if fiber not in set(gone)]
 
-        fiber = self.root.preview(environment, list(stale), more=more)
+        fiber = self.root.preview(environment, list(again), more=more)
         pending = dict.fromkeys((*self.pending, *environment.asked))
         return compiler.compile(
             fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose, room=room, edits=edits

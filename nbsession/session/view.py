@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
 from nbsession.record import altered
+from nbsession.session.check import Findings, check_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
 
@@ -127,6 +128,22 @@ class SessionView:
             return self._mounted().mount.outline()
 
         return self._core.home.call(read)
+
+    def check(self) -> Findings:
+        """Say what is doubtful about what would be sent now, before anything is sent; nothing changes.
+
+        The gravest comes first: what would be refused (no ``Timeline``, tools or pictures that the model
+        does not take, more than its window), what costs or misleads (a text said twice, one before the
+        conversation that is another one at each render, so that the provider's cache is lost; a tool
+        without a description; what a ``Fit`` has no room for), and what may be meant (an empty section,
+        a knob that nobody reads). A clock is found once it shows another time than when it was mounted.
+        """
+
+        def checking() -> Findings:
+            self._open()
+            return check_of(self._core)
+
+        return self._core.home.call(checking)
 
     def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers.

@@ -53,7 +53,7 @@ def causes_of(path: str, causes: Sequence[Cause]) -> tuple[Cause, ...]:
     component above it render. Empty where nothing of it is known.
     """
     passed: list[Cause] = []
-    for place in _upwards(path):
+    for place in upwards(path):
         here = [cause for cause in causes if cause.path == place]
         own = [cause for cause in here if cause.kind != "property"]
         passed += [cause for cause in here if cause.kind == "property"]
@@ -67,6 +67,7 @@ def why(path: str, causes: Sequence[Cause]) -> str:
     return "; ".join(map(str, causes_of(path, causes)))
 
 
-def _upwards(path: str) -> Sequence[str]:
+def upwards(path: str) -> Sequence[str]:
+    """Return a component path and those of the components around it, the nearest first."""
     segments = path.split("/")
     return ["/".join(segments[:end]) for end in range(len(segments), 0, -1)]

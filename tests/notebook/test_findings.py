@@ -1,0 +1,66 @@
+"""What was found out about a session, as a reader of the notebook sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from nbsession import App, Section, System, Timeline, component, tool, use_knob
+from nbsession.notebook import extension
+from nbsession.testing import ScriptedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@tool
+def search(query: str) -> str:
+    """Search."""
+    return f"Found <b>{query}</b>."
+
+
+@component
+def Agent() -> Any:
+    tone, _ = use_knob("tone", "kind", options=["kind", "blunt"])
+    return [System(f"You are {tone}."), search, Section("<script>alert(1)</script>", id="hint"), Timeline()]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    made = InteractiveShell.instance(ipython_dir=str(tmp_path))
+    extension.load(made)
+    yield made
+    extension.unload(made)
+    InteractiveShell.clear_instance()
+
+
+def opened(shell: InteractiveShell, *responses: Any) -> Any:
+    shell.user_ns["bot"] = App(Agent, model=ScriptedModel(*responses))
+    shell.run_line_magic("session", "new bot")
+    return shell.nbsession.sessions.current  # type: ignore[attr-defined]  # put there by the extension
+
+
+def said(shell: InteractiveShell, capsys: pytest.CaptureFixture[str], line: str) -> str:
+    capsys.readouterr()
+    shell.run_line_magic("session", line)
+    return capsys.readouterr().out
+
+
+def html(shell: InteractiveShell, value: object) -> str:
+    assert shell.display_formatter is not None
+    data, _ = shell.display_formatter.format(value)  # type: ignore[no-untyped-call]  # IPython does not type it
+    return str(data["text/html"])
+
+
+def test_a_check_is_a_table(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    session = opened(shell)
+    text = said(shell, capsys, "check")
+    assert "1 note" in text
+    assert "undescribed-parameter" in text
+    assert "describe it under Args:" in text
+    shown = html(shell, session.check())
+    assert "undescribed-parameter" in shown
