@@ -190,7 +190,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 "context",
                 "what the model would be sent now; with a TICK, what it was sent then",
                 ("TICK",),
-                options=(Option("--diff", "compare with a tick", "TICK", _natural),),
+                options=(
+                    Option("--diff", "compare with a tick", "TICK", _natural),
+                    Option("--cache", "what of it the provider may read from its cache, by component"),
+                ),
                 group=_NOW,
             ),
             Command(

@@ -98,13 +98,18 @@ class Commands:
         session = self.sessions.current
         older = _tick(session, line.options["diff"]) if "diff" in line.options else None
         at = line.word(0)
-        if at is None:
+        tick = None if at is None else _tick(session, _number("context", at))
+        if tick is None:
             context, title = session.compile(), "What would be sent now"
         else:
-            tick = _tick(session, _number("context", at))
             context, title = tick.context, f"What was sent at tick {tick.number}"
+        forecast = session.forecast(tick)
+        if line.get("cache"):
+            return findings.forecast(forecast, title)
         if older is not None:
             title += f", compared with tick {older.number}"
+        elif forecast.kept is not None:
+            title += f"; {forecast}"
         return ShowContext(context, older.context if older is not None else None, title)
 
     def _ticks(self, line: Line) -> Shown:

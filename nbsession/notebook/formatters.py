@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nbsession.context import CompiledContext, ContextDiff, Part
-    from nbsession.session import Execution, Findings, Outline, Preview, Result, Session, Sweep
+    from nbsession.session import Execution, Findings, Forecast, Outline, Preview, Result, Session, Sweep
     from nbsession.timeline import History, Tick
 
 
@@ -121,6 +121,12 @@ def _findings_text(found: Findings, printer: Any, _cycle: bool) -> None:
     printer.text(str(found))
 
 
+def _forecast(forecast: Forecast) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.forecast(forecast))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -162,6 +168,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("context.part", "Part"): _part,
     ("session.sweep", "Sweep"): _sweep,
     ("session.check", "Findings"): _findings,
+    ("session.forecast", "Forecast"): _forecast,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {

@@ -5,6 +5,7 @@ Also what one asks of it: forks, previews, sweeps, an outline.
 
 from nbsession.session.check import Finding, Findings
 from nbsession.session.execution import Execution
+from nbsession.session.forecast import Forecast, reported_by
 from nbsession.session.home import Home
 from nbsession.session.mount import Mount
 from nbsession.session.options import checked_ticks
@@ -20,6 +21,7 @@ __all__ = [
     "Fact",
     "Finding",
     "Findings",
+    "Forecast",
     "Home",
     "Mount",
     "Outline",
@@ -31,4 +33,5 @@ __all__ = [
     "Sweep",
     "SweepRow",
     "checked_ticks",
+    "reported_by",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nbsession.errors import SessionError
 from nbsession.record import altered
 from nbsession.session.check import Findings, check_of
+from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
 
@@ -144,6 +145,21 @@ class SessionView:
             return check_of(self._core)
 
         return self._core.home.call(checking)
+
+    def forecast(self, tick: int | Tick | None = None) -> Forecast:
+        """Say what of the next request the provider may read from its cache, by component; nothing is sent.
+
+        Of a ``tick`` it is what could be told before it was sent, beside what the provider then
+        reported. It compares with what was last sent to the same model; whether a provider still holds
+        that (mostly some minutes), and from which length on it caches, nobody can know before.
+        """
+
+        def forecasting() -> Forecast:
+            if tick is None:
+                self._open()
+            return forecast_of(self._core, tick)
+
+        return self._core.home.call(forecasting)
 
     def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers.

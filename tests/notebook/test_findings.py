@@ -9,6 +9,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nbsession import App, Section, System, Timeline, component, tool, use_knob
 from nbsession.notebook import extension
+from nbsession.notebook.arguments import parse_command
+from nbsession.notebook.commands import Commands, ShowContext
 from nbsession.testing import ScriptedModel
 
 if TYPE_CHECKING:
@@ -64,3 +66,19 @@ def test_a_check_is_a_table(shell: InteractiveShell, capsys: pytest.CaptureFixtu
     assert "describe it under Args:" in text
     shown = html(shell, session.check())
     assert "undescribed-parameter" in shown
+
+
+def test_a_context_says_what_may_be_read_from_the_cache(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, "Yes.")
+    assert "unknown: nothing was sent before" in said(shell, capsys, "context --cache")
+    session.run("Hello.")
+    assert "tokens may be read from the cache" in html(shell, session.forecast())
+    table = said(shell, capsys, "context --cache")
+    assert "Agent/System.0" in table
+    assert "as before" in table
+    shown = Commands(shell.nbsession.sessions).perform(parse_command("context"))  # type: ignore[attr-defined]  # the extension's
+    assert isinstance(shown, ShowContext)
+    assert "tokens may be read from the cache" in shown.title
+    assert "unknown" in said(shell, capsys, "ticks")

@@ -32,7 +32,7 @@ async def test_ticks_say_what_asked_for_them_and_what_can_be_done_about_a_past_o
     assert messages[0].startswith("Be brief, please. xxx")
     assert len(messages[0]) == tables.LONGEST
     assert messages[1:] == ["", "Sure?"]
-    assert [row.cells[4] for row in shown.rows] == ["set_knob", "–", "–"]
+    assert [row.cells[5] for row in shown.rows] == ["set_knob", "–", "–"]
     assert [word.name for word in shown.words] == ["view", "fork", "replay", "re-run"]
     assert shown.words[0].how == "%session context 2 --diff 1"
 
@@ -44,10 +44,10 @@ async def test_a_tick_that_failed_or_was_stopped_says_so() -> None:
         await session.send("Hi")
     execution = session.send("Again")
     await held.reached
-    assert [row.cells[5] for row in tables.ticks(session).rows] == ["failed: ModelError", "running"]
+    assert [row.cells[6] for row in tables.ticks(session).rows] == ["failed: ModelError", "running"]
     execution.abort()
     await execution
-    assert tables.ticks(session).rows[1].cells[5].endswith("interrupted")
+    assert tables.ticks(session).rows[1].cells[6].endswith("interrupted")
 
 
 async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from() -> None:
@@ -57,7 +57,7 @@ async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from(
     session.rewind(session.timeline[1].id)
     await session.send("other")
     shown = tables.ticks(session)
-    assert [row.cells[5].endswith("rewound") for row in shown.rows] == [False, True, False]
+    assert [row.cells[6].endswith("rewound") for row in shown.rows] == [False, True, False]
     assert shown.words[-1][:2] == ("rewound", "%session fork 1")
     assert session.fork(1).timeline[-1].text == "two"
 

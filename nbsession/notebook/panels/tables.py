@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.markdown import visible
-from nbsession.session import Fact
+from nbsession.session import Fact, reported_by
 from nbsession.tree import Element
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def ticks(session: Session) -> Table:
             Column("started", "q"),
             Column("message"),
             Column("context", "n"),
+            Column("from cache", "n"),
             Column("tools"),
             Column("answered by"),
             Column("cost", "n"),
@@ -171,6 +172,7 @@ def _tick_row(tick: Tick, message: str, form: str, *, left: bool) -> Row:
             _local(tick.started).strftime(form),
             shortened(message),
             f"≈{tick.context.tokens:,}",
+            "unknown" if (read := reported_by(tick)) is None else f"{read:,}",
             calls or "–",
             ", ".join([by or "–", *(["interrupted"] if cut else []), *(["rewound"] if left else [])]),
             templates.dollars(tick.cost),
