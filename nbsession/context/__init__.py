@@ -30,11 +30,12 @@ from nbsession.context.fragment import (
 from nbsession.context.part import Kind, Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.context.target import Capabilities, Target
 from nbsession.context.thinking import origin_of
-from nbsession.context.withheld import BUDGET, Withheld
+from nbsession.context.withheld import BUDGET, LEFT_OUT, Withheld
 
 __all__ = [
     "BUDGET",
     "LEAVES",
+    "LEFT_OUT",
     "MEDIA",
     "NOTHING_SENT",
     "NO_EDITS",

@@ -72,6 +72,7 @@ def compile(  # noqa: A001  # the field's word for it
     fresh: Container[str] = (),
     room: Room = UNKNOWN,
     edits: Edits = NO_EDITS,
+    left_out: tuple[Withheld, ...] = (),
 ) -> Compiled[M]:
     """Compile a rendered tree.
 
@@ -81,12 +82,20 @@ def compile(  # noqa: A001  # the field's word for it
     at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
-    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` are put in place of parts in the end. Raises
+    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` are put in place of parts in the end; ``left_out``
+    are components that the tree was told to leave out. Raises
     ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
     than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
     """
     fragment = fragment_of(root)
     if needs_timeline and not fragment.timelines:
+        if left_out:
+            names = ", ".join(item.path for item in left_out)
+            raise CompileError(
+                f"without {names} the tree renders no Timeline(), so the model would not see the conversation; "
+                "leave out something that does not hold it",
+                path=left_out[0].path,
+            )
         raise CompileError(
             "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
             f"add Timeline() to {root.path or 'the root component'}",
@@ -117,7 +126,7 @@ def compile(  # noqa: A001  # the field's word for it
         said += unfit
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
-    notes = (*hidden, *said, *unsigned)
+    notes = (*left_out, *hidden, *said, *unsigned)
     changed = bool(made is not None or sent or said or unsigned or edits)
     context = CompiledContext(
         system,

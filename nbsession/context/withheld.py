@@ -7,13 +7,17 @@ from typing import NamedTuple
 BUDGET = "budget"
 """The reason of what was left out for want of room."""
 
+LEFT_OUT = "left out"
+"""The reason of a component that somebody left out of the tree, to see what it does."""
+
 
 class Withheld(NamedTuple):
     """Something that was rendered and is not sent, on purpose.
 
     ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
     ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
-    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority.
+    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority; ``"left out"`` is a
+    component that a session was told to leave out.
     ``tokens`` is what it would cost.
     """
 

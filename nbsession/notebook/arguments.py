@@ -192,6 +192,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 ("TICK",),
                 options=(
                     Option("--diff", "compare with a tick", "TICK", _natural),
+                    Option("--without", "as it would be without what stands at a component path", "PATH"),
                     Option("--cache", "what of it the provider may read from its cache, by component"),
                 ),
                 group=_NOW,
@@ -227,6 +228,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 0,
                 (
                     Option("--before", "stand as the tick was compiled, to re-run it"),
+                    Option("--without", "leave out what stands at a component path", "PATH"),
                     Option("--id", "the copy's identity (default: a new one)", "ID"),
                     NAME,
                     VARIABLE,

@@ -97,7 +97,16 @@ class Commands:
     def _context(self, line: Line) -> Shown:
         session = self.sessions.current
         older = _tick(session, line.options["diff"]) if "diff" in line.options else None
-        at = line.word(0)
+        at, without = line.word(0), line.get("without")
+        if without is not None:
+            if at is not None:
+                raise SessionError(
+                    f"%session context --without looks at what would be sent now, not at tick {at}; "
+                    f"%session fork {at} --before --without {without} stands there"
+                )
+            return ShowContext(
+                session.without(without), session.compile(), f"What would be sent without {without}"
+            )
         tick = None if at is None else _tick(session, _number("context", at))
         if tick is None:
             context, title = session.compile(), "What would be sent now"
@@ -132,7 +141,14 @@ class Commands:
         if before and at is None:
             raise SessionError("%session fork --before needs a tick: %session fork TICK --before")
         tick = _tick(self.sessions.current, _number("fork", at)).number if at is not None else None
-        _, said = self.sessions.fork(None, tick, before=before, id=line.get("id"), name=line.get("name"))
+        _, said = self.sessions.fork(
+            None,
+            tick,
+            before=before,
+            id=line.get("id"),
+            name=line.get("name"),
+            without=line.get("without", ""),
+        )
         return said
 
     def _resume(self, line: Line) -> Shown:

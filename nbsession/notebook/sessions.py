@@ -143,6 +143,7 @@ class Sessions:
         before: bool = False,
         id: str | None = None,
         name: str | None = None,
+        without: str = "",
     ) -> tuple[Session, str]:
         """Fork a session, make the copy the current one, and say what it is.
 
@@ -151,8 +152,8 @@ class Sessions:
         """
         session = self.get(parent)
         target = self.target_of(parent or self._current or "")
-        made = self._forked_already(session, at, before, id)
-        fork = made or session.fork(at, before=before, id=id)
+        made = self._forked_already(session, at, before, id, without)
+        fork = made or session.fork(at, before=before, id=id, without=without)
         self.add(fork, name, target)
         self._current = name or fork.id
         if at is None:
@@ -161,6 +162,7 @@ class Sessions:
             where = f"as tick {at} was compiled, before its call" if before else f"after tick {at}"
         named = "" if name in (None, fork.id) else f" ({name})"
         entries = len(fork.timeline)
+        where += f" without {without}" if without else ""
         state = f"; it goes on after {entries} entr{'y' if entries == 1 else 'ies'}" if made else ""
         return (
             fork,
@@ -168,12 +170,14 @@ class Sessions:
         )
 
     def _forked_already(
-        self, session: Session, at: int | None, before: bool, id: str | None
+        self, session: Session, at: int | None, before: bool, id: str | None, without: str
     ) -> Session | None:
         if id is None or at is None or not session.app.knows(id):
             return None
         known = session.app.session(id)
-        return known if (known.parent, known.forked) == (session.id, (at, before)) else None
+        added = {item.path for item in known.left_out} - {item.path for item in session.left_out}
+        same = (known.parent, known.forked, added) == (session.id, (at, before), {without} - {""})
+        return known if same else None
 
     def resume(self, id: str) -> Session:
         """Open a stored session again, of the app of the current session.

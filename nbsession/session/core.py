@@ -17,7 +17,7 @@ from nbsession.session.edit import edits_in
 from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
-from nbsession.session.mount import STATE, Mount
+from nbsession.session.mount import STATE, WITHOUT, Mount, left_out_in
 from nbsession.session.request_ids import RequestIds
 from nbsession.session.room import FACTOR, SessionRoom
 from nbsession.session.spending import Spending
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
     from nbsession.content import Draft
-    from nbsession.context import Compiled, CompiledContext, ToolUse
+    from nbsession.context import Compiled, CompiledContext, ToolUse, Withheld
     from nbsession.models.base import ModelAdapter
     from nbsession.record import EventLog, Journal
     from nbsession.session.door import Door, Turn
@@ -385,6 +385,11 @@ class SessionCore:
         self.keeper.changes(changes)
         self.edits = edits_in(self.state.current)
         self.keeper.soon()
+
+    def leave_out(self, components: Sequence[Withheld]) -> None:
+        """Mount the tree without some components, and keep it so; before it is mounted."""
+        self.keeper.changes([(WITHOUT + item.path, item.tokens) for item in components])
+        self.mount.leave_out(left_out_in(self.state.current))
 
     def model_for(self, asked: ModelAdapter | None) -> Callable[[Any], ModelAdapter]:
         """Choose the model of a tick: ``send(model=)``, tree, session and app, environment."""

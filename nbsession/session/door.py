@@ -66,7 +66,9 @@ class Door(Protocol):
     def branch(self) -> Any:
         """Return a fork from now that nothing keeps."""
 
-    def fork(self, at: int | None = None, *, before: bool = False, id: str | None = None) -> Any:
+    def fork(
+        self, at: int | None = None, *, before: bool = False, id: str | None = None, without: Any = ()
+    ) -> Any:
         """Return a new session that shares this one's past."""
 
     async def dispatch(self, tool: str, **input: Any) -> Any:

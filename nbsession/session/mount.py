@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from nbsession.context import LEAVES, NO_EDITS, UNKNOWN, ToolUse, compiler
+from nbsession.context import LEAVES, LEFT_OUT, NO_EDITS, UNKNOWN, ToolUse, Withheld, compiler
 from nbsession.errors import RenderError, SessionError
 from nbsession.hooks import (
     GONE,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 STATE = "state:"
 HOOK = "hook:"
+WITHOUT = "without:"
 ROUNDS = 25
 
 
@@ -81,6 +82,15 @@ class Mount:
             on_change=on_change,
         )
         self.root.trace = Trace()
+        self.leave_out(left_out_in(state.current))
+
+    def leave_out(self, components: tuple[Withheld, ...]) -> None:
+        """Mount without these components; before the first ``flush``."""
+        self.left_out = components
+        self.root.left_out = frozenset(item.path for item in components)
+        inside = tuple(mark for item in components for mark in (f"{item.path}#", f"{item.path}/"))
+        for address in [address for address in self.root.restore if address.startswith(inside)]:
+            del self.root.restore[address]  # it is not lost: the log has it
 
     def own(self) -> None:
         """Make the calling thread the one on which the tree changes."""
@@ -187,6 +197,7 @@ class Mount:
             fresh=fresh,
             room=room,
             edits=edits,
+            left_out=self.left_out,
         )
 
     @property
@@ -199,6 +210,9 @@ class Mount:
         values: Mapping[str, Any],
         *,
         stale: Iterable[Fiber] = (),
+        without: Iterable[Fiber] = (),
+        left_out: tuple[Withheld, ...] = (),
+        needs_timeline: bool = False,
         tools: Iterable[ToolUse] = (),
         sent: Sequence[Sent] = (),
         choose: Callable[[Any], ModelAdapter] | None = None,
@@ -207,7 +221,8 @@ class Mount:
     ) -> Compiled[ModelAdapter]:
         """Compile the tree as it would be under other knob values, and leave it as it is.
 
-        What is ``stale`` renders again, whatever the knobs.
+        What is ``stale`` renders again, whatever the knobs; the components at ``without``, none
+        of them inside another, are left out, which ``left_out`` tells.
         """
         knobs = self.environment.knobs.overlay(values)
         present = self.environment.knobs
@@ -234,10 +249,18 @@ class Mount:
             watching = (*self.environment.knob_watchers, *environment.knob_watchers)
             return [fiber for fiber in watching if fiber not in set(gone)]
 
-        fiber = self.root.preview(environment, list(again), more=more)
+        fiber = self.root.preview(environment, list(again), more=more, without=without)
         pending = dict.fromkeys((*self.pending, *environment.asked))
         return compiler.compile(
-            fiber, tools=tools, sent=sent, pending=tuple(pending), choose=choose, room=room, edits=edits
+            fiber,
+            tools=tools,
+            sent=sent,
+            needs_timeline=needs_timeline,
+            pending=tuple(pending),
+            choose=choose,
+            room=room,
+            edits=edits,
+            left_out=(*self.left_out, *left_out),
         )
 
     def take_causes(self, sent: Mapping[str, Any]) -> tuple[Cause, ...]:
@@ -272,6 +295,15 @@ class Mount:
         """Take the tree down: clean-ups, then unmount callbacks."""
         self.root.unmount()
         await self._left(session)
+
+
+def left_out_in(state: Mapping[str, Any]) -> tuple[Withheld, ...]:
+    """Return what a session's state says is left out of its tree, with the tokens that it had."""
+    return tuple(
+        Withheld(address.removeprefix(WITHOUT), LEFT_OUT, tokens=tokens)
+        for address, tokens in state.items()
+        if address.startswith(WITHOUT)
+    )
 
 
 def _encoded(address: str, value: Any) -> Any:

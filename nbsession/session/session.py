@@ -8,6 +8,7 @@ from nbsession.content import Draft, digest_of, drafts_of, new_id
 from nbsession.context import ToolUse, tools_given
 from nbsession.errors import SessionError
 from nbsession.hooks import encode
+from nbsession.session.ablation import left_out_of, listed
 from nbsession.session.birth import core_of
 from nbsession.session.closing import Closing
 from nbsession.session.core import Spawned
@@ -17,18 +18,17 @@ from nbsession.session.execution import Execution
 from nbsession.session.fork import Fork, fork_of, tick_at
 from nbsession.session.notes import Notes
 from nbsession.session.options import Options, checked_ticks
-from nbsession.session.preview import Preview, preview_of
 from nbsession.session.sweep import CONCURRENCY, Executor, Sweep, sweep_of
 from nbsession.session.view import SessionView
-from nbsession.timeline import History
 from nbsession.tools import Output
 from nbsession.usage import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nbsession.context import CompiledContext
+    from nbsession.context import CompiledContext, Part
     from nbsession.record import Past
+    from nbsession.session.core import SessionCore
     from nbsession.session.door import Owner
     from nbsession.session.result import Result
     from nbsession.session.spending import Spending
@@ -103,10 +103,6 @@ class Session(SessionView):
 
         return self._core.home.call(editing)
 
-    def history(self) -> History:
-        """Return the tree of forks that this session belongs to, from what is open and what is kept."""
-        return self._core.home.call(lambda: History(self.app.branches(self), self.id))
-
     # Trying: nothing here changes it
 
     def compile(self, message: Any = None, *, model: Any = None) -> CompiledContext:
@@ -129,16 +125,6 @@ class Session(SessionView):
             return core.look(asked, head)
 
         return self._core.home.call(compiled)
-
-    def preview(self, **knobs: Any) -> Preview:
-        """Say what the context would be under these knob values, and how it differs from what was last sent.
-
-        Renders over copies of the tree's state: no effects, no fetches, no model
-        call, and nothing changes. It compares with the same timeline under the
-        knobs as last sent. Raises ``KnobError`` for a name or value that does not
-        fit.
-        """
-        return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
 
     # Doing
 
@@ -337,12 +323,21 @@ class Session(SessionView):
 
         self._core.home.call(rewinding)
 
-    def fork(self, at: int | None = None, *, before: bool = False, id: str | None = None) -> Session:
+    def fork(
+        self,
+        at: int | None = None,
+        *,
+        before: bool = False,
+        id: str | None = None,
+        without: str | Part | Sequence[str | Part] = (),
+    ) -> Session:
         """Return a new session that shares this one's past.
 
         From now, or from tick ``at``: standing after its tool results, or, with
         ``before``, exactly as it was compiled, so that compiling gives the tick's
         hash. Forked from now while a tick runs, the fork has that tick as interrupted.
+        ``without`` are components that its tree leaves out from here on, as ``Session.without``
+        does: they are not mounted, and its contexts list them in ``withheld`` as ``"left out"``.
         """
         self._open()
         if id is not None and self.app.knows(id):
@@ -351,11 +346,18 @@ class Session(SessionView):
             )
 
         def forking() -> Session:
+            left_out = left_out_of(self._standing(at, before), listed(without)) if without else ()
             forked = self._forked(at, before, id)
+            if left_out:
+                forked._core.leave_out(left_out)
             forked._core.keeper.soon()
             return forked
 
         return self._core.home.call(forking)
+
+    def _standing(self, at: int | None, before: bool) -> SessionCore:
+        """Return the rendered core as it stands now, or of a fork at a tick that nothing keeps."""
+        return self._mounted() if at is None else self._forked(at, before, None, stored=False)._mounted()
 
     def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Session:
         core = self._core

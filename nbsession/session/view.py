@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
 from nbsession.record import altered
+from nbsession.session.ablation import context_without
 from nbsession.session.check import Findings, check_of
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
+from nbsession.session.preview import Preview, preview_of
+from nbsession.timeline import History
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from nbsession.context import CompiledContext, Part, Withheld
     from nbsession.events import Event
     from nbsession.hooks import SessionUsage
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
+    from nbsession.session.door import Owner
     from nbsession.session.execution import Execution
     from nbsession.session.notes import Notes
     from nbsession.session.outline import Outline
@@ -30,6 +35,7 @@ class SessionView:
 
     id: str
     metadata: dict[str, Any]
+    app: Owner
     _core: SessionCore
     _closing: Closing
     _notes: Notes
@@ -114,6 +120,11 @@ class SessionView:
         return self._core.home.call(self._core.kept_state)
 
     @property
+    def left_out(self) -> tuple[Withheld, ...]:
+        """The components that its tree leaves out, by path, with the tokens they had; see ``fork(without=)``."""
+        return self._core.mount.left_out
+
+    @property
     def notes(self) -> list[str]:
         """What the tree and the knobs had to say: state that did not fit, values that were replaced."""
         return self._notes.untold
@@ -160,6 +171,30 @@ class SessionView:
             return forecast_of(self._core, tick)
 
         return self._core.home.call(forecasting)
+
+    def history(self) -> History:
+        """Return the tree of forks that this session belongs to, from what is open and what is kept."""
+        return self._core.home.call(lambda: History(self.app.branches(self), self.id))
+
+    def preview(self, **knobs: Any) -> Preview:
+        """Say what the context would be under these knob values, and how it differs from what was last sent.
+
+        Renders over copies of the tree's state: no effects, no fetches, no model
+        call, and nothing changes. It compares with the same timeline under the
+        knobs as last sent. Raises ``KnobError`` for a name or value that does not
+        fit.
+        """
+        return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
+
+    def without(self, *components: str | Part) -> CompiledContext:
+        """Compile what would be sent now if some components were left out of the tree; nothing changes.
+
+        Each is named by its path, or by a part of the context that it makes. The others stay where they
+        are; what is left out stands in ``withheld`` as ``"left out"``, with the tokens it had. No effects, no
+        fetches, no model call; ``fork(without=…)`` sends it. Raises ``SessionError`` for a path at
+        which nothing stands, and ``CompileError`` where no ``Timeline`` is left for the conversation.
+        """
+        return self._core.home.call(lambda: context_without(self._mounted(), components))
 
     def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers.

@@ -199,12 +199,8 @@ class Fiber:
         """The last segment of the path."""
         if self.type is FRAGMENT:
             return str(self.index)
-        if self.key is not None:
-            key = self.key if self.key.isalnum() else self.key.translate(_ESCAPES)
-            return f"{self.type.name}[{key}]"
-        if self.parent is None or self.parent.parent is None:
-            return str(self.type.name)
-        return f"{self.type.name}.{self.index}"
+        topmost = self.parent is None or self.parent.parent is None
+        return segment_of(self.element, self.index, topmost=topmost)
 
     @property
     def previewing(self) -> bool:
@@ -231,6 +227,14 @@ def _cloned(cell: Cell, fiber: Fiber) -> Cell:
     if getattr(clone, "kind", None) != cell.kind:
         clone.kind = cell.kind
     return clone
+
+
+def segment_of(element: Element, index: int, *, topmost: bool = False) -> str:
+    """Return the segment of the path that an element has at a slot; ``topmost`` for the root's own node."""
+    name, key = element.type.name, element.key
+    if key is not None:
+        return f"{name}[{key if key.isalnum() else key.translate(_ESCAPES)}]"
+    return str(name) if topmost else f"{name}.{index}"
 
 
 def shorten(path: str) -> str:

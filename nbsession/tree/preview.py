@@ -23,6 +23,7 @@ class Live(Protocol):
     restore: dict[str, Any]
     redefined: dict[str, Component]
     failed: dict[Fiber, Fiber]
+    left_out: frozenset[str]
     fiber: Fiber
 
     def kept(self, fiber: Fiber, at: int, initial: Any, kind: str = "state") -> Any:
@@ -42,17 +43,24 @@ class Preview(Tree):
         super().__init__(live.leaves, environment)
         self.restore = live.restore
         self.redefined = live.redefined
+        self.left_out = live.left_out
         self._live = live
         self._copies: dict[Fiber, Fiber] = {}
         self._dropped: list[Fiber] = []
 
-    def render(self, stale: Iterable[Fiber], node: Node, more: More | None) -> Fiber:
+    def render(
+        self, stale: Iterable[Fiber], node: Node, more: More | None, without: Iterable[Fiber] = ()
+    ) -> Fiber:
         """Render and return the preview's root fiber; ``node``, unless ``...``, replaces the root's.
+
+        The fibers in ``without`` are left out, with all below them.
 
         ``more`` gets the fibers that each round left out and returns those to render again.
         """
         top = self._live.fiber.copy(self, None)
         self._copies[self._live.fiber] = top
+        for fiber in without:
+            self._leave_out(fiber)
         self.reach(stale)
         if node is not ...:
             top.element = Element(TOP, (node,), {}, None)
@@ -67,6 +75,17 @@ class Preview(Tree):
                 return top
             self.reach(again)
         raise RenderError(f"the preview did not settle in {ROUNDS} rounds: {describe(again)} keep changing")
+
+    def _leave_out(self, fiber: Fiber) -> None:
+        """Leave a hole where a live fiber stands, and let it stay one when what is above renders again."""
+        assert fiber.parent is not None
+        self.left_out |= {fiber.path}
+        self._copy_paths([fiber.parent])
+        parent = self._copies[fiber.parent]
+        parent.slots = tuple([None if entry is fiber else entry for entry in parent.slots])
+        parent.children = tuple([entry for entry in parent.children if entry is not fiber])
+        parent.invalidate()
+        self._dropped.append(fiber)
 
     def reach(self, fibers: Iterable[Fiber]) -> None:
         """Let fibers, or their copies, render in this preview."""

@@ -12,7 +12,18 @@ from nbsession.tree.boundary import failures_of, nearest_boundary
 from nbsession.tree.effects import Effects
 from nbsession.tree.element import FRAGMENT, Component, Element, Node
 from nbsession.tree.equality import same_items, same_props
-from nbsession.tree.fiber import CLEAN, DEAD, DIRTY, VOLATILE, Cell, Fiber, commit, depth_of, set_text
+from nbsession.tree.fiber import (
+    CLEAN,
+    DEAD,
+    DIRTY,
+    VOLATILE,
+    Cell,
+    Fiber,
+    commit,
+    depth_of,
+    segment_of,
+    set_text,
+)
 from nbsession.tree.node import duplicate_keys, refused
 from nbsession.tree.rendering import frames
 from nbsession.tree.run import explain, run
@@ -41,6 +52,7 @@ class Tree:
         self.redefined: dict[str, Component] = {}
         self.failed: dict[Fiber, Fiber] = {}
         self.removed: list[Fiber] = []
+        self.left_out: frozenset[str] = frozenset()
         self._reached: list[Fiber] = []
 
     def admits(self, call: Callable[..., None], *arguments: Any) -> bool:
@@ -178,6 +190,8 @@ class Tree:
         """Match ``nodes`` with the fiber's slots; what is to be rendered below goes on the stack."""
         old = fiber.slots
         work: list[Fiber] = []
+        if self.left_out:
+            nodes = self._remaining(fiber, nodes)
         try:
             slots = self._match(fiber, old, nodes, work) if old else self._fill(fiber, nodes, work)
         except BaseException:
@@ -188,6 +202,17 @@ class Tree:
             stack += work
         if slots is not None:
             commit(fiber, tuple(slots))
+
+    def _remaining(self, fiber: Fiber, nodes: Sequence[Node]) -> list[Node]:
+        """Return the nodes with a hole in the place of each that is left out: the others stay where they are."""
+        topmost = fiber.parent is None
+        lead = "" if topmost else f"{fiber.path}/"
+        return [
+            None
+            if isinstance(node, Element) and lead + segment_of(node, at, topmost=topmost) in self.left_out
+            else node
+            for at, node in enumerate(nodes)
+        ]
 
     def _fill(self, fiber: Fiber, nodes: Sequence[Node], work: list[Fiber]) -> list[Any]:
         """Mount children where there were none."""

@@ -167,12 +167,19 @@ class Root(Tree):
             self.trace.redefined[fiber] = None
 
     def preview(
-        self, environment: Any, stale: Iterable[Fiber] = (), node: Node = ..., *, more: More | None = None
+        self,
+        environment: Any,
+        stale: Iterable[Fiber] = (),
+        node: Node = ...,
+        *,
+        more: More | None = None,
+        without: Iterable[Fiber] = (),
     ) -> Fiber:
         """Render ``stale`` fibers in another environment, and leave this tree exactly as it is.
 
         Returns the root fiber of a tree to be thrown away, which shares the fibers
-        that are not touched. ``node`` replaces the root's node in it. ``more`` is
+        that are not touched. ``node`` replaces the root's node in it; the fibers in
+        ``without``, none of them below another, are left out of it. ``more`` is
         called when it is rendered, with the fibers (of either tree) that have no place
         in it any more; what it returns renders again, until it returns nothing.
         Effects are not run, setters do nothing. Raises ``RenderError`` where a component does,
@@ -182,7 +189,7 @@ class Root(Tree):
             raise RenderError("the tree has changes that are not rendered yet; call flush() before preview()")
         self._previewing = True
         try:
-            return Preview(self, environment).render(stale, node, more)
+            return Preview(self, environment).render(stale, node, more, without)
         finally:
             self._previewing = False
 

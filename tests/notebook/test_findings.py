@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from nbsession import App, Section, System, Timeline, component, tool, use_knob
+from nbsession import App, Section, SessionError, System, Timeline, component, tool, use_knob
 from nbsession.notebook import extension
 from nbsession.notebook.arguments import parse_command
 from nbsession.notebook.commands import Commands, ShowContext
@@ -82,3 +82,16 @@ def test_a_context_says_what_may_be_read_from_the_cache(
     assert isinstance(shown, ShowContext)
     assert "tokens may be read from the cache" in shown.title
     assert "unknown" in said(shell, capsys, "ticks")
+
+
+def test_a_component_is_left_out_of_a_context_and_of_a_fork(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, "Yes.", "No.")
+    session.run("Hello.")
+    assert "alert" not in said(shell, capsys, "context --without Agent/Section[hint]")
+    assert "after tick 0 without Agent/System.0" in said(shell, capsys, "fork 0 --without Agent/System.0")
+    fork = shell.nbsession.sessions.current  # type: ignore[attr-defined]  # put there by the extension
+    assert "You are kind" not in str(fork.compile())
+    with pytest.raises(SessionError, match="not at tick 0"):
+        shell.run_line_magic("session", "context 0 --without Agent/System.0")
