@@ -23,6 +23,7 @@ from nbsession.content.message import Draft, digest_of, drafts_of
 from nbsession.content.picture import IMAGE_TYPES
 from nbsession.content.rich import Rich, bounded, media, result_content
 from nbsession.content.table import Table, read_table
+from nbsession.content.visible import visible
 
 __all__ = [
     "IMAGE_TYPES",
@@ -49,4 +50,5 @@ __all__ = [
     "new_id",
     "read_table",
     "result_content",
+    "visible",
 ]

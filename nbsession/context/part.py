@@ -137,6 +137,17 @@ class Part:
         return self._digest
 
     @property
+    def readable(self) -> str:
+        """The text as it is sent; of a tool, its description, and its schema set apart and indented."""
+        if self.kind != "tool":
+            return self.text
+        try:
+            schema = json.loads(self.text)["input_schema"]
+        except (ValueError, LookupError, TypeError):
+            return self.text
+        return f"{self.body}\n\n{json.dumps(schema, indent=1, ensure_ascii=False)}"
+
+    @property
     def holds(self) -> frozenset[str]:
         """The kinds of content in it that not every model takes; see ``kinds_of``."""
         if self._holds is None:

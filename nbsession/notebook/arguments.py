@@ -185,7 +185,16 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             ),
             Command("list", "the sessions of this kernel, and those that are stored", group=_SESSIONS),
             Command("model", "show the model, or choose another", ("MODEL",), group=_SESSIONS),
-            Command("knobs", "the knobs as controls, and what a change would do to the context", group=_NOW),
+            Command(
+                "knobs",
+                "the knobs as controls, and what a change would do to the context",
+                ("KNOB=A,B…",),
+                options=(
+                    Option("--freeze", "work the contexts out beforehand, for a panel that needs no kernel"),
+                ),
+                group=_NOW,
+                verbatim=True,
+            ),
             Command(
                 "context",
                 "what the model would be sent now; with a TICK, what it was sent then",

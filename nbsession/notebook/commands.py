@@ -9,6 +9,8 @@ from nbsession.errors import SessionError
 from nbsession.notebook import arguments
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
+from nbsession.notebook.sweep.request import read as read_values
+from nbsession.session.freeze import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +37,7 @@ class ShowContext:
     title: str = "Compiled context"
 
 
-Shown = str | ShowKnobs | ShowContext | Table | Tree
+Shown = str | ShowKnobs | ShowContext | Table | Tree | Frozen
 
 
 class Commands:
@@ -91,6 +93,12 @@ class Commands:
         if not session.knobs.specs():
             return (
                 f"{self._title(session)} has no knobs; a component declares one with use_knob(name, default)"
+            )
+        if line.get("freeze"):
+            return session.freeze(read_values(line.words, session.knobs.specs()))
+        if line.words:
+            raise SessionError(
+                f"%session knobs takes values with --freeze only: %session knobs --freeze {' '.join(line.words)}"
             )
         return ShowKnobs(session)
 

@@ -64,7 +64,7 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
     if command is None:
         return []
     found = _within(sessions, command, before[1:])
-    return [*_knobs(sessions, before[1:], begun), *found] if command.name == "sweep" else found
+    return [*_knobs(sessions, before[1:], begun), *found] if "KNOB=A,B…" in command.words else found
 
 
 def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str]:

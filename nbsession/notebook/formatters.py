@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nbsession.context import CompiledContext, ContextDiff, Part
-    from nbsession.session import Execution, Findings, Forecast, Outline, Preview, Result, Session, Sweep
+    from nbsession.session import (
+        Execution,
+        Findings,
+        Forecast,
+        Frozen,
+        Outline,
+        Preview,
+        Result,
+        Session,
+        Sweep,
+    )
     from nbsession.timeline import History, Tick
 
 
@@ -133,6 +143,18 @@ def _sweep(sweep: Sweep) -> str:
     return sweep_table.bundle(sweep)["text/html"]
 
 
+def _frozen(frozen: Frozen) -> str:
+    from nbsession.notebook.panels.knobs import frozen_bundle
+
+    return frozen_bundle(frozen)["text/html"]
+
+
+def _frozen_text(frozen: Frozen, printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook.panels.knobs import frozen_bundle
+
+    printer.text(frozen_bundle(frozen)["text/plain"])
+
+
 def _sweep_text(sweep: Sweep, printer: Any, _cycle: bool) -> None:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -169,6 +191,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.sweep", "Sweep"): _sweep,
     ("session.check", "Findings"): _findings,
     ("session.forecast", "Forecast"): _forecast,
+    ("session.freeze", "Frozen"): _frozen,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
@@ -176,5 +199,6 @@ _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
     "text/plain": {
         ("session.sweep", "Sweep"): _sweep_text,
         ("session.check", "Findings"): _findings_text,
+        ("session.freeze", "Frozen"): _frozen_text,
     },
 }

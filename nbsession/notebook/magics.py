@@ -257,7 +257,7 @@ def show(shown: commands.Shown | Sweep) -> None:
         print(shown)  # noqa: T201  # a magic's output is the cell's
         return
     from nbsession.notebook.panels import knobs as panels
-    from nbsession.session import Sweep
+    from nbsession.session import Frozen, Sweep
 
     if isinstance(shown, commands.ShowKnobs):
         panels.knobs(shown.session)
@@ -265,6 +265,8 @@ def show(shown: commands.Shown | Sweep) -> None:
         panels.context(shown.context, older=shown.older, title=shown.title)
     elif isinstance(shown, Sweep):
         panels.sweep(shown)
+    elif isinstance(shown, Frozen):
+        panels.frozen(shown)
     else:
         panels.rows(shown)
 

@@ -6,6 +6,7 @@ Also what one asks of it: forks, previews, sweeps, an outline.
 from nbsession.session.check import Finding, Findings
 from nbsession.session.execution import Execution
 from nbsession.session.forecast import Forecast, reported_by
+from nbsession.session.freeze import Combination, Frozen
 from nbsession.session.home import Home
 from nbsession.session.mount import Mount
 from nbsession.session.options import checked_ticks
@@ -16,12 +17,14 @@ from nbsession.session.session import Session
 from nbsession.session.sweep import Sweep, SweepRow
 
 __all__ = [
+    "Combination",
     "Continue",
     "Execution",
     "Fact",
     "Finding",
     "Findings",
     "Forecast",
+    "Frozen",
     "Home",
     "Mount",
     "Outline",

@@ -36,23 +36,29 @@ class Preview:
 
 def preview_of(core: SessionCore, asked: Mapping[str, Any]) -> Preview:
     """Render the tree twice, over copies: under the knobs asked for, and under those last sent."""
-    present = core.knobs.values()
-    wanted = {**present, **asked}
-    before = {**present, **{name: value for name, value in core.baseline().items() if name in present}}
-
-    def compiled(values: Mapping[str, Any]) -> CompiledContext:
-        return core.mount.preview(
-            values,
-            tools=core.tools,
-            sent=core.sent,
-            choose=core.model_for(None),
-            room=core.room,
-            edits=core.edits,
-        ).context
-
-    new, old = compiled(wanted), compiled(before)
+    wanted = {**core.knobs.values(), **asked}
+    before = last_sent(core)
+    new, old = compiled_under(core, wanted), compiled_under(core, before)
     values = core.knobs.overlay(wanted).values()
     changed = {
         name: (before[name], value) for name, value in values.items() if before.get(name, value) != value
     }
     return Preview(new, new.diff(old), changed)
+
+
+def last_sent(core: SessionCore) -> dict[str, Any]:
+    """Return the values of the present knobs as they were last sent."""
+    present = core.knobs.values()
+    return {**present, **{name: value for name, value in core.baseline().items() if name in present}}
+
+
+def compiled_under(core: SessionCore, values: Mapping[str, Any]) -> CompiledContext:
+    """Compile the tree as it would be under knob values, over copies: nothing changes."""
+    return core.mount.preview(
+        values,
+        tools=core.tools,
+        sent=core.sent,
+        choose=core.model_for(None),
+        room=core.room,
+        edits=core.edits,
+    ).context

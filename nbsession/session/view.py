@@ -9,13 +9,14 @@ from nbsession.record import altered
 from nbsession.session.ablation import context_without
 from nbsession.session.check import Findings, check_of
 from nbsession.session.forecast import Forecast, forecast_of
+from nbsession.session.freeze import frozen_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
 from nbsession.session.preview import Preview, preview_of
 from nbsession.timeline import History
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from nbsession.context import CompiledContext, Part, Withheld
     from nbsession.events import Event
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Owner
     from nbsession.session.execution import Execution
+    from nbsession.session.freeze import Frozen
     from nbsession.session.notes import Notes
     from nbsession.session.outline import Outline
     from nbsession.session.sweep import Sweep
@@ -208,6 +210,19 @@ class SessionView:
         if after is not None and not isinstance(after, int):
             raise SessionError(f"subscribe(after=) takes the sequence number of an event, got {after!r}")
         return self._core.feed.subscribe(after)
+
+    def freeze(
+        self, knobs: Mapping[str, Iterable[Any]] | None = None, **knob_values: Iterable[Any]
+    ) -> Frozen:
+        """Work out the context under every combination of knob values, for a panel that needs no kernel.
+
+        ``knobs`` and ``knob_values`` give the values by knob, as in ``freeze(tone=["terse"], depth=range(1, 6))``;
+        without any, all of the choices, switches and bounded whole numbers. It renders over copies, as
+        ``preview`` does: no model call, no fetch, and nothing changes. Raises ``KnobError`` for a name or value
+        that does not fit, and ``SessionError`` beyond 1,000 combinations or 2,000,000 bytes.
+        """
+        asked = {**(knobs or {}), **knob_values}
+        return self._core.home.call(lambda: frozen_of(self._mounted(), asked))
 
     def verify(self) -> list[int]:
         """Read every tick's context from the store and work its hash out anew; return the numbers that differ.

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbsession.notebook.view.markdown import TAGS, Stream, inert, render, visible
+from nbsession.content import visible
+from nbsession.notebook.view.markdown import TAGS, Stream, inert, render
 
 NASTY = [
     "<script>alert(1)</script>",

@@ -229,6 +229,24 @@ def test_knobs_and_their_values_are_completed(kernel: Kernel) -> None:
         assert found.startswith(begins), line
 
 
+def test_frozen_knobs_are_a_panel_without_a_widget_and_text_where_it_is_none(kernel: Kernel) -> None:
+    open_session(kernel, "*['one', 'two', 'three', 'four']")
+    ran = fine(kernel.run("%session knobs --freeze tone=terse,friendly depth=1,2"))
+    (shown,) = [content["data"] for content in ran.of("display_data")]
+    assert set(shown) == {"text/html", "text/plain"}
+    assert shown["text/plain"].startswith("tone = 'friendly', depth = 1: ≈")
+    assert "You are friendly, 1 deep." in shown["text/plain"]
+    html, _, data = shown["text/html"].partition('<script type="application/json">')
+    assert "You are friendly, 1 deep." in html
+    assert "You are terse, 2 deep." in data
+    refused = kernel.run("%session knobs tone=terse")
+    assert one_line(refused) == (
+        "SessionError: %session knobs takes values with --freeze only: %session knobs --freeze tone=terse"
+    )
+    fine(kernel.run(f"panel = {CURRENT}.freeze(depth=[1, 2])"))
+    assert "You are friendly, 1 deep." in fine(kernel.run("panel")).shown[-1]
+
+
 def test_stop_ends_a_sweep_that_nobody_waits_for(kernel: Kernel) -> None:
     open_session(kernel, "*[['Well, ', pause()]] * 9", "--id swept-1")
     fine(kernel.run(f"sweep = {CURRENT}.sweep('Go.', repeat=3)"))

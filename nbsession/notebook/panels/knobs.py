@@ -11,7 +11,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from nbsession.content import visible
 from nbsession.errors import KnobError, NbsessionError
+from nbsession.export import panel_part
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.controls import control, label
@@ -19,7 +21,6 @@ from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card, changes
 from nbsession.notebook.view.live import Ui
-from nbsession.notebook.view.markdown import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext
     from nbsession.knobs import KnobSpec
     from nbsession.notebook.panels.tables import Table, Tree
-    from nbsession.session import Session, Sweep
+    from nbsession.session import Frozen, Session, Sweep
 
 SMOOTH_SECONDS = 0.05
 """A slider previews while it moves if that takes no longer than this; beyond, when it is let go."""
@@ -50,6 +51,18 @@ def sweep(shown: Sweep) -> None:
     from IPython.display import display
 
     display(sweep_table.bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+
+
+def frozen(shown: Frozen) -> None:
+    """Display the panel that works without a kernel."""
+    from IPython.display import display
+
+    display(frozen_bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+
+
+def frozen_bundle(shown: Frozen) -> dict[str, str]:
+    """Return the panel as HTML, which is text where no scripts run, and as plain text."""
+    return {"text/html": panel_part(shown.to_dict()), "text/plain": visible(str(shown))}
 
 
 def context(shown: CompiledContext, older: CompiledContext | None = None, title: str = COMPILED) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nbsession.content import visible
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.markdown import visible
 from nbsession.session import Fact, reported_by
 from nbsession.tree import Element
 

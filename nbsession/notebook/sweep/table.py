@@ -10,12 +10,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbsession.content import drafts_of
+from nbsession.content import drafts_of, visible
 from nbsession.notebook.panels.tables import aligned, count, shortened
 from nbsession.notebook.sweep.differences import Differences, as_text, differences, written
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
-from nbsession.notebook.view.markdown import visible
 from nbsession.notebook.view.transcript import why_stopped
 
 if TYPE_CHECKING:

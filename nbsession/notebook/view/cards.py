@@ -8,7 +8,6 @@ the row says where it stands, and runs of earlier messages become one row.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -175,7 +174,7 @@ def row(part: Part, *, key: str = "p") -> Row:
         title=_title(part),
         path=_path(part),
         tokens=part.tokens,
-        text=_readable(part),
+        text=part.readable,
         note=_inserted(part),
         images=embedded(part.blocks),
         snippet=_snippet(part),
@@ -207,7 +206,7 @@ def _withheld(key: str, item: Withheld) -> Row:
 
 
 def _changed(key: str, old: Part, new: Part) -> Row:
-    lines = compare(_readable(old), _readable(new))
+    lines = compare(old.readable, new.readable)
     return replace(row(new, key=key), change="changed", lines=lines, delta=new.tokens - old.tokens)
 
 
@@ -373,17 +372,6 @@ def _path(part: Part) -> str:
 def _authored(path: str) -> str:
     """Return the path up to the component that the author wrote."""
     return _INNER.sub(r"\1", path)
-
-
-def _readable(part: Part) -> str:
-    """Return the text as it is sent; a tool's description and schema are set apart and indented."""
-    if part.kind != "tool":
-        return part.text
-    try:
-        schema = json.loads(part.text)["input_schema"]
-    except (ValueError, LookupError, TypeError):
-        return part.text
-    return f"{part.body}\n\n{json.dumps(schema, indent=1, ensure_ascii=False)}"
 
 
 def _snippet(part: Part) -> str:

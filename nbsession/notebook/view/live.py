@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from nbsession.content import visible
 from nbsession.notebook.view import markdown, templates
 from nbsession.notebook.view.look import look
 from nbsession.notebook.view.pieces import Call, Prose
@@ -104,7 +105,7 @@ class Page:
         prose.fresh.clear()
         tail = f"{prose.key}t"
         if prose.kind != "text" or self._ui.raw:
-            return [("txt", tail, markdown.visible(text))] if text else []
+            return [("txt", tail, visible(text))] if text else []
         ops: list[Op] = []
         if text:
             update = prose.stream.add(text)

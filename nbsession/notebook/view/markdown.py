@@ -13,6 +13,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from nbsession.content import visible
 from nbsession.notebook.view import mathematics
 
 if TYPE_CHECKING:
@@ -49,26 +50,12 @@ _TEXT_TAGS = (
 _BLOCK_TAGS = ("blockquote", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td")
 TAGS = frozenset((*_TEXT_TAGS, *_BLOCK_TAGS))
 
-# Controls but tab and newline; bidirectional overrides and isolates; invisible tag characters, with
-# which prompts are smuggled past a reader; lone surrogates, which no JSON message can carry.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
-)
 _OPENING_TAG = re.compile(r"<(?=[A-Za-z/!?])(?!https?://)")
 _OPEN_CODE = re.compile(r"\n</code></pre>\Z")
 _AFTER_BLOCK = re.compile(
     r"(</?(?:p|h[1-6]|ul|ol|li|blockquote|table|thead|tbody|tr|th|td)(?: [^<>]*)?>|</pre>|<hr>)\n"
 )
 _CODE_SPAN = re.compile(r"(`+[^`]*`+)")
-
-
-def visible(text: str) -> str:
-    """Return ``text`` with each hidden or reordering character spelled out, as ``⟨U+202E⟩``."""
-    if _HIDDEN.search(text) is None:
-        return text
-    return _HIDDEN.sub(
-        lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n").replace("\r", "\n")
-    )
 
 
 def render(text: str, *, growing: bool = False) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbsession.content import visible
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.markdown import inert, visible
+from nbsession.notebook.view.markdown import inert
 
 if TYPE_CHECKING:
     from nbsession.notebook.view.pieces import TickRecord

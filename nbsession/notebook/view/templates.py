@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbsession.content import visible
 from nbsession.notebook.view import mathematics
 from nbsession.notebook.view.look import look
-from nbsession.notebook.view.markdown import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

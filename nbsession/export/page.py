@@ -1,0 +1,81 @@
+"""Pages that stand alone: one file with its style, its script and its data, that asks nobody for anything.
+
+All that was said is data: JSON in which no tag can end or begin, and the script makes text of it, never HTML.
+A page's policy lets in its own style and script by their hashes, and no request at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+STATIC = Path(__file__).parent / "static"
+
+IGNORED = "mathjax_ignore tex2jax_ignore"
+"""The classes of an element whose text no front end takes for mathematics."""
+
+
+def source(*names: str) -> str:
+    """Return the text of files of ``static``, one after the other."""
+    return "\n".join((STATIC / name).read_text("utf-8").strip() for name in names)
+
+
+@cache
+def style() -> str:
+    """Return the style sheet without comments and spare white space."""
+    css = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", source("export.css"), flags=re.DOTALL))
+    return re.sub(r"\s*([{};,>])\s*", r"\1", css).replace(";}", "}").strip()
+
+
+def embedded(data: Any) -> str:
+    """Return data as JSON that may stand in HTML and in a script: no tag, entity or line of its own begins in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def fragment(template: str, script: str, data: Any, **values: Any) -> Markup:
+    """Return an element that reads as text, and becomes what ``script`` makes of ``data`` where scripts run."""
+    from markupsafe import Markup
+
+    page = {"style": Markup(style()), "script": Markup(script), "data": Markup(embedded(data))}  # noqa: S704  # ours, or escaped
+    return Markup(_environment().get_template(template).render(values, ignored=IGNORED, **page))  # noqa: S704  # auto-escaped
+
+
+def document(title: str, body: Markup, script: str) -> str:
+    """Return a whole page around a fragment whose script is ``script``."""
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style())}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _environment().get_template("page.html.j2").render(title=title, body=body, policy=policy)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(STATIC),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
