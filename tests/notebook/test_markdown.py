@@ -74,7 +74,7 @@ def test_raw_html_is_shown_as_text() -> None:
 
 
 def test_links_lead_to_the_web_only_and_do_not_tell_where_from() -> None:
-    assert 'rel="noopener noreferrer nofollow"' in render("[a](https://example.com)")
+    assert 'rel="noreferrer"' in render("[a](https://example.com)")
     assert "<a" not in render("[a](mailto:x@y.z) [b](/etc/passwd) [c](file:///etc/passwd) [d](#top)")
 
 

@@ -8,7 +8,6 @@ the row says where it stands, and runs of earlier messages become one row.
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from nbsession.content import Image
 from nbsession.context import BUDGET
 from nbsession.notebook.view.difference import Line, compare
 from nbsession.notebook.view.strip import Strip, strip_of
+from nbsession.notebook.view.tree import MARKS, Branch, authored, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,23 +30,14 @@ SHORT = 90
 SNIPPET = 60
 """Characters of a longer text that stand in its row while it is folded."""
 
-REPEATED = 280
-"""Characters up to which a text that was shown before is written again all the same."""
-
 EMBEDDED = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 MOST_IMAGE_BYTES = 300_000
 
 VERBS = {"added": "entered", "removed": "left", "changed": "changed", "moved": "moved"}
-MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
 WORDS = {"system": "System", "section": "Sections", "text": "Text", "tool": "Tools", "message": "Messages"}
 AFTER = "After the conversation"
 NO_ROOM = "left for want of room"
 OF_TIMELINES = ("policy", "filtered", "compacted", "rewritten")
-
-# What a timeline and a collapsed text are made of, below the component that the author wrote.
-_INNER = re.compile(
-    r"((?:^|/)(?:Timeline|Collapsed)(?:\.\d+|\[[^/]*\])?)/(?:Conversation|Folded)\.0(?:/\d+)*$"
-)
 
 
 def _unknown(_part: Part) -> str:
@@ -58,7 +49,8 @@ class Row:
     """One part. ``text`` is ``None`` where it isn't written: ``note`` then says why.
 
     ``change`` is ``"added"``, ``"removed"``, ``"changed"``, ``"moved"`` or ``""``;
-    ``lines`` is the difference of a changed part, ``images`` are data URIs; ``why`` says what made it another.
+    ``lines`` is the difference of a changed part, ``images`` are data URIs; ``why`` says what made it another;
+    ``edited`` that its text was put there by an edit.
     """
 
     key: str
@@ -73,6 +65,7 @@ class Row:
     delta: int = 0
     snippet: str = ""
     why: str = ""
+    edited: bool = False
 
     @property
     def mark(self) -> str:
@@ -83,7 +76,11 @@ class Row:
     def inline(self) -> bool:
         """Whether the text is short enough to stand in the row."""
         text = self.text or ""
-        return not self.lines and not self.images and len(text) <= SHORT and "\n" not in text
+        return not self.lines and not self.images and _fits_a_row(text)
+
+
+def _fits_a_row(text: str) -> bool:
+    return len(text) <= SHORT and "\n" not in text
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +91,14 @@ class Group:
     tokens: int
     rows: tuple[Row, ...]
 
+    @property
+    def elsewhere(self) -> str:
+        """What to say of a single row that is shown elsewhere, which needs no line of its own; else ``""``."""
+        only = self.rows[0] if len(self.rows) == 1 else None
+        if only is None or only.text is not None or only.change or only.edited:
+            return ""
+        return f"{only.title}, {only.note}"
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -101,7 +106,8 @@ class Card:
 
     ``kept`` tokens at the front are as they were before; ``broken_by`` names the
     part that ends them; ``trade`` says what a budget left out, against that; ``inserted``
-    which expressions the new messages were made with.
+    which expressions the new messages were made with. ``tree`` is the same by components, ``brief``
+    says that the one before is shown, so that what stayed is only named.
     """
 
     key: str
@@ -116,6 +122,8 @@ class Card:
     pending: tuple[str, ...] = ()
     strip: Strip = field(default_factory=lambda: Strip(()))
     inserted: tuple[str, ...] = ()
+    tree: Branch = field(default_factory=lambda: Branch("", "", "", 0))
+    brief: bool = False
 
 
 def card(
@@ -141,13 +149,15 @@ def card(
         groups=tuple(rows.groups()),
         summary=summary(rows.diff) if rows.diff is not None else "",
         kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
-        broken_by=f"{end.title or end.role or end.kind} · {_authored(end.path)}" if end is not None else "",
+        broken_by=f"{end.title or end.role or end.kind} · {authored(end.path)}" if end is not None else "",
         trade=str(rows.diff.trade or "") if rows.diff is not None else "",
         settings=tuple(_settings(context, rows.diff)),
         withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
         pending=context.pending,
         strip=strip_of(context, rows.diff),
         inserted=tuple(_inserted(part) for part in context.flow if part.inserted and rows.is_new(part)),
+        tree=tree_of(context, rows.diff, key),
+        brief=rows.diff is not None and ledger is not None,
     )
 
 
@@ -178,6 +188,7 @@ def row(part: Part, *, key: str = "p") -> Row:
         note=_inserted(part),
         images=embedded(part.blocks),
         snippet=_snippet(part),
+        edited=part.edited,
     )
 
 
@@ -202,7 +213,7 @@ def _withheld(key: str, item: Withheld) -> Row:
     of_timeline = item.reason in OF_TIMELINES or (item.reason == BUDGET and item.path == "timeline")
     text = item.text.partition(",")[0] if of_timeline else item.text
     note = item.reason if item.priority is None else f"{item.reason}, priority {item.priority:g}"
-    return Row(key, _authored(item.path), "", item.tokens, text=text, note=note, snippet=_beginning(text))
+    return Row(key, authored(item.path), "", item.tokens, text=text, note=note, snippet=_beginning(text))
 
 
 def _changed(key: str, old: Part, new: Part) -> Row:
@@ -289,7 +300,7 @@ class _Rows:
         """Return the tick that shows a part, if its text need not be written again."""
         if self.ledger is None or part.identity in self.changed:
             return None
-        if len(part.text) <= REPEATED and not self.is_steady(part):
+        if _fits_a_row(part.text) and not self.is_steady(part):
             return None
         return self.ledger.tick_of(part.text)
 
@@ -366,12 +377,7 @@ def _title(part: Part) -> str:
 def _path(part: Part) -> str:
     # An entry's id tells a reader nothing that its place does not.
     named = part.kind != "section" or not part.key or part.path.endswith(f"[{part.key}]")
-    return _authored(part.path) if named else f"{part.path}[{part.key}]"
-
-
-def _authored(path: str) -> str:
-    """Return the path up to the component that the author wrote."""
-    return _INNER.sub(r"\1", path)
+    return authored(part.path) if named else f"{part.path}[{part.key}]"
 
 
 def _snippet(part: Part) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import new_id
@@ -11,7 +12,7 @@ from nbsession.notebook.view import templates
 from nbsession.notebook.view.display import Output
 from nbsession.notebook.view.ledger import carries_style, ledger_of
 from nbsession.notebook.view.live import Op, Page, Ui
-from nbsession.notebook.view.summary import as_markdown, as_text
+from nbsession.notebook.view.summary import PLAIN, as_markdown, as_text
 from nbsession.notebook.view.transcript import Transcript
 from nbsession.usage import window_of
 
@@ -42,13 +43,16 @@ class ExecutionView:
         self._run = Transcript(cell=new_id("cell"))
         self._page = Page(self._run, self._ui)
         self._output = Output(self, live=live)
+        self._alone = False  # whether plain text is all that is shown, as in a terminal
 
     def display(self) -> DisplayHandle | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
         from IPython.core.getipython import get_ipython
 
         self._run.cell = kernel.cell_id(get_ipython()) or self._run.cell
-        return self._output.display()
+        handle = self._output.display()
+        self._alone = handle is None
+        return handle
 
     async def follow(self) -> None:
         """Show the execution's events as they come, to the end; then swap to the static form.
@@ -71,7 +75,7 @@ class ExecutionView:
         return {
             "text/html": f"{style}{page}",
             "text/markdown": as_markdown(self._run),
-            "text/plain": as_text(self._run),
+            "text/plain": as_text(self._run, most=None if self._alone else PLAIN),
         }
 
     def html(self) -> str:
@@ -88,7 +92,7 @@ class ExecutionView:
         if kind == "stop":
             self._execution.abort()
         elif kind == "open":
-            self._ui.open[str(message.get("d"))] = bool(message.get("open"))
+            self._unfolded(str(message.get("d")), bool(message.get("open")))
         elif kind == "answer":
             for call in self._run.calls():
                 if call.key == message.get("call") and call.status == "waiting":
@@ -119,6 +123,13 @@ class ExecutionView:
             earlier = (tick for tick in reversed(session.ticks) if tick.execution != self._execution.id)
             ledger.latest = next((tick.context for tick in earlier), None)
         self._run.ledger = ledger
+        self._ui.choice = ledger.choice
+        self._ui.place = blake2s(f"{session.id} {self._run.cell}".encode(), digest_size=3).hexdigest()
+
+    def _unfolded(self, name: str, is_open: bool) -> None:
+        self._ui.open[name] = is_open
+        if is_open and name.endswith((":list", ":tree")):
+            self._ui.choice = self._run.ledger.choice = "tree" if name.endswith(":tree") else "list"
 
     def _answer(self, call: Call, *, approved: bool) -> None:
         call.status, call.question = ("running" if approved else "denied"), ""

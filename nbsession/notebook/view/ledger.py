@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
+
+
+Choice: TypeAlias = Literal["list", "tree"]
+"""A context as it is sent, or as the tree that it came from."""
 
 
 @dataclass(slots=True)
@@ -21,10 +25,11 @@ class Ledger:
 
     Texts are known by their hash. Running a cell again takes away what its
     output showed, so those texts are written anew. ``latest`` is the last
-    tick's context.
+    tick's context, ``choice`` the view of contexts that its reader chose last.
     """
 
     latest: CompiledContext | None = None
+    choice: Choice = "list"
     places: dict[int, _Place] = field(default_factory=dict)
 
     def forget(self, cell: str) -> None:
@@ -41,8 +46,8 @@ class Ledger:
         return place.tick if place is not None else None
 
 
-STYLED_FIRST = 8
-STYLED_EVERY = 10
+STYLED_FIRST = 4
+STYLED_EVERY = 16
 
 _styled: dict[str, bool] = {}
 _ledgers: dict[str, Ledger] = {}
@@ -57,7 +62,7 @@ def carries_style(cell: str) -> bool:
     """Whether the output of ``cell`` is to bring the style sheet along, which any one output does for all.
 
     The first outputs of a notebook all do, so that none depends on another; of
-    many outputs every tenth, because each sheet adds 3 kB to the file. A cell
+    many outputs every sixteenth, because each sheet adds 5 kB to the file. A cell
     that runs again does as it did before.
     """
     count = len(_styled)

@@ -7,7 +7,7 @@ can be had at once, for a view that was just opened, or reloaded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nbsession.content import visible
 from nbsession.notebook.view import markdown, templates
@@ -20,24 +20,33 @@ if TYPE_CHECKING:
     from anywidget import AnyWidget
     from markupsafe import Markup
 
+    from nbsession.notebook.view.ledger import Choice
     from nbsession.notebook.view.transcript import Touched, Transcript
 
-Op = tuple[Literal["put", "add", "txt"], str, str]
+Op: TypeAlias = tuple[Literal["put", "add", "txt"], str, str]
 
 
 class Ui:
-    """How a template is to write: live with slots or static, what is unfolded, how prose is shown."""
+    """How a template is to write: live with slots or static, what is unfolded, how prose is shown.
 
-    def __init__(self, *, live: bool = False, quiet: bool = False, raw: bool = False) -> None:
+    ``choice`` is the view of contexts that the reader chose; ``place`` tells this output's folds
+    from those of others in the same page.
+    """
+
+    def __init__(
+        self, *, live: bool = False, quiet: bool = False, raw: bool = False, place: str = ""
+    ) -> None:
         self.live = live
         self.quiet = quiet
         self.raw = raw
+        self.choice: Choice = "list"
         self.open: dict[str, bool] = {}
+        self.place = place
 
     def static(self) -> Ui:
         """Return the same for the static form; what the reader unfolded stays so."""
-        ui = Ui(quiet=self.quiet, raw=self.raw)
-        ui.open = self.open
+        ui = Ui(quiet=self.quiet, raw=self.raw, place=self.place)
+        ui.open, ui.choice = self.open, self.choice
         return ui
 
     def slot(self, name: str) -> Markup:
@@ -48,6 +57,11 @@ class Ui:
         """Write the attributes of a ``details`` element."""
         is_open = self.open.get(key, look.unfolds(default))
         return _markup((f" data-d={key}" if self.live else "") + (" open" if is_open else ""))
+
+    def view(self, key: str, which: Choice) -> Markup:
+        """Write the attributes of one of the two views of a context, of which one at a time is unfolded."""
+        both = _markup(f" name={self.place}{key}" if self.place else "")
+        return both + self.fold(f"{key}:{which}", which == self.choice)
 
     def markdown(self, text: str) -> Markup:
         """Render untrusted Markdown."""

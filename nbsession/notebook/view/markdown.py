@@ -28,7 +28,7 @@ TAIL = 600
 GROWTH = 1.25
 """Beyond ``TAIL``, an unfinished block is rendered anew when it has grown by this factor: linear in sum."""
 
-LINK_REL = "noopener noreferrer nofollow"
+LINK_REL = "noreferrer"
 _TEXT_TAGS = (
     "p",
     "h1",
@@ -203,6 +203,8 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.validateLink = _is_web_link  # type: ignore[method-assign]  # the documented way to narrow links
     parser.add_render_rule("image", _picture_as_link)
+    # Read the same as a line break; for what a line costs in a notebook see ``render``.
+    parser.add_render_rule("softbreak", lambda *_: " ")
     mathematics.enable(parser)
     return parser
 

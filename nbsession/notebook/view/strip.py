@@ -55,16 +55,16 @@ class Strip:
         return said if self.kept is None else f"{said}; the first ≈{self.kept:,} are as before"
 
     def pieces(self, scale: int) -> Iterator[tuple[str, float]]:
-        """Give what is drawn, of a bar that is ``scale`` tokens long: a class, and a width in per cent."""
+        """Give what is drawn, of a bar that is ``scale`` tokens long: classes, and a width in per cent."""
         for segment in self.segments:
             old = segment.tokens - segment.new
             for tokens, kind in ((old, ""), (segment.new, " new")):
                 if tokens > 0:
-                    yield f"{segment.name[:2]}{kind}", round(100 * tokens / max(scale, 1), 2)
+                    yield f"{segment.name[:2]}{kind}", round(100 * tokens / max(scale, 1), 1)
 
     def notch(self, scale: int) -> float | None:
         """Return where the cacheable prefix ends, in per cent of a bar that is ``scale`` tokens long."""
-        return round(100 * self.kept / max(scale, 1), 2) if self.kept else None
+        return round(100 * self.kept / max(scale, 1), 1) if self.kept else None
 
 
 def strip_of(context: CompiledContext, diff: ContextDiff | None) -> Strip:

@@ -27,12 +27,16 @@ def as_markdown(run: Transcript) -> str:
     return "\n\n".join(blocks)
 
 
-def as_text(run: Transcript) -> str:
-    """Return what the model said, with a line for each tick."""
+PLAIN = 1000
+"""Characters of an answer in the plain text of a saved output, which holds all of it in two other forms."""
+
+
+def as_text(run: Transcript, *, most: int | None = None) -> str:
+    """Return what the model said, ``most`` characters of each answer, with a line for each tick."""
     blocks: list[str] = []
     for tick in _shown(run):
         if tick.text:
-            blocks.append(visible(tick.text))
+            blocks.append(_cut(visible(tick.text), most))
         blocks.extend(f"[{visible(text)}]" for text in (*tick.notes, _line(tick)))
     if run.error is not None:
         blocks.append(f"Error: {visible(run.error.message)}")
@@ -60,6 +64,12 @@ def _line(tick: TickRecord) -> str:
     if tick.calls:
         words.append("called " + ", ".join(call.name for call in tick.calls))
     return " · ".join(words)
+
+
+def _cut(text: str, most: int | None) -> str:
+    if most is None or len(text) <= most:
+        return text
+    return f"{text[:most]}… ({len(text) - most:,} more characters in this output's other forms)"
 
 
 def _escaped(text: str) -> str:

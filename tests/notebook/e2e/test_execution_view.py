@@ -1,0 +1,82 @@
+"""What stands under a session cell in a real JupyterLab: its two views of a context, its tools, its buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from tests.notebook.e2e.conftest import MakeNotebook
+    from tests.notebook.e2e.lab import Notebook
+
+pytestmark = pytest.mark.timeout(240)
+
+AGENT = '''
+%load_ext nbsession
+from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_knob, use_state
+from nbsession.testing import ScriptedModel, call
+
+@component
+def Plan():
+    stops, set_stops = use_state([])
+
+    @tool
+    def add_stop(stop: str, nights: int = 1) -> str:
+        """Add a stop to the plan."""
+        set_stops(lambda kept: [*kept, stop])
+        return "Added."
+
+    return [add_stop, stops and Section("\\n".join(f"- {s}" for s in stops), id="plan", title="Plan")]
+
+@component
+def Guide():
+    tone, _ = use_knob("tone", "friendly", options=["friendly", "terse"])
+    return [System(f"You are a {tone} guide who plans trips."), Plan(), Knobs(), Timeline()]
+'''
+
+
+def scripted(*responses: str) -> str:
+    return f"app = App(Guide, model=ScriptedModel({', '.join(responses)}))\n%session new app"
+
+
+def output(notebook: Notebook, index: int) -> Locator:
+    """What stands under the code cell of that index."""
+    return notebook.cells().nth(index).locator(".jp-Cell-outputArea")
+
+
+def pictures(notebook: Notebook, page: Page, name: str, of: Locator) -> None:
+    """Keep pictures in both themes, and of a narrow page."""
+    for theme in ("Light", "Dark"):
+        notebook.theme(f"JupyterLab {theme}")
+        notebook.screenshot(f"{name}-{theme.lower()}", of=of)
+    page.set_viewport_size({"width": 600, "height": 900})
+    notebook.screenshot(f"{name}-narrow", of=of)
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_a_context_is_seen_as_sent_or_as_a_tree_also_without_a_kernel(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT, scripted("[call('add_stop', stop='Rome')]", "'Rome it is.'"), "%%session\nAdd Rome, please."
+    )
+    opened.run_all()
+    second = output(opened, 2).locator("details.ctx").nth(1)
+    second.locator("> summary").click()
+    expect(second.get_by_text("You are a friendly guide")).to_be_visible()
+    pictures(opened, page, "view-list", second)
+    second.get_by_text("As a tree").click()
+    expect(second.get_by_text("3 messages, 2 new")).to_be_visible()
+    expect(second.get_by_text("You are a friendly guide")).to_be_hidden()
+    pictures(opened, page, "view-tree", second)
+    opened.reopen_without_kernel()
+    second.locator("> summary").click()
+    expect(second.get_by_text("You are a friendly guide")).to_be_visible()
+    second.get_by_text("As a tree").click()
+    expect(second.get_by_text("3 messages, 2 new")).to_be_visible()
+    opened.screenshot("view-tree-untrusted", of=second)
+    assert opened.errors == []
