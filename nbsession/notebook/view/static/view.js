@@ -82,6 +82,7 @@ function render({ model, el }) {
     if (message.k === "ack") {
       clearTimeout(impatience);
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
+      if (expected === message.n + 1) return; // it stands here, and what a reader is about to press with it
       put(el, message.html);
       typeset(model, el);
       expected = message.n + 1;
