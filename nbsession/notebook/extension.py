@@ -21,6 +21,7 @@ from nbsession.notebook.project import find_project
 from nbsession.notebook.pyplot import Guard
 from nbsession.notebook.sessions import Sessions
 from nbsession.notebook.settings import Nbsession
+from nbsession.notebook.stale import Stale
 from nbsession.session import Home
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Extension:
         self._adopt_project()
         self.engine = Engine()
         self.sessions = Sessions(self.engine, shell.user_ns, self.settings, kernel.loop(shell))
-        self.magics = Magics(shell, self.sessions, self.settings)
+        self.stale = Stale(shell.user_ns)
+        self.magics = Magics(shell, self.sessions, self.settings, self.stale)
         self.send = self.magics.send
         self.sweep = self.magics.sweep
         self._rewriter = Rewriter(shell)
@@ -61,6 +63,7 @@ class Extension:
         for kind, manual in (("line", arguments.manual()), ("cell", arguments.describe(arguments.CELL))):
             shell.register_magic_function(self._magic(manual), kind, "session")
         shell.configurables.append(self.settings)
+        shell.events.register("post_run_cell", self.stale.check)
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._complete)
         self._shims.enter_context(kernel.idle_for_comms(shell))
@@ -97,6 +100,7 @@ class Extension:
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop("session", None)
         shell.configurables.remove(self.settings)
+        shell.events.unregister("post_run_cell", self.stale.check)
         if shell.Completer is not None:
             shell.Completer.custom_matchers.remove(self._complete)
         self._shims.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.inputtransformer2 import (
@@ -17,7 +18,7 @@ from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import arguments, cell, commands, kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from types import FrameType
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
     from nbsession.notebook.settings import Nbsession
+    from nbsession.notebook.stale import Stale
     from nbsession.session import Execution, Result, Session, Sweep
 
 MAGIC = "%%session"
@@ -93,10 +95,13 @@ class _AwaitedSweep(TokenTransformBase):
 class Magics:
     """What the magics do: ``send`` and ``sweep`` for a cell that awaits, ``session`` for all others."""
 
-    def __init__(self, shell: InteractiveShell, sessions: Sessions, settings: Nbsession) -> None:
+    def __init__(
+        self, shell: InteractiveShell, sessions: Sessions, settings: Nbsession, stale: Stale
+    ) -> None:
         self.shell = shell
         self.sessions = sessions
         self.settings = settings
+        self.stale = stale
         self.commands = commands.Commands(sessions)
 
     async def send(self, line: str, body: str) -> None:
@@ -108,7 +113,7 @@ class Magics:
             seen = kernel.may_ask(self.shell) and self._how(options) != "off"
             ask = None if seen else cell.deny  # in what is shown there are buttons
             execution = request.send()
-            work = self._submit(request, self._view(execution, options), execution, ask)
+            work = self._submit(request, self._view(request, execution, options), execution, ask)
             if options.get("background"):
                 self._bind(options, execution)
                 return
@@ -133,7 +138,7 @@ class Magics:
                 return
             if options.get("background"):
                 execution = request.send()
-                self._submit(request, self._view(execution, options), execution, cell.deny)
+                self._submit(request, self._view(request, execution, options), execution, cell.deny)
                 self._bind(options, execution)
                 return
             self._block(request, options)
@@ -197,7 +202,7 @@ class Magics:
         with self.sessions.blocking():
             questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
             execution = request.send()
-            view = self._view(execution, options)
+            view = self._view(request, execution, options)
             view.display()
             work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
             self._bind(options, cell.block(execution, work, questions))
@@ -219,14 +224,27 @@ class Magics:
             return False
         return True
 
-    def _view(self, execution: Execution, options: Line) -> View:
+    def _view(self, request: Request, execution: Execution, options: Line) -> View:
         how = self._how(options)
         if how == "off":
             return cell.Unshown()
         from nbsession.notebook.view.execution import ExecutionView
 
         live = self.settings.live and kernel.of(self.shell) is not None
-        return ExecutionView(execution, quiet=how == "quiet", raw=options.get("raw", False), live=live)
+        return ExecutionView(
+            execution,
+            quiet=how == "quiet",
+            raw=options.get("raw", False),
+            live=live,
+            finished=self._watch(request),
+        )
+
+    def _watch(self, request: Request) -> Callable[..., None]:
+        """Have the output marked, once it is finished, when what its prompt used changes."""
+        at = kernel.cell_id(self.shell) or request.session.id
+        self.stale.forget(at)
+        used = self.stale.used(request.session.app.root, [each.expression for each in request.inserted])
+        return partial(self.stale.watch, at, used)
 
     def _how(self, options: Line) -> str:
         """Say how much stands under the cell: what its line says, else the settings."""

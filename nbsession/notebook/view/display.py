@@ -13,13 +13,13 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nbsession.notebook import kernel
 from nbsession.notebook.view.live import Op, widget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from anywidget import AnyWidget
     from IPython.core.display_functions import DisplayHandle
@@ -35,6 +35,9 @@ LATE = 8
 
 UNFINISHED = "(was still running when this was saved)"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+Finished: TypeAlias = "Callable[[DisplayHandle, Mapping[str, str]], None]"
 
 
 class Content(Protocol):
@@ -54,10 +57,14 @@ class Content(Protocol):
 
 
 class Output:
-    """An output and its page; ``content`` is touched on one loop only, from ``begin`` to ``finish``."""
+    """An output and its page; ``content`` is touched on one loop only, from ``begin`` to ``finish``.
 
-    def __init__(self, content: Content, *, live: bool) -> None:
+    ``finished`` is called with the output's handle and static form, where there is a handle.
+    """
+
+    def __init__(self, content: Content, *, live: bool, finished: Finished | None = None) -> None:
         self._content = content
+        self._finished = finished
         self._live = live
         self._cell = contextvars.copy_context()
         self._handle: DisplayHandle | None = None
@@ -117,6 +124,8 @@ class Output:
             timer.cancel()
         static = self._content.static()
         self._cell.run(self._swap, static)
+        if self._finished is not None and self._handle is not None:
+            self._finished(self._handle, static)
         if self._widget is not None and self._loop is not None:
             self._widget.on_msg(self._on_message, remove=True)
             end = End(self._widget, static, self._cell, self._loop)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
 
     from nbsession.events import Event
+    from nbsession.notebook.view.display import Finished
     from nbsession.notebook.view.pieces import Call
     from nbsession.session import Execution
 
@@ -31,18 +32,24 @@ class ExecutionView:
 
     ``quiet`` shows the answer and the footer only; ``raw`` shows it as the
     model wrote it, not as Markdown. Without ``live`` nothing moves until the
-    end, for front ends without widgets. Call ``display`` in the cell, then await
+    end, for front ends without widgets; ``finished`` is called with the handle and the static form. Call ``display`` in the cell, then await
     ``follow`` on the execution's home loop.
     """
 
     def __init__(
-        self, execution: Execution, *, quiet: bool = False, raw: bool = False, live: bool = True
+        self,
+        execution: Execution,
+        *,
+        quiet: bool = False,
+        raw: bool = False,
+        live: bool = True,
+        finished: Finished | None = None,
     ) -> None:
         self._execution = execution
         self._ui = Ui(live=live, quiet=quiet, raw=raw)
         self._run = Transcript(cell=new_id("cell"))
         self._page = Page(self._run, self._ui)
-        self._output = Output(self, live=live)
+        self._output = Output(self, live=live, finished=finished)
         self._alone = False  # whether plain text is all that is shown, as in a terminal
 
     def display(self) -> DisplayHandle | None:
