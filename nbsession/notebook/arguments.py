@@ -244,6 +244,22 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 ),
                 _BACK,
             ),
+            Command(
+                "bisect",
+                "find the tick from which on an expression over `tick` differs, and what did it",
+                ("EXPRESSION…",),
+                1,
+                (
+                    Option(
+                        "--calls", "try what changed there with at most so many model calls", "N", _positive
+                    ),
+                    Option(
+                        "--max-cost", "try no more once that would pass so many US dollars", "USD", _dollars
+                    ),
+                ),
+                _BACK,
+                verbatim=True,
+            ),
             Command("reset", "go back to before the first message; nothing is deleted", group=_BACK),
             Command("help", "this list, or one command's options", ("COMMAND",), group="Help"),
         )

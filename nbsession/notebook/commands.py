@@ -10,6 +10,7 @@ from nbsession.notebook import arguments
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 from nbsession.notebook.sweep.request import read as read_values
+from nbsession.session import CALLS
 from nbsession.session.freeze import Frozen
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Commands:
             "ticks": self._ticks,
             "history": self._history,
             "check": self._check,
+            "bisect": self._bisect,
             "tree": self._tree,
             "model": self._model,
             "fork": self._fork,
@@ -195,9 +197,28 @@ class Commands:
         session = self.sessions.current
         return findings.check(session.check(), f"Check of session {session.id}")
 
+    def _bisect(self, line: Line) -> Shown:
+        session = self.sessions.current
+        predicate = expression(" ".join(line.words), self.sessions.namespace)
+        calls = line.get("calls", CALLS if "max-cost" in line.options else 0)
+        bisection = session.bisect(predicate, calls=calls, budget=line.get("max-cost"))
+        return findings.bisection(bisection.run() if calls else bisection)
+
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]
         return f"session {session.id!r}" + (f" ({', '.join(names)})" if names else "")
+
+
+def expression(source: str, namespace: Mapping[str, Any]) -> Callable[[Any], object]:
+    """Return a Python expression over ``tick`` as a function of it."""
+    try:
+        code = compile(source, "<bisect>", "eval")
+    except (SyntaxError, ValueError) as error:
+        why = getattr(error, "msg", None) or error
+        raise SessionError(
+            f"{source!r} is no Python expression: {why}; write one over tick, such as 'sorry' in tick.text"
+        ) from None
+    return lambda tick: eval(code, {**namespace, "tick": tick})  # noqa: S307  # the line's own author wrote it
 
 
 def _model_of(session: Session) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.session import (
+        Bisection,
         Execution,
         Findings,
         Forecast,
@@ -137,6 +138,12 @@ def _forecast(forecast: Forecast) -> str:
     return tables.bundle(findings.forecast(forecast))["text/html"]
 
 
+def _bisection(bisection: Bisection) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.bisection(bisection))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -192,6 +199,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.check", "Findings"): _findings,
     ("session.forecast", "Forecast"): _forecast,
     ("session.freeze", "Frozen"): _frozen,
+    ("session.bisect", "Bisection"): _bisection,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {

@@ -3,6 +3,7 @@
 Also what one asks of it: forks, previews, sweeps, an outline.
 """
 
+from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
 from nbsession.session.execution import Execution
 from nbsession.session.forecast import Forecast, reported_by
@@ -17,6 +18,8 @@ from nbsession.session.session import Session
 from nbsession.session.sweep import Sweep, SweepRow
 
 __all__ = [
+    "CALLS",
+    "Bisection",
     "Combination",
     "Continue",
     "Execution",

@@ -11,11 +11,12 @@ from nbsession.tree import Fiber
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nbsession.context import CompiledContext
+    from nbsession.context import Compiled
+    from nbsession.models.base import ModelAdapter
     from nbsession.session.core import SessionCore
 
 
-def context_without(core: SessionCore, components: Sequence[Any]) -> CompiledContext:
+def compiled_without(core: SessionCore, components: Sequence[Any]) -> Compiled[ModelAdapter]:
     """Compile a rendered tree as it would be without some components; see ``Session.without``."""
     return _compiled(core, _found(core, components))
 
@@ -32,7 +33,7 @@ def listed(components: Any) -> Sequence[Any]:
     return [components] if isinstance(components, (str, Part, Withheld)) else list(components)
 
 
-def _compiled(core: SessionCore, fibers: Sequence[Fiber]) -> CompiledContext:
+def _compiled(core: SessionCore, fibers: Sequence[Fiber]) -> Compiled[ModelAdapter]:
     return core.mount.preview(
         core.knobs.values(),
         without=fibers,
@@ -43,7 +44,7 @@ def _compiled(core: SessionCore, fibers: Sequence[Fiber]) -> CompiledContext:
         choose=core.model_for(None),
         room=core.room,
         edits=core.edits,
-    ).context
+    )
 
 
 def _left_out(fiber: Fiber) -> Withheld:

@@ -369,6 +369,10 @@ class SessionCore:
         return {**{name: spec.default for name, spec in self.knobs.specs().items()}, **self.last_sent}
 
     def look(self, model: Any = None, head: str | None = None) -> CompiledContext:
+        """Return the context that would be sent; see ``compiled``."""
+        return self.compiled(model, head).context
+
+    def compiled(self, model: Any = None, head: str | None = None) -> Compiled[ModelAdapter]:
         """Compile what would be sent; nothing is remembered of it. What stands behind ``head`` is new."""
         return self.mount.compile(
             tools=self.tools,
@@ -378,7 +382,7 @@ class SessionCore:
             fresh=self.record.since(head),
             room=self.room,
             edits=self.edits,
-        ).context
+        )
 
     def edit(self, changes: list[tuple[str, Any]]) -> None:
         """Send other texts in place of parts from now on; see ``edit.changes_of``."""

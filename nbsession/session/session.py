@@ -16,17 +16,17 @@ from nbsession.session.dispatch import dispatched
 from nbsession.session.edit import changes_of
 from nbsession.session.execution import Execution
 from nbsession.session.fork import Fork, fork_of, tick_at
+from nbsession.session.inquiry import SessionInquiry
 from nbsession.session.notes import Notes
 from nbsession.session.options import Options, checked_ticks
 from nbsession.session.sweep import CONCURRENCY, Executor, Sweep, sweep_of
-from nbsession.session.view import SessionView
 from nbsession.tools import Output
 from nbsession.usage import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nbsession.context import CompiledContext, Part
+    from nbsession.context import Part
     from nbsession.record import Past
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Owner
@@ -38,7 +38,7 @@ MOST_LEVELS = 10
 """How deep spawned sessions may spawn."""
 
 
-class Session(SessionView):
+class Session(SessionInquiry):
     """A live conversation with an agent; made by ``app.session()``.
 
     Its methods may be called from any thread or loop.
@@ -102,29 +102,6 @@ class Session(SessionView):
             return fork
 
         return self._core.home.call(editing)
-
-    # Trying: nothing here changes it
-
-    def compile(self, message: Any = None, *, model: Any = None) -> CompiledContext:
-        """Compile what would be sent now, or with a message, to the session's model or another one.
-
-        No model is called, and nothing changes. What the model does not take is listed in
-        ``withheld``; a picture or document in the message itself stays.
-        """
-        drafts = None if message is None else drafts_of(message)
-        asked = self._checked(model)
-
-        def compiled() -> CompiledContext:
-            core = self._mounted()
-            head = core.record.head
-            if drafts is None:
-                return core.look(asked, head)
-            core = self._forked(None, False, None, stored=False)._core
-            core.take(drafts)
-            core.render()
-            return core.look(asked, head)
-
-        return self._core.home.call(compiled)
 
     # Doing
 
@@ -415,13 +392,6 @@ class Session(SessionView):
 
     def _root(self) -> Any:
         return self._node if self._node is not None else self.app.element(self._props)
-
-    def _checked(self, model: Any) -> Any:
-        if model is None:
-            return None
-        from nbsession.models import resolve
-
-        return resolve(model)
 
     def _enqueue(self, drafts: Any, options: Options, props: Mapping[str, Any] | None = None) -> Execution:
         self._open()

@@ -6,24 +6,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
 from nbsession.record import altered
-from nbsession.session.ablation import context_without
-from nbsession.session.check import Findings, check_of
-from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.freeze import frozen_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
-from nbsession.session.preview import Preview, preview_of
-from nbsession.timeline import History
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-    from nbsession.context import CompiledContext, Part, Withheld
+    from nbsession.context import Withheld
     from nbsession.events import Event
     from nbsession.hooks import SessionUsage
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
-    from nbsession.session.door import Owner
     from nbsession.session.execution import Execution
     from nbsession.session.freeze import Frozen
     from nbsession.session.notes import Notes
@@ -37,7 +31,6 @@ class SessionView:
 
     id: str
     metadata: dict[str, Any]
-    app: Owner
     _core: SessionCore
     _closing: Closing
     _notes: Notes
@@ -142,61 +135,6 @@ class SessionView:
             return self._mounted().mount.outline()
 
         return self._core.home.call(read)
-
-    def check(self) -> Findings:
-        """Say what is doubtful about what would be sent now, before anything is sent; nothing changes.
-
-        The gravest comes first: what would be refused (no ``Timeline``, tools or pictures that the model
-        does not take, more than its window), what costs or misleads (a text said twice, one before the
-        conversation that is another one at each render, so that the provider's cache is lost; a tool
-        without a description; what a ``Fit`` has no room for), and what may be meant (an empty section,
-        a knob that nobody reads). A clock is found once it shows another time than when it was mounted.
-        """
-
-        def checking() -> Findings:
-            self._open()
-            return check_of(self._core)
-
-        return self._core.home.call(checking)
-
-    def forecast(self, tick: int | Tick | None = None) -> Forecast:
-        """Say what of the next request the provider may read from its cache, by component; nothing is sent.
-
-        Of a ``tick`` it is what could be told before it was sent, beside what the provider then
-        reported. It compares with what was last sent to the same model; whether a provider still holds
-        that (mostly some minutes), and from which length on it caches, nobody can know before.
-        """
-
-        def forecasting() -> Forecast:
-            if tick is None:
-                self._open()
-            return forecast_of(self._core, tick)
-
-        return self._core.home.call(forecasting)
-
-    def history(self) -> History:
-        """Return the tree of forks that this session belongs to, from what is open and what is kept."""
-        return self._core.home.call(lambda: History(self.app.branches(self), self.id))
-
-    def preview(self, **knobs: Any) -> Preview:
-        """Say what the context would be under these knob values, and how it differs from what was last sent.
-
-        Renders over copies of the tree's state: no effects, no fetches, no model
-        call, and nothing changes. It compares with the same timeline under the
-        knobs as last sent. Raises ``KnobError`` for a name or value that does not
-        fit.
-        """
-        return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
-
-    def without(self, *components: str | Part) -> CompiledContext:
-        """Compile what would be sent now if some components were left out of the tree; nothing changes.
-
-        Each is named by its path, or by a part of the context that it makes. The others stay where they
-        are; what is left out stands in ``withheld`` as ``"left out"``, with the tokens it had. No effects, no
-        fetches, no model call; ``fork(without=…)`` sends it. Raises ``SessionError`` for a path at
-        which nothing stands, and ``CompileError`` where no ``Timeline`` is left for the conversation.
-        """
-        return self._core.home.call(lambda: context_without(self._mounted(), components))
 
     def subscribe(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the session's events, from a sequence number on and then as they come, to any number of readers.

@@ -95,3 +95,21 @@ def test_a_component_is_left_out_of_a_context_and_of_a_fork(
     assert "You are kind" not in str(fork.compile())
     with pytest.raises(SessionError, match="not at tick 0"):
         shell.run_line_magic("session", "context 0 --without Agent/System.0")
+
+
+def test_a_bisection_shows_its_steps_and_sends_nothing_unless_asked(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, "Good.", "BAD", "BAD", "Good.")
+    session.run("One.")
+    session.knobs["tone"] = "blunt"
+    session.run("Two.")
+    shell.user_ns["wrong"] = "BAD"
+    text = said(shell, capsys, "bisect wrong in tick.text and 'x y' not in tick.text")
+    assert "False at 0, True at 1" in text
+    assert "no model was called" in text
+    assert "%session context 1 --diff 0" in text
+    assert "2 model calls" in said(shell, capsys, "bisect wrong in tick.text --calls 3")
+    assert "because knob `tone`" not in html(shell, session.bisect(lambda tick: "BAD" in tick.text))
+    with pytest.raises(SessionError, match="is no Python expression"):
+        shell.run_line_magic("session", "bisect in tick.text")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbsession.notebook.panels.tables import Column, Row, Table, count
+from nbsession.notebook.panels.tables import Column, Row, Table, Word, count
+from nbsession.notebook.view import templates
 
 if TYPE_CHECKING:
-    from nbsession.session import Findings, Forecast
+    from nbsession.session import Bisection, Findings, Forecast
 
 
 def check(found: Findings, title: str = "Check") -> Table:
@@ -32,3 +33,23 @@ def forecast(shown: Forecast, title: str = "Forecast") -> Table:
     ]
     columns = (Column("component"), Column("tokens", "n"), Column("as before", "n"))
     return Table(title, [str(shown)], columns, rows)
+
+
+def bisection(shown: Bisection) -> Table:
+    """Lay out what was done to find where a session began to behave otherwise."""
+    rows = [
+        Row((str(at), step.what, step.outcome, "–" if step.tick is None else templates.dollars(step.cost)))
+        for at, step in enumerate(shown.steps)
+    ]
+    columns = (Column("step", "n"), Column("what was done"), Column("outcome"), Column("cost", "n"))
+    words = []
+    if shown.tick is not None and shown.before is not None:
+        how = f"%session context {shown.tick.number} --diff {shown.before.number}"
+        words.append(Word("view", how, "what is another there"))
+    if not shown.done:
+        words.append(
+            Word("try", "%session bisect … --calls N", "put back what changed, with at most N calls")
+        )
+    return Table(
+        f"Bisect of session {shown.session_id}", [shown.conclusion, shown.spent], columns, rows, words
+    )

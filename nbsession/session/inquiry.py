@@ -1,0 +1,138 @@
+"""What one asks of a session to find out about its context: nothing here changes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import drafts_of
+from nbsession.session.ablation import compiled_without
+from nbsession.session.bisect import CALLS, Bisection, bisection_of, judge
+from nbsession.session.check import Findings, check_of
+from nbsession.session.forecast import Forecast, forecast_of
+from nbsession.session.preview import Preview, preview_of
+from nbsession.session.view import SessionView
+from nbsession.timeline import History
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbsession.context import CompiledContext, Part
+    from nbsession.session.core import SessionCore
+    from nbsession.session.door import Owner
+    from nbsession.timeline import Tick
+
+
+class SessionInquiry(SessionView):
+    """The part of a session that tells what would be sent, what was, and why."""
+
+    app: Owner
+
+    def _forked(self, at: int | None, before: bool, id: str | None, *, stored: bool = True) -> Any:
+        """Return a fork; with ``stored`` false, one that nothing keeps."""
+        raise NotImplementedError
+
+    def compile(self, message: Any = None, *, model: Any = None) -> CompiledContext:
+        """Compile what would be sent now, or with a message, to the session's model or another one.
+
+        No model is called, and nothing changes. What the model does not take is listed in
+        ``withheld``; a picture or document in the message itself stays.
+        """
+        drafts = None if message is None else drafts_of(message)
+        asked = self._checked(model)
+
+        def compiled() -> CompiledContext:
+            core = self._mounted()
+            head = core.record.head
+            if drafts is None:
+                return core.look(asked, head)
+            fork: SessionCore = self._forked(None, False, None, stored=False)._core
+            fork.take(drafts)
+            fork.render()
+            return fork.look(asked, head)
+
+        return self._core.home.call(compiled)
+
+    def preview(self, **knobs: Any) -> Preview:
+        """Say what the context would be under these knob values, and how it differs from what was last sent.
+
+        Renders over copies of the tree's state: no effects, no fetches, no model
+        call, and nothing changes. It compares with the same timeline under the
+        knobs as last sent. Raises ``KnobError`` for a name or value that does not
+        fit.
+        """
+        return self._core.home.call(lambda: preview_of(self._mounted(), knobs))
+
+    def without(self, *components: str | Part) -> CompiledContext:
+        """Compile what would be sent now if some components were left out of the tree; nothing changes.
+
+        Each is named by its path, or by a part of the context that it makes. The others stay where they
+        are; what is left out stands in ``withheld`` as ``"left out"``, with the tokens it had. No effects, no
+        fetches, no model call; ``fork(without=…)`` sends it. Raises ``SessionError`` for a path at
+        which nothing stands, and ``CompileError`` where no ``Timeline`` is left for the conversation.
+        """
+        return self._core.home.call(lambda: compiled_without(self._mounted(), components).context)
+
+    def check(self) -> Findings:
+        """Say what is doubtful about what would be sent now, before anything is sent; nothing changes.
+
+        The gravest comes first: what would be refused (no ``Timeline``, tools or pictures that the model
+        does not take, more than its window), what costs or misleads (a text said twice, one before the
+        conversation that is another one at each render, so that the provider's cache is lost; a tool
+        without a description; what a ``Fit`` has no room for), and what may be meant (an empty section,
+        a knob that nobody reads). A clock is found once it shows another time than when it was mounted.
+        """
+
+        def checking() -> Findings:
+            self._open()
+            return check_of(self._core)
+
+        return self._core.home.call(checking)
+
+    def forecast(self, tick: int | Tick | None = None) -> Forecast:
+        """Say what of the next request the provider may read from its cache, by component; nothing is sent.
+
+        Of a ``tick`` it is what could be told before it was sent, beside what the provider then
+        reported. It compares with what was last sent to the same model; whether a provider still holds
+        that (mostly some minutes), and from which length on it caches, nobody can know before.
+        """
+
+        def forecasting() -> Forecast:
+            if tick is None:
+                self._open()
+            return forecast_of(self._core, tick)
+
+        return self._core.home.call(forecasting)
+
+    def history(self) -> History:
+        """Return the tree of forks that this session belongs to, from what is open and what is kept."""
+        return self._core.home.call(lambda: History(self.app.branches(self), self.id))
+
+    def bisect(
+        self, predicate: Callable[[Tick], object], *, calls: int = CALLS, budget: Any = None
+    ) -> Bisection:
+        """Find the tick from which on a session behaves otherwise, and what did it.
+
+        ``predicate(tick)`` judges a tick; what it returns counts as true or false. Every tick that happened
+        is judged at once, which calls no model. The ``Bisection`` tells the first tick that differs and
+        what changed there: knobs, state, components. Await it to try these: the model is asked in forks
+        that nothing keeps, at most ``calls`` times and within ``budget`` (US dollars, or ``{"tokens": n}``);
+        a trial's tick has the answer, and tool calls without results, since no tool is run. This
+        session does not change. Raises ``SessionError`` where the predicate fails, or with less than two ticks.
+        """
+        self._open()
+        judgements = judge(tuple(self.ticks), predicate)
+
+        def fork(tick: Tick) -> SessionCore:
+            forked: SessionCore = self._forked(tick.number, True, None, stored=False)._core
+            return forked
+
+        return self._core.home.call(
+            lambda: bisection_of(self._core, predicate, judgements, fork, calls=calls, budget=budget)
+        )
+
+    def _checked(self, model: Any) -> Any:
+        if model is None:
+            return None
+        from nbsession.models import resolve
+
+        return resolve(model)
