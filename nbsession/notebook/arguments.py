@@ -228,6 +228,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             Command("check", "what is doubtful about what would be sent, before anything is", group=_NOW),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
+            Command(
+                "inspect",
+                "one panel over all ticks: what was sent, the components, tools and answers; compared on request",
+                group=_NOW,
+            ),
             Command("ticks", "the session's model calls so far, to be viewed or forked from", group=_BACK),
             Command("history", "the tree of forks that the session belongs to", group=_BACK),
             Command(

@@ -30,6 +30,13 @@ class ShowKnobs:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowInspector:
+    """A session, to be shown tick by tick."""
+
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
 class ShowContext:
     """A compiled context, to be shown beside an older one if there is one; ``title`` says whose it is."""
 
@@ -38,7 +45,7 @@ class ShowContext:
     title: str = "Compiled context"
 
 
-Shown = str | ShowKnobs | ShowContext | Table | Tree | Frozen
+Shown = str | ShowKnobs | ShowInspector | ShowContext | Table | Tree | Frozen
 
 
 class Commands:
@@ -52,6 +59,7 @@ class Commands:
             "list": self._list,
             "knobs": self._knobs,
             "context": self._context,
+            "inspect": self._inspect,
             "ticks": self._ticks,
             "history": self._history,
             "check": self._check,
@@ -130,6 +138,9 @@ class Commands:
         elif forecast.kept is not None:
             title += f"; {forecast}"
         return ShowContext(context, older.context if older is not None else None, title)
+
+    def _inspect(self, line: Line) -> Shown:
+        return ShowInspector(self.sessions.current)
 
     def _ticks(self, line: Line) -> Shown:
         session = self.sessions.current

@@ -279,6 +279,10 @@ def show(shown: commands.Shown | Sweep) -> None:
 
     if isinstance(shown, commands.ShowKnobs):
         panels.knobs(shown.session)
+    elif isinstance(shown, commands.ShowInspector):
+        from nbsession.notebook.panels.inspector import inspect
+
+        inspect(shown.session)
     elif isinstance(shown, commands.ShowContext):
         panels.context(shown.context, older=shown.older, title=shown.title)
     elif isinstance(shown, Sweep):

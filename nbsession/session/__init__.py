@@ -11,7 +11,7 @@ from nbsession.session.freeze import Combination, Frozen
 from nbsession.session.home import Home
 from nbsession.session.mount import Mount
 from nbsession.session.options import checked_ticks
-from nbsession.session.outline import Fact, Outline
+from nbsession.session.outline import Fact, Outline, Place
 from nbsession.session.preview import Preview
 from nbsession.session.result import Continue, Result, Stop, StopReason
 from nbsession.session.session import Session
@@ -31,6 +31,7 @@ __all__ = [
     "Home",
     "Mount",
     "Outline",
+    "Place",
     "Preview",
     "Result",
     "Session",

@@ -274,10 +274,10 @@ class Session(SessionInquiry):
             self._core.home.settle()
         return self._core.home.call(sweeping)
 
-    def branch(self) -> Session:
-        """Return a fork from now that nothing keeps: neither the app nor the store."""
+    def branch(self, at: int | None = None, *, before: bool = False) -> Session:
+        """Return a fork (see ``fork``) that nothing keeps: neither the app nor the store."""
         self._open()
-        return self._core.home.call(lambda: self._forked(None, False, None, stored=False))
+        return self._core.home.call(lambda: self._forked(at, before, None, stored=False))
 
     def _branched(self, account: Spending) -> Session:
         fork = self._forked(None, False, None, stored=False)

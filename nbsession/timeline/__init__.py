@@ -3,7 +3,7 @@
 It stands above the compiled context, because a tick holds the one it sent.
 """
 
-from nbsession.timeline.cause import Cause, causes_of, upwards, why
+from nbsession.timeline.cause import Cause, causes_of, net, upwards, why
 from nbsession.timeline.history import Branch, ForkPoint, History
 from nbsession.timeline.policies import Answer, Policies, Policy, entries_of, row_of
 from nbsession.timeline.record import Record
@@ -26,6 +26,7 @@ __all__ = [
     "entries_of",
     "interrupted",
     "leads",
+    "net",
     "row_of",
     "unknown",
     "upwards",

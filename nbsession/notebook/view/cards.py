@@ -40,10 +40,6 @@ NO_ROOM = "left for want of room"
 OF_TIMELINES = ("policy", "filtered", "compacted", "rewritten")
 
 
-def _unknown(_part: Part) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """One part. ``text`` is ``None`` where it isn't written: ``note`` then says why.
@@ -134,14 +130,16 @@ def card(
     ledger: Ledger | None = None,
     tick: int = 0,
     cell: str = "",
-    why: Callable[[Part], str] = _unknown,
+    why: Callable[[Part], str] | None = None,
+    recent: int | None = None,
 ) -> Card:
     """Lay out ``context``, with what changed since ``older``, and ``why``.
 
     With a ``ledger``, texts that it knows are left out, and those written here
-    are noted in it under ``tick`` and ``cell``.
+    are noted in it under ``tick`` and ``cell``. With ``recent``, messages before the last
+    so many become one row where they stand as they stood.
     """
-    rows = _Rows(context, older, key, ledger, tick, cell, why)
+    rows = _Rows(context, older, key, ledger, tick, cell, why, recent)
     end = rows.diff.prefix_broken_by if rows.diff is not None else None
     return Card(
         key=key,
@@ -232,7 +230,8 @@ class _Rows:
         ledger: Ledger | None,
         tick: int,
         cell: str,
-        why: Callable[[Part], str],
+        why: Callable[[Part], str] | None,
+        recent: int | None,
     ) -> None:
         self.context = context
         self.diff = context.diff(older) if older is not None else None
@@ -241,6 +240,7 @@ class _Rows:
         self.tick = tick
         self.cell = cell
         self.why = why
+        self.recent = recent
         self.count = 0
         diff = self.diff
         self.added = {part.identity for part in diff.added} if diff else set()
@@ -265,10 +265,11 @@ class _Rows:
 
     def group(self, title: str, parts: list[Part], gone: list[Part]) -> Group:
         rows: list[Row] = []
-        known: list[tuple[Part, int]] = []
-        for part in parts:
+        known: list[tuple[Part, int | None]] = []
+        early = 0 if self.recent is None else len(parts) - self.recent
+        for at, part in enumerate(parts):
             seen = self.seen(part)
-            if seen is not None and self.is_steady(part):
+            if (seen is not None or at < early) and self.is_steady(part):
                 known.append((part, seen))
                 continue
             rows.extend(self.folded(known))
@@ -323,23 +324,24 @@ class _Rows:
 
     def explained(self, row: Row, part: Part) -> Row:
         """Say why a part is another; that messages come and go is what a timeline is for."""
-        if not row.change or part.kind == "message":
+        if not row.change or part.kind == "message" or self.why is None:
             return row
         why = self.why(part)
         return replace(row, why=f"{VERBS[row.change]}: {why}") if why else row
 
-    def folded(self, known: list[tuple[Part, int]]) -> Iterator[Row]:
-        """Make one row of a run of messages that are shown elsewhere."""
+    def folded(self, known: list[tuple[Part, int | None]]) -> Iterator[Row]:
+        """Make one row of a run of messages that are shown elsewhere, or that nobody asked to see."""
         if len(known) == 1:
             part, seen = known[0]
             yield self.row(part, seen if len(part.text) > SHORT else None)
         elif known:
+            ticks = [tick for _, tick in known if tick is not None]
             yield Row(
                 key=self.next_key(),
-                title=f"{len(known)} earlier messages",
+                title=f"{len(known):,} earlier messages",
                 path="",
                 tokens=sum(part.tokens for part, _ in known),
-                note=f"unchanged since tick {max(tick for _, tick in known)}",
+                note=f"unchanged since tick {max(ticks)}" if ticks else "",
             )
 
     def next_key(self) -> str:

@@ -243,7 +243,7 @@ class Transcript:
             ledger=ledger,
             tick=tick.number,
             cell=self.cell,
-            **({} if self.why is None else {"why": self.why}),
+            why=self.why,
         )
         ledger.latest = context
 

@@ -1,0 +1,177 @@
+"""What stands at one tick of a session: what was sent, beside another tick, what came of it, and the tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from nbsession.context import NOTHING_SENT
+from nbsession.errors import NbsessionError
+from nbsession.notebook.view import templates
+from nbsession.notebook.view.cards import card
+from nbsession.notebook.view.strip import Strip, strip_of
+from nbsession.notebook.view.transcript import Transcript
+from nbsession.timeline import net, why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nbsession.context import CompiledContext, Part
+    from nbsession.notebook.view.cards import Card, Row
+    from nbsession.session import Outline, Place, Session
+    from nbsession.timeline import Cause, Tick
+
+RECENT = 8
+"""Messages at the end of a context that stand there in full; earlier ones that are as they were are one row."""
+
+Beside: TypeAlias = Literal["none", "before"] | int
+"""What a tick is compared with: nothing, the tick before it, or the tick of that number."""
+
+
+class Bar(NamedTuple):
+    """A tick in the row of all of them."""
+
+    number: int
+    strip: Strip
+
+    def painted(self) -> str:
+        """Return the segments as stops of a gradient, from the bottom up."""
+        stops, below = [], 0
+        for segment in self.strip.segments:
+            above = below + segment.tokens
+            start, end = (round(100 * edge / self.strip.tokens, 1) for edge in (below, above))
+            stops.append(f"var(--{segment.name[:2]}) {start}% {end}%")
+            below = above
+        return ",".join(stops)
+
+
+class Share(NamedTuple):
+    """A component's share in a context: the tokens of what it and those below it gave, and what made it another one."""
+
+    place: Place
+    tokens: int
+    causes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One tick. ``older`` is what it is compared with; ``complaint`` says why there is no tree."""
+
+    tick: Tick
+    older: Tick | None
+    card: Card
+    run: Transcript
+    tree: Sequence[Share] = ()
+    complaint: str = ""
+
+    @property
+    def delta(self) -> int:
+        """The signed tokens from the older tick to this one."""
+        return self.card.tokens - self.older.context.tokens if self.older is not None else 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether earlier messages stand in one row."""
+        return any(row.title.endswith("earlier messages") for group in self.card.groups for row in group.rows)
+
+    @property
+    def failure(self) -> str:
+        """What ended the tick, if an error did."""
+        error = self.tick.error
+        return f"{type(error).__name__}: {error}" if error is not None else ""
+
+    @property
+    def words(self) -> str:
+        """What is said of it where it is passed by: ``"tick 3, ≈1,234 tokens, called search"``."""
+        called = ", ".join(dict.fromkeys(run.name for run in self.tick.tool_calls))
+        said = [f"tick {self.tick.number}", templates.tokens(self.card.tokens)]
+        return ", ".join([*said, *([f"called {called}"] if called else []), *self._compared()])
+
+    def _compared(self) -> Sequence[str]:
+        if self.older is None:
+            return ()
+        return (f"{templates.signed(self.delta)} against tick {self.older.number}",)
+
+
+def bar_of(tick: Tick) -> Bar:
+    """Measure a tick."""
+    return Bar(tick.number, strip_of(tick.context, None).with_answer(tick.usage.output_tokens))
+
+
+def moment(
+    session: Session, number: int, beside: Beside = "before", *, recent: int | None = RECENT
+) -> Moment:
+    """Lay out a tick; without ``recent`` all of its messages are written out."""
+    ticks = session.ticks
+    tick, older = ticks[number], older_of(ticks, number, beside)
+    laid_out = card(
+        tick.context,
+        older.context if older is not None else None,
+        why=_why(ticks, older, tick),
+        recent=recent,
+    )
+    tree, complaint = _tree(session, tick)
+    return Moment(tick, older, _steady(laid_out), _aftermath(tick), tree, complaint)
+
+
+def older_of(ticks: Sequence[Tick], number: int, beside: Beside) -> Tick | None:
+    """Return the tick that another is compared with."""
+    at = number - 1 if beside == "before" else beside
+    return ticks[at] if isinstance(at, int) and 0 <= at < len(ticks) and at != number else None
+
+
+def _why(ticks: Sequence[Tick], older: Tick | None, tick: Tick) -> Callable[[Part], str] | None:
+    """Say why parts are others than at an older tick; of what lies ahead nothing can have been a reason."""
+    if older is None or older.number > tick.number:
+        return None
+    passed = ticks[older.number + 1 : tick.number + 1]
+    causes = net([cause for each in passed for cause in each.causes])
+    return lambda part: why(part.path, causes)
+
+
+def _steady(shown: Card) -> Card:
+    """Give rows keys that stay the same from tick to tick, so that what a reader unfolded is unfolded there, too."""
+    counts: dict[str, int] = {}
+
+    def named(row: Row) -> Row:
+        name = f"{row.title}\n{row.path}"
+        counts[name] = counts.get(name, -1) + 1
+        return replace(row, key=f"r{hash((name, counts[name])):x}")
+
+    groups = tuple(replace(group, rows=tuple(map(named, group.rows))) for group in shown.groups)
+    return replace(shown, groups=groups, withheld=tuple(map(named, shown.withheld)))
+
+
+def _aftermath(tick: Tick) -> Transcript:
+    """Return what came of a tick: its answer and its tools; the context is laid out apart."""
+    run = Transcript.of([replace(tick, context=NOTHING_SENT)])
+    for piece in run.ticks[0].pieces:
+        piece.key = f"t{tick.number}{piece.key}"
+    return run
+
+
+def _tree(session: Session, tick: Tick) -> tuple[Sequence[Share], str]:
+    """Mount the components as they stood when the tick was compiled; nothing runs."""
+    try:
+        outline = session.branch(tick.number, before=True).outline()
+    except NbsessionError as error:
+        return (), str(error)
+    return shares_of(outline, tick.context, tick.causes), ""
+
+
+def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause]) -> Sequence[Share]:
+    """Say of each component what it contributes to a context, and what made it another one."""
+    tokens: dict[str, int] = {}
+    for part in context.parts:
+        path = part.path
+        while path:
+            tokens[path] = tokens.get(path, 0) + part.tokens
+            path = path.rpartition("/")[0]
+    return [
+        Share(
+            place,
+            tokens.get(place.path, 0),
+            [str(cause) for cause in causes if cause.path == place.path and cause.kind != "timeline"],
+        )
+        for place in outline.places
+    ]

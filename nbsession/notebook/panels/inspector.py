@@ -1,0 +1,284 @@
+"""``%session inspect``: one panel over a session, in which context, tree, tools and answer of a tick stay in step.
+
+As the panel of knobs, it is two outputs, the widget and its static form; a style
+sheet shows exactly one of them. The page asks for a tick and is sent fragments of
+that tick alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import NbsessionError
+from nbsession.notebook import kernel
+from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of
+from nbsession.notebook.view import templates
+from nbsession.notebook.view.live import Ui
+from nbsession.notebook.view.markdown import visible
+from nbsession.notebook.view.summary import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from anywidget import AnyWidget
+    from IPython.core.display_functions import DisplayHandle
+    from markupsafe import Markup
+
+    from nbsession.notebook.panels.inspection import Bar, Beside, Moment
+    from nbsession.session import Session
+
+KEPT = 16
+"""Ticks that stay laid out, for a reader who goes back and forth."""
+
+AT_REST = 1.0
+"""Seconds after the last step until the static form follows."""
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def inspect(session: Session) -> None:
+    """Display the inspector of a session; the one that the same cell showed before is closed."""
+    from IPython.core.getipython import get_ipython
+    from IPython.display import display
+
+    shell = get_ipython()
+    panel = Inspector(session)
+    if kernel.of(shell) is None:
+        display(panel.static(), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+        return
+    place = (session.id, kernel.cell_id(shell) or "")
+    earlier = _panels.pop(place, None)
+    if earlier is not None:
+        earlier.close()
+    if place[1]:
+        _panels[place] = panel
+    panel.display()
+
+
+_panels: dict[tuple[str, str], Inspector] = {}
+
+
+class Folds(Ui):
+    """Names each fold, in finished pieces, too: the next tick is to have open what is open in this one."""
+
+    def fold(self, key: str, default: bool) -> Markup:
+        """Write the attributes of a ``details`` element."""
+        from markupsafe import Markup
+
+        is_open = self.open.get(key, default)
+        return Markup(f" data-d={key}{' open' if is_open else ''}")  # noqa: S704  # keys are ours
+
+
+class Inspector:
+    """The panel over one session: which tick is shown, beside which other one.
+
+    Messages arrive on whichever thread the kernel handles them on; they are taken up on
+    the session's home loop. All views of the panel show the same. ``bars`` are the ticks that
+    have ended, ``scale`` the tokens of the largest, and ``said`` is what was refused.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._home = session.app.home
+        self._ui = Folds()
+        self.bars: list[Bar] = []
+        self._moments: dict[tuple[int, Beside, bool], Moment] = {}
+        self.beside: Beside = "before"
+        self._is_whole = False
+        self.said = ""
+        self._cell = contextvars.copy_context()
+        self._widget: AnyWidget | None = None
+        self._handle: DisplayHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._behind = False
+        self.scale = 0
+        self._measure()
+        self._number = len(self.bars) - 1
+
+    def display(self) -> None:
+        """Make the two outputs in the calling cell, and begin to follow the session."""
+        from IPython.display import display
+
+        self._cell = contextvars.copy_context()
+        self._widget = _widget()
+        self._widget.on_msg(lambda _widget, message, _buffers: self._home.post(lambda: self.hear(message)))
+        view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
+        display({WIDGET: view, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]  # as IPython has it
+        self._handle = display(self.static(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+        def start() -> None:
+            self._follower = asyncio.get_running_loop().create_task(self._follow())
+
+        self._home.settle().call_soon_threadsafe(start)
+
+    def close(self) -> None:
+        """Stop following, and close the widget."""
+        for waiting in (self._follower, self._resting):
+            if waiting is not None:
+                self._home.post(waiting.cancel)
+        if self._widget is not None:
+            self._widget.close()
+
+    def static(self) -> dict[str, str]:
+        """Return the tick shown as it stands, for a notebook without its kernel."""
+        style = f"{templates.style()}{templates.style('inspector')}"
+        shown = self._moment()
+        text = [
+            f"Session {self.session.id}",
+            *([shown.words, as_text(shown.run)] if shown else ["no ticks yet"]),
+        ]
+        return {
+            "text/html": f"{style}{_macro('static')(Ui(), self.session, shown, self.scale)}",
+            "text/plain": visible("\n".join(text)),
+        }
+
+    def html(self) -> str:
+        """Return the whole page as it stands."""
+        return str(_macro("page")(self._ui, self))
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Take what the reader did, and answer it; on the session's home loop."""
+        me, kind = message.get("me"), message.get("k")
+        if kind == "hello":
+            self._send({"k": "all", "for": me, "html": self.html()})
+            return
+        if kind == "open":
+            self._ui.open[str(message.get("d"))] = message.get("open") is True
+            return
+        self.said, self._is_whole = "", False
+        try:
+            self._do(str(kind), message)
+        except NbsessionError as error:
+            self.said = str(error)
+        self._answer(me)
+
+    @property
+    def shown(self) -> Moment | None:
+        """The tick that is shown, ``None`` where there is none yet."""
+        return self._moment()
+
+    @property
+    def marks(self) -> tuple[int, int]:
+        """The numbers of the tick shown and of the one that it is compared with, −1 for none."""
+        older = older_of(self.session.ticks, self._number, self.beside)
+        return self._number, older.number if older is not None else -1
+
+    def _do(self, kind: str, message: Mapping[str, Any]) -> None:
+        if kind == "go":
+            self._number = _between(message.get("tick"), len(self.bars))
+        elif kind == "compare":
+            beside = message.get("beside")
+            self.beside = (
+                "none"
+                if beside == "none"
+                else "before"
+                if beside == "before"
+                else _between(beside, len(self.bars))
+            )
+        elif kind == "whole":
+            self._is_whole = True
+
+    def _answer(self, me: object = "") -> None:
+        """Send what the tick shown consists of, and where the controls stand now."""
+        number, older = self.marks
+        shown = self._moment()
+        slots = {name: _macro(name)(self._ui, self) for name in ("figures", "said", "tick", "tree")}
+        self._send(
+            {
+                "k": "at",
+                "me": me,
+                "tick": number,
+                "last": len(self.bars) - 1,
+                "older": older,
+                "beside": self.beside,
+                "words": shown.words if shown is not None else "",
+                "slots": slots,
+            }
+        )
+        self._rest()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._widget is not None:
+            # Published from the home loop's thread, it belongs to the cell that began it.
+            self._cell.run(self._widget.send, message)
+
+    def _moment(self) -> Moment | None:
+        if self._number < 0:
+            return None
+        name = (self._number, self.beside, self._is_whole)
+        found = self._moments.pop(name, None)
+        if found is None:
+            recent = None if self._is_whole else RECENT
+            found = moment(self.session, self._number, self.beside, recent=recent)
+        self._moments[name] = found
+        if len(self._moments) > KEPT:
+            del self._moments[next(iter(self._moments))]
+        return found
+
+    def _measure(self) -> None:
+        """Take up the ticks that have ended meanwhile."""
+        for tick in self.session.ticks[len(self.bars) :]:
+            if tick.ended is None:
+                break
+            self.bars.append(bar_of(tick))
+        self.scale = max((bar.strip.tokens for bar in self.bars), default=0)
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        async for event in self.session.subscribe():
+            # The first events are those of the past, all at once: they make one change.
+            if event.type in ("tick_end", "execution_end") and not self._behind:
+                self._behind = True
+                loop.call_soon(self.take_up)
+
+    def take_up(self) -> None:
+        """Take up new ticks; who looked at the last one sees the new last one."""
+        self._behind = False
+        known = len(self.bars)
+        self._measure()
+        if len(self.bars) == known:
+            return
+        if self._number == known - 1:
+            self._number, self._is_whole = len(self.bars) - 1, False
+        self._send({"k": "bars", "html": _macro("bars")(self)})
+        self._answer()
+
+    def _rest(self) -> None:
+        """Let the static form follow once the reader rests: it is what is saved."""
+        if self._handle is None:
+            return
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(AT_REST, self._settle)
+
+    def _settle(self) -> None:
+        if self._handle is not None:
+            static = self.static()
+            self._cell.run(self._handle.update, static, raw=True)
+
+
+def _between(number: Any, count: int) -> int:
+    """Return the number of a tick that is there, the nearest to the one asked for."""
+    return max(0, min(int(number), count - 1)) if isinstance(number, (int, float)) else count - 1
+
+
+def _widget() -> AnyWidget:
+    """Make the widget; its module is loaded at the first use, with what it needs."""
+    from anywidget import AnyWidget
+
+    global _InspectorView
+    if _InspectorView is None:
+        script, *sheets = (templates.source(name) for name in ("inspector.js", "view.css", "inspector.css"))
+        _InspectorView = type("InspectorView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
+    made: AnyWidget = _InspectorView()
+    return made
+
+
+_InspectorView: Any = None
+
+
+def _macro(name: str) -> Callable[..., str]:
+    return templates.macro("inspector", name)

@@ -1,0 +1,142 @@
+// The inspector: HTML fragments come from the kernel, already safe, for named slots. One question at a time: while the
+// kernel lays out a tick, only the last one that was asked for meanwhile is remembered.
+//
+// In:  {k: "all", for, html}    everything, for the view that said hello, or "*"
+//      {k: "at", me, tick, last, older, beside, words, slots}   where the controls stand, and fragments by slot
+//      {k: "bars", html}        the row of ticks anew
+// Out: {k: "hello", me} {k: "open", d, open}, and, each answered by "at" with this me:
+//      {k: "go", me, tick} {k: "compare", me, beside} {k: "whole", me}
+
+// What had the focus has it again, where it still stands.
+function put(slot, html) {
+  const held = slot.contains(document.activeElement) ? document.activeElement.dataset.do : null;
+  slot.innerHTML = html;
+  if (held) slot.querySelector(`[data-do="${CSS.escape(held)}"]`)?.focus();
+}
+
+// Mathematics in an answer stands in elements of this class, in one that the front end's typesetter leaves alone.
+function typeset(model, node) {
+  if (node.querySelector(".mathjax_process")) model.widget_manager?._rendermime?.latexTypesetter?.typeset(node);
+}
+
+function render({ model, el }) {
+  const me = Math.random().toString(36).slice(2);
+  const find = (selector) => el.querySelector(selector);
+  const slot = (name) => find(`[data-s="${name}"]`);
+  let waits = false; // for an answer
+  const next = [];
+
+  const ask = (message) => {
+    if (waits) {
+      if (message.k === "go" && next.at(-1)?.k === "go") next.pop();
+      next.push(message);
+      return;
+    }
+    waits = true;
+    model.send({ ...message, me });
+  };
+
+  const answered = () => {
+    waits = false;
+    if (next.length) ask(next.shift());
+  };
+
+  const mark = () => {
+    const { at, older } = find(".inspect").dataset;
+    const bars = slot("bars").children;
+    for (const [name, number] of [["at", at], ["older", older]]) {
+      for (const marked of slot("bars").querySelectorAll(`.${name}`)) marked.classList.remove(name);
+      bars[number]?.classList.add(name);
+    }
+  };
+
+  const stand = ({ tick, last, older, beside, words, slots }) => {
+    const range = find(".ticks");
+    range.disabled = last < 1;
+    range.max = Math.max(last, 0);
+    find(".older[type]").max = range.max;
+    if (!next.some((asked) => asked.k === "go")) range.value = tick;
+    range.setAttribute("aria-valuetext", words);
+    find(".now").textContent = tick < 0 ? "No tick" : `Tick ${tick}`;
+    find("[data-do=beside]").value = typeof beside === "number" ? "tick" : beside;
+    find(".older[type]").hidden = typeof beside !== "number";
+    if (typeof beside === "number") find(".older[type]").value = beside;
+    Object.assign(find(".inspect").dataset, { at: tick, older });
+    for (const [name, html] of Object.entries(slots)) put(slot(name), html);
+    typeset(model, el);
+    mark();
+  };
+
+  const hear = (message) => {
+    if (message.k === "all" && [me, "*"].includes(message.for)) {
+      el.innerHTML = message.html;
+      typeset(model, el);
+      mark();
+    } else if (!find(".inspect")) {
+      return; // everything is on its way
+    } else if (message.k === "bars") {
+      slot("bars").innerHTML = message.html;
+      mark();
+    } else if (message.k === "at") {
+      stand(message);
+    }
+    if (message.me === me) answered();
+  };
+
+  const go = (tick) => ask({ k: "go", tick });
+  const step = (by) => {
+    const range = find(".ticks");
+    range.value = Number(range.value) + by;
+    go(Number(range.value));
+  };
+
+  const DO = { back: () => step(-1), on: () => step(1), whole: () => ask({ k: "whole" }) };
+
+  const click = (event) => {
+    const summary = event.target.closest("summary");
+    const fold = summary?.parentElement;
+    if (fold?.dataset.d) model.send({ k: "open", d: fold.dataset.d, open: !fold.open });
+    const button = event.target.closest("button[data-do]");
+    if (button) DO[button.dataset.do.split(":")[0]]?.(button);
+    const bars = event.target.closest("[data-s=bars]");
+    if (bars?.children.length) {
+      const middles = [...bars.children].map((bar) => {
+        const { left, right } = bar.getBoundingClientRect();
+        return Math.abs((left + right) / 2 - event.clientX);
+      });
+      const tick = middles.indexOf(Math.min(...middles));
+      if (event.shiftKey) ask({ k: "compare", beside: tick });
+      else go(tick);
+    }
+  };
+
+  const input = (event) => {
+    if (event.target.matches(".ticks")) go(Number(event.target.value));
+  };
+
+  const change = (event) => {
+    const older = find(".older[type]");
+    if (event.target.matches("[data-do=beside]")) {
+      const { value } = event.target;
+      ask({ k: "compare", beside: value === "tick" ? Number(older.value) : value });
+    } else if (event.target === older && older.value !== "") {
+      ask({ k: "compare", beside: Number(older.value) });
+    }
+  };
+
+  // In a notebook JupyterLab takes the arrows and Enter from whatever has the focus, unless that itself refuses.
+  const keepKeys = (event) => {
+    event.target.dataset.lmSuppressShortcuts = "true";
+  };
+
+  el.classList.add("jp-RenderedHTMLCommon", "nbs-inspector");
+  el.addEventListener("focusin", keepKeys);
+  el.addEventListener("click", click);
+  el.addEventListener("input", input);
+  el.addEventListener("change", change);
+  model.on("msg:custom", hear);
+  model.send({ k: "hello", me });
+  return () => model.off("msg:custom", hear);
+}
+
+export default { render };

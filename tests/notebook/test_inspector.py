@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+
+from nbsession import App, ModelError, Section, Session, System, Timeline, component, tool, use_state
+from nbsession.notebook.panels.inspection import RECENT, moment
+from nbsession.notebook.panels.inspector import Inspector
+from nbsession.testing import ScriptedModel, call
+
+
+@component
+def Notepad() -> Any:
+    notes, set_notes = use_state(list[str]())
+
+    @tool
+    def add_note(note: str) -> str:
+        """Keep a note for later."""
+        set_notes(lambda kept: [*kept, note])
+        return "Noted."
+
+    return [
+        System("You keep notes."),
+        add_note,
+        notes and Section("\n".join(f"- {note}" for note in notes), id="notes", title="Notes"),
+        Timeline(),
+    ]
+
+
+async def noted(*messages: str) -> Session:
+    """Return a session with two ticks for each message: a note, and an answer."""
+    turns = [turn for n, _ in enumerate(messages) for turn in (call("add_note", note=f"n{n}"), f"Kept {n}.")]
+    session = App(Notepad, model=ScriptedModel(*turns)).session("pad")
+    for message in messages:
+        await session.send(message)
+    return session
+
+
+def words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+async def test_it_opens_at_the_last_tick_with_its_context_components_tools_and_answer() -> None:
+    panel = Inspector(await noted("Milk, please."))
+    seen = words(panel.html())
+    assert "Session pad · 2 ticks" in seen
+    assert panel.shown is not None
+    assert panel.shown.tick.number == 1
+    assert "Milk, please." in seen
+    assert "Kept 0." in seen
+    assert "Notepad" in seen
+    assert 'aria-valuetext="tick 1, ≈' in panel.html()
+
+
+async def test_a_step_brings_context_components_tools_and_answer_of_that_tick() -> None:
+    panel = Inspector(await noted("Milk, please.", "Bread, too."))
+    panel.hear({"k": "go", "tick": 0})
+    seen = words(panel.html())
+    assert panel.shown is not None
+    assert panel.shown.tick.number == 0
+    assert 'add_note(note="n0") → Noted.' in seen
+    assert "Bread" not in seen
+    assert "state notes = []" in seen
+    panel.hear({"k": "go", "tick": 3})
+    seen = words(panel.html())
+    assert "Kept 1." in seen
+    assert "state notes = ['n0', 'n1']" in seen
+
+
+async def test_a_step_beyond_the_ends_stays_at_the_end() -> None:
+    panel = Inspector(await noted("Milk."))
+    for asked, there in ((99, 1), (-5, 0), ("x", 1)):
+        panel.hear({"k": "go", "tick": asked})
+        assert panel.marks[0] == there
+
+
+async def test_every_tick_is_a_bar_to_the_scale_of_the_largest() -> None:
+    panel = Inspector(await noted("Milk.", "Bread."))
+    html = panel.html()
+    assert html.count("background:linear-gradient") == 4
+    assert "height:100.0%" in html
+    assert re.search(r'title="Tick 0: tools ≈\d+, system ≈\d+, messages ≈\d+, answer ≈\d+"', html)
+
+
+async def test_a_session_without_ticks_says_so_and_shows_the_first_when_it_comes() -> None:
+    session = App(Notepad, model=ScriptedModel("Hello.")).session()
+    panel = Inspector(session)
+    assert "No ticks yet" in words(panel.html())
+    await session.send("Hi")
+    panel.take_up()
+    assert "Hello." in words(panel.html())
+
+
+async def test_who_looks_at_the_last_tick_sees_the_new_one_and_who_looks_back_stays() -> None:
+    session = await noted("Milk.")
+    following, looking_back = Inspector(session), Inspector(session)
+    looking_back.hear({"k": "go", "tick": 0})
+    session.model = ScriptedModel("More.")
+    await session.send("Again")
+    for panel in (following, looking_back):
+        panel.take_up()
+    assert (following.marks[0], looking_back.marks[0]) == (2, 0)
+    assert len(looking_back.bars) == 3
+
+
+async def test_early_messages_are_one_row_until_they_are_asked_for() -> None:
+    panel = Inspector(await noted(*(f"Message {n}." for n in range(9))))
+    shown = words(panel.html())
+    assert re.search(r"\d+ earlier messages", shown)
+    assert "Message 0." not in shown
+    assert "Show all messages" in shown
+    panel.hear({"k": "whole"})
+    assert "Message 0." in words(panel.html())
+    panel.hear({"k": "go", "tick": 16})
+    assert "Message 0." not in words(panel.html())
+    assert RECENT < 18
+
+
+async def test_what_was_unfolded_is_unfolded_in_the_next_tick_too() -> None:
+    session = await noted("Milk.", "Bread.")
+    rows = [
+        row.key
+        for number in (2, 3)
+        for group in moment(session, number).card.groups
+        for row in group.rows
+        if row.title == "You keep notes." or row.title == "add_note"
+    ]
+    assert len(rows) == 2
+    assert rows[0] == rows[1]
+    panel = Inspector(session)
+    panel.hear({"k": "open", "d": rows[0], "open": True})
+    assert f"data-d={rows[0]} open" in panel.html()
+
+
+async def test_what_a_session_says_is_text_and_never_markup() -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    session = App(Notepad, model=ScriptedModel(call("add_note", note=evil), evil)).session(evil)
+    await session.send(evil)
+    panel = Inspector(session)
+    for number in (0, 1):
+        panel.hear({"k": "go", "tick": number})
+        for html in (panel.html(), panel.static()["text/html"]):
+            assert "<img" not in html
+
+
+async def test_a_tick_that_failed_shows_its_error() -> None:
+    session = App(Notepad, model=ScriptedModel(ModelError("the line is dead"))).session()
+    with pytest.raises(ModelError):
+        await session.send("Hi")
+    assert "Error: ModelError: the line is dead" in words(Inspector(session).html())
+
+
+async def test_the_static_form_is_the_tick_shown_without_controls() -> None:
+    panel = Inspector(await noted("Milk."))
+    static = panel.static()
+    assert set(static) == {"text/html", "text/plain"}
+    assert not re.search(r"<(input|select|button|script)", static["text/html"])
+    assert "Kept 0." in words(static["text/html"])
+    assert "Session pad" in static["text/plain"]
+    assert "Kept 0." in static["text/plain"]
