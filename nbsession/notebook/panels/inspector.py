@@ -11,12 +11,12 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
 
+from nbsession.content import visible
 from nbsession.errors import NbsessionError
 from nbsession.notebook import kernel
 from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
-from nbsession.notebook.view.markdown import visible
 from nbsession.notebook.view.summary import as_text
 
 if TYPE_CHECKING:
