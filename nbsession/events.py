@@ -276,6 +276,19 @@ class ConfirmationRequested(Event):
     message: str = ""
 
 
+@dataclass(slots=True)
+class BreakpointReached(Event):
+    """The execution stands before a model call: go on with ``execution.resume()``, or ``abort()`` it.
+
+    ``breakpoint`` is how it was set (``"tool=search"``), ``reason`` what it met.
+    """
+
+    type: ClassVar[str] = "breakpoint_reached"
+    tick: int
+    breakpoint: str
+    reason: str
+
+
 ModelEvent = (
     MessageStart
     | ContentBlockStart

@@ -226,6 +226,15 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 verbatim=True,
             ),
             Command("check", "what is doubtful about what would be sent, before anything is", group=_NOW),
+            Command(
+                "break",
+                "stop before the model is called where all of this holds; without words, list the breakpoints",
+                ("on", "tool=…", "part=…", "tokens>…"),
+                0,
+                (Option("--clear", "take all breakpoints away"),),
+                _NOW,
+            ),
+            Command("continue", "go on from a breakpoint", group=_NOW),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
             Command(

@@ -167,16 +167,21 @@ async def see_sweep_through(sweep: Sweep, view: View) -> Sweep:
     return await sweep
 
 
-async def wait(running: Running, work: Handle[T] | asyncio.Task[T]) -> T:
+async def wait(
+    running: Running, work: Handle[T] | asyncio.Task[T], leave: Callable[[], bool] | None = None
+) -> T | None:
     """Wait on the kernel's loop for work that is seen through; an interrupt ends what runs.
 
-    Raises ``SessionInterrupted`` when the user stopped it, and the error of an
+    It is left running, and ``None`` returned, once ``leave`` says so. Raises ``SessionInterrupted`` when the user stopped it, and the error of an
     execution that failed.
     """
     waiter = asyncio.ensure_future(_outcome(work))
     try:
         while not waiter.done():
             await asyncio.wait({waiter}, timeout=HEARTBEAT_SECONDS)
+            if leave is not None and not waiter.done() and leave():
+                waiter.add_done_callback(_look_at)
+                return None
     except asyncio.CancelledError:
         running.abort(INTERRUPTED)
         _, late = await asyncio.wait({waiter}, timeout=GRACE_SECONDS)
@@ -189,13 +194,17 @@ async def wait(running: Running, work: Handle[T] | asyncio.Task[T]) -> T:
     return _unless_stopped(waiter.result())
 
 
-def block(running: Running, work: Handle[T], questions: Questions) -> T:
+def block(
+    running: Running, work: Handle[T], questions: Questions, leave: Callable[[], bool] | None = None
+) -> T | None:
     """Wait in the calling thread, as ``wait`` does; questions are asked from this thread meanwhile."""
     try:
         while not work.done():
             with contextlib.suppress(TimeoutError):
                 work.result(HEARTBEAT_SECONDS)
             questions.answer_waiting()
+            if leave is not None and not work.done() and leave():
+                return None
     except KeyboardInterrupt:
         running.abort(INTERRUPTED)
         questions.close()
@@ -262,6 +271,12 @@ async def _confirm_by(ask: Ask, execution: Execution) -> None:
 
 def _arguments(given: Any) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in given.items()) if isinstance(given, dict) else ""
+
+
+def _look_at(waiter: asyncio.Future[Any]) -> None:
+    """Look at the outcome of what nobody waits for any more: its view has shown it."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 async def _outcome(work: Handle[T] | asyncio.Task[T]) -> T:

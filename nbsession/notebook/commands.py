@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from nbsession.session import CALLS
 from nbsession.session.freeze import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from nbsession.context import CompiledContext
     from nbsession.notebook.arguments import Line
@@ -64,6 +65,8 @@ class Commands:
             "history": self._history,
             "check": self._check,
             "bisect": self._bisect,
+            "break": self._break,
+            "continue": self._continue,
             "tree": self._tree,
             "model": self._model,
             "fork": self._fork,
@@ -215,9 +218,42 @@ class Commands:
         bisection = session.bisect(predicate, calls=calls, budget=line.get("max-cost"))
         return findings.bisection(bisection.run() if calls else bisection)
 
+    def _break(self, line: Line) -> Shown:
+        session = self.sessions.current
+        if line.get("clear"):
+            session.breakpoints.clear()
+        if line.words:
+            session.breakpoints.add(**conditions(line.words))
+        return findings.breakpoints(session)
+
+    def _continue(self, line: Line) -> Shown:
+        session = self.sessions.current
+        current = session.current
+        if current is None or current.stopped is None:
+            raise SessionError(
+                f"session {session.id!r} does not stand at a breakpoint; %session break sets one"
+            )
+        said = str(current.stopped)
+        current.resume()
+        return f"{self._title(session)} goes on; it {said.replace('stopped', 'stood', 1)}"
+
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]
         return f"session {session.id!r}" + (f" ({', '.join(names)})" if names else "")
+
+
+def conditions(words: Sequence[str]) -> dict[str, Any]:
+    """Read what a breakpoint stops at: ``on tool=search part=Plan tokens>8000``."""
+    read: dict[str, Any] = {}
+    for word in words[1:] if words[0] == "on" else words:
+        found = re.fullmatch(r"(tool|part)=(.+)|(tokens)>(\d+)", word)
+        if found is None:
+            raise SessionError(
+                f"a breakpoint is on tool=NAME, part=NAME or tokens>N, got {word!r}: %session break on tool=search"
+            )
+        name, pattern, tokens, number = found.groups()
+        read[name or tokens] = pattern or int(number)
+    return read
 
 
 def expression(source: str, namespace: Mapping[str, Any]) -> Callable[[Any], object]:

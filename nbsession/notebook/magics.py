@@ -119,7 +119,8 @@ class Magics:
                 return
             async with kernel.live_comms(self.shell):
                 with kernel.interruptible_tools():
-                    self._bind(options, await cell.wait(execution, work))
+                    ended = await cell.wait(execution, work, partial(_is_held, request.session))
+                    self._bind_ended(options, execution, ended)
 
     def session(self, line: str, body: str | None = None) -> None:
         """Run a ``%session`` command, or a ``%%session`` cell that blocks."""
@@ -205,7 +206,16 @@ class Magics:
             view = self._view(request, execution, options)
             view.display()
             work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
-            self._bind(options, cell.block(execution, work, questions))
+            ended = cell.block(execution, work, questions, partial(_is_held, request.session))
+            self._bind_ended(options, execution, ended)
+
+    def _bind_ended(self, options: Line, execution: Execution, ended: Result | None) -> None:
+        """Bind the result; of an execution that a breakpoint holds, itself, and say how to go on."""
+        if ended is None:
+            current = execution.session.current
+            if current is not None and current.stopped is not None:
+                show(f"{current.stopped}; %session continue goes on, %session stop ends it")
+        self._bind(options, ended if ended is not None else execution)
 
     def _request(self, line: str, body: str) -> tuple[Request, Line]:
         options = arguments.parse_cell(line)
@@ -311,6 +321,12 @@ def one_line_errors() -> Iterator[None]:
 def one_line(error: Exception) -> list[str]:
     """Show an error that a name or value of the user's made, raised in any cell, without our frames."""
     return [f"{type(error).__name__}: {error}"]
+
+
+def _is_held(session: Session) -> bool:
+    """Say whether a breakpoint holds a session, so that a cell need not wait: another one has to let it go on."""
+    current = session.current
+    return current is not None and current.stopped is not None
 
 
 def can_await(shell: InteractiveShell) -> bool:

@@ -31,6 +31,7 @@ WHOLE: dict[str, type[Event]] = {
         events.Error,
         events.ToolProgress,
         events.ConfirmationRequested,
+        events.BreakpointReached,
         events.Done,
         events.MessageStop,
     )

@@ -13,6 +13,7 @@ from nbsession.hooks import GONE, Environment, StateLog
 from nbsession.knobs import Knobs, Setting
 from nbsession.models.resolve import chooser
 from nbsession.record import Outbox
+from nbsession.session.breakpoints import Breakpoints
 from nbsession.session.edit import edits_in
 from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
@@ -86,6 +87,7 @@ class SessionCore:
         self.sweeps: WeakSet[Any] = WeakSet()
         self.line = Line()
         self.requests = RequestIds()
+        self.breakpoints = Breakpoints()
         self.steered: list[Draft] = []
         self.queued: list[Draft] = []
         self.feed = Feed(self.outbox, record, ticks)

@@ -49,6 +49,10 @@ class Door(Protocol):
         """The knobs, to be read and set; see ``SessionKnobs``."""
 
     @property
+    def current(self) -> Any:
+        """The execution that runs now."""
+
+    @property
     def executions(self) -> Sequence[Any]:
         """The latest executions, the oldest first."""
 

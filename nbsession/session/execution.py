@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 
     from nbsession.content import Draft
+    from nbsession.session.breakpoints import Stopped
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Door
     from nbsession.session.request_ids import Left
@@ -34,9 +35,9 @@ LOOP_CLOSED = "its event loop was closed"
 
 
 class Execution:
-    """A running, queued or finished execution: its ``status`` is ``"queued"``, ``"running"`` or ``"done"``.
+    """A running, queued or finished execution.
 
-    One of an earlier process that ended in the middle of it is ``"interrupted"``.
+    Its ``status`` is ``"queued"``, ``"running"``, ``"stopped at a breakpoint"`` or ``"done"``. One of an earlier process that ended in the middle of it is ``"interrupted"``.
 
     Await it (or ``.result``) for its ``Result``: a failed one raises its error, an
     aborted one gives what there is. Iterate it asynchronously for its events;
@@ -106,6 +107,19 @@ class Execution:
     ) -> None:
         """Answer a ``ConfirmationRequested``; ``input`` replaces what the model asked to call the tool with."""
         self._core.home.post(lambda: self._work.answer(call_id, (approved, reason or "", input)))
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """The breakpoint that it stands at, with the ``context`` that it is about to send; ``None`` elsewhere."""
+        return self._work.stopped
+
+    def resume(self, texts: Mapping[Any, str] | None = None) -> None:
+        """Go on from a breakpoint; ``texts`` replace parts of the context, as those of ``Session.edit`` do.
+
+        Knobs and state that were set meanwhile count. Raises ``SessionError`` where it does not stand at one, and
+        for a part that is not there; then it goes on standing.
+        """
+        self._core.home.call(lambda: self._work.resume(texts or {}))
 
     def __repr__(self) -> str:
         return f"<Execution {self.id} {self.status}, {len(self.ticks)} ticks>"

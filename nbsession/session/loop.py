@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import ToolCall
 from nbsession.context import origin_of
 from nbsession.errors import ModelError, SessionBusyError, SessionError, StoreError
-from nbsession.events import ConfirmationRequested, TickContext, TickEnd, TickStart, ToolEnd
+from nbsession.events import (
+    BreakpointReached,
+    ConfirmationRequested,
+    TickContext,
+    TickEnd,
+    TickStart,
+    ToolEnd,
+)
 from nbsession.hooks import call_hook
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
+from nbsession.session.edit import changes_of
 from nbsession.session.model_call import call_model
 from nbsession.session.request_ids import Left
 from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
@@ -24,12 +32,16 @@ if TYPE_CHECKING:
     from nbsession.content import Block
     from nbsession.context import Compiled
     from nbsession.models.base import ModelAdapter
+    from nbsession.session.breakpoints import Stopped
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
     from nbsession.tools import Output, Tool
 
 FLUSH = 0.4
 """Seconds between two writes of a response that is coming in."""
+
+AT_BREAKPOINT = "stopped at a breakpoint"
+"""The status of an execution that waits there."""
 
 CUT = ("max_tokens", "refusal", "context_window")
 """Stop reasons of a model that end the execution under the same name."""
@@ -47,6 +59,7 @@ class Work:
         self.reason = ""
         self.held_elsewhere = False
         self.left: Left | None = None
+        self.stopped: Stopped | None = None
         self._core = core
         self._execution = execution
         self._output: Any = None
@@ -103,6 +116,17 @@ class Work:
         waiting = self._questions.get(call_id)
         if waiting is not None and not waiting.done():
             waiting.set_result(approval)
+
+    def resume(self, texts: Mapping[Any, str]) -> None:
+        """Let an execution that stands at a breakpoint go on, with other texts in place of some parts."""
+        stopped = self.stopped
+        if stopped is None or stopped.released.done():
+            raise SessionError(
+                f"execution {self._execution.id} does not stand at a breakpoint, so there is nothing to resume"
+            )
+        if texts:
+            self._core.edit(changes_of(stopped.context, texts))
+        stopped.released.set_result(None)
 
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
@@ -195,11 +219,26 @@ class Work:
         prepare = getattr(model, "prepare", None)
         if prepare is not None and await prepare():
             compiled, model = compiling()
+        stopped = core.breakpoints.met(compiled.context, core.room.before)
+        if stopped is not None:
+            await self._stand_at(stopped, tick)
+            await core.settle()
+            compiled, model = compiling()
         await core.mount.fire("after_compile", compiled.context, execution.session)
         execution.checkpoint()
         refuse_unfit(compiled.context, model)
         core.spending.check(compiled.context, model.name)
         return compiled, model
+
+    async def _stand_at(self, stopped: Stopped, tick: Tick) -> None:
+        """Wait at a breakpoint until somebody lets the execution go on, or stops it."""
+        execution = self._execution
+        self.stopped, execution.status = stopped, AT_BREAKPOINT
+        try:
+            execution.emit(BreakpointReached(tick.number, str(stopped.breakpoint), stopped.reason))
+            await stopped.released
+        finally:
+            self.stopped, execution.status = None, "running"
 
     async def _begin(self, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter) -> Response:
         """Make the tick one of the session's, and durable, before anything is sent."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbsession.context import Withheld
     from nbsession.events import Event
     from nbsession.hooks import SessionUsage
+    from nbsession.session.breakpoints import Breakpoints
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
     from nbsession.session.execution import Execution
@@ -67,6 +68,11 @@ class SessionView:
     def current(self) -> Execution | None:
         """The execution that runs now."""
         return cast("Execution | None", self._core.current)
+
+    @property
+    def breakpoints(self) -> Breakpoints:
+        """Where an execution is to stop before it calls the model: ``session.breakpoints.add(tool="search")``."""
+        return self._core.breakpoints
 
     @property
     def sweeps(self) -> list[Sweep]:

@@ -8,7 +8,7 @@ from nbsession.notebook.panels.tables import Column, Row, Table, Word, count
 from nbsession.notebook.view import templates
 
 if TYPE_CHECKING:
-    from nbsession.session import Bisection, Findings, Forecast
+    from nbsession.session import Bisection, Findings, Forecast, Session
 
 
 def check(found: Findings, title: str = "Check") -> Table:
@@ -52,4 +52,30 @@ def bisection(shown: Bisection) -> Table:
         )
     return Table(
         f"Bisect of session {shown.session_id}", [shown.conclusion, shown.spent], columns, rows, words
+    )
+
+
+def breakpoints(session: Session) -> Table:
+    """Lay out a session's breakpoints, and where it stands."""
+    stopped = None if session.current is None else session.current.stopped
+    facts = [count(len(session.breakpoints), "breakpoint"), *([] if stopped is None else [str(stopped)])]
+    rows = [
+        Row((str(each), "stands here" if stopped is not None and each == stopped.breakpoint else ""))
+        for each in session.breakpoints
+    ]
+    words = [
+        Word(
+            "stop before",
+            "%session break on tool=search",
+            "or part=Plan, tokens>8000; together: where all hold",
+        )
+    ]
+    if stopped is not None:
+        words = [
+            Word("look", "session.current.stopped.context", "what is about to be sent"),
+            Word("go on", "%session continue", "or, with other texts, session.current.resume({part: text})"),
+            Word("end", "%session stop", "what was said so far is kept"),
+        ]
+    return Table(
+        f"Breakpoints of session {session.id}", facts, (Column("stop at"), Column("", "q")), rows, words
     )

@@ -6,7 +6,7 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import new_id
-from nbsession.events import TickContext
+from nbsession.events import BreakpointReached, TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.display import Output
@@ -113,6 +113,12 @@ class ExecutionView:
             self._run.why = tick.why
             self._run.window = window_of(tick.model)
         changes = [self._run.apply(event)]
+        stopped = self._execution.stopped if isinstance(event, BreakpointReached) else None
+        if stopped is not None:
+            looked = self._run.look(stopped.context)
+            if looked.tick is not None:
+                self._ui.open.setdefault(looked.tick.key, True)
+            changes.append(looked)
         if event.type == "tick_context":
             changes += [self._run.remark(text) for text in self._execution.session.take_notes()]
         for touched in filter(None, changes):

@@ -125,6 +125,9 @@ class Transcript:
             case events.ModelWaiting():
                 self.state = f"{event.reason}; trying again in {event.seconds:.2g} s"
                 return STATE
+            case events.BreakpointReached():
+                self.state = "stopped at a breakpoint: %session continue, or Stop"
+                return self.remark(f"Stopped at the breakpoint {event.breakpoint}: {event.reason}")
             case events.MessageDelta():
                 self._current().usage = event.usage
                 return STATE
@@ -177,6 +180,13 @@ class Transcript:
         tick = self._current()
         tick.pieces.append(note)
         return Touched("new", tick, note)
+
+    def look(self, context: CompiledContext) -> Touched:
+        """Show what the running tick is about to send."""
+        tick, latest = self._current(), self.ledger.latest
+        self._show(tick, context)
+        self.ledger.latest = latest
+        return Touched("context", tick)
 
     def calls(self) -> Iterator[Call]:
         """Give all tool calls, the latest first."""
