@@ -259,6 +259,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 _BACK,
             ),
             Command(
+                "compare",
+                "set another session, mostly a fork, beside this one: where they part",
+                ("NAME",),
+                1,
+                group=_BACK,
+            ),
+            Command(
                 "bisect",
                 "find the tick from which on an expression over `tick` differs, and what did it",
                 ("EXPRESSION…",),

@@ -65,6 +65,7 @@ class Commands:
             "history": self._history,
             "check": self._check,
             "bisect": self._bisect,
+            "compare": self._compare,
             "break": self._break,
             "continue": self._continue,
             "tree": self._tree,
@@ -217,6 +218,9 @@ class Commands:
         calls = line.get("calls", CALLS if "max-cost" in line.options else 0)
         bisection = session.bisect(predicate, calls=calls, budget=line.get("max-cost"))
         return findings.bisection(bisection.run() if calls else bisection)
+
+    def _compare(self, line: Line) -> Shown:
+        return findings.comparison(self.sessions.current.compare(self.sessions.get(line.words[0])))
 
     def _break(self, line: Line) -> Shown:
         session = self.sessions.current

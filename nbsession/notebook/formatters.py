@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.session import (
         Bisection,
+        Comparison,
         Execution,
         Findings,
         Forecast,
@@ -144,6 +145,12 @@ def _bisection(bisection: Bisection) -> str:
     return tables.bundle(findings.bisection(bisection))["text/html"]
 
 
+def _comparison(comparison: Comparison) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.comparison(comparison))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -200,6 +207,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.forecast", "Forecast"): _forecast,
     ("session.freeze", "Frozen"): _frozen,
     ("session.bisect", "Bisection"): _bisection,
+    ("session.comparison", "Comparison"): _comparison,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {

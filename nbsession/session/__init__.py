@@ -5,6 +5,7 @@ Also what one asks of it: forks, previews, sweeps, an outline.
 
 from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
+from nbsession.session.comparison import Comparison, answer
 from nbsession.session.execution import Execution
 from nbsession.session.forecast import Forecast, reported_by
 from nbsession.session.freeze import Combination, Frozen
@@ -21,6 +22,7 @@ __all__ = [
     "CALLS",
     "Bisection",
     "Combination",
+    "Comparison",
     "Continue",
     "Execution",
     "Fact",
@@ -39,6 +41,7 @@ __all__ = [
     "StopReason",
     "Sweep",
     "SweepRow",
+    "answer",
     "checked_ticks",
     "reported_by",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import drafts_of
+from nbsession.errors import SessionError
 from nbsession.session.ablation import compiled_without
 from nbsession.session.bisect import CALLS, Bisection, bisection_of, judge
 from nbsession.session.check import Findings, check_of
+from nbsession.session.comparison import Comparison
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.preview import Preview, preview_of
 from nbsession.session.view import SessionView
@@ -129,6 +131,15 @@ class SessionInquiry(SessionView):
         return self._core.home.call(
             lambda: bisection_of(self._core, predicate, judgements, fork, calls=calls, budget=budget)
         )
+
+    def compare(self, other: SessionInquiry) -> Comparison:
+        """Set this session beside another one, mostly a fork, and say where they part.
+
+        Ticks are paired by number and parts by path and key. It is read from what happened: no model is called.
+        """
+        if not isinstance(other, SessionInquiry):
+            raise SessionError(f"compare takes another session, got {type(other).__name__}: {other!r:.80}")
+        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def _checked(self, model: Any) -> Any:
         if model is None:

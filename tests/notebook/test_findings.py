@@ -113,3 +113,22 @@ def test_a_bisection_shows_its_steps_and_sends_nothing_unless_asked(
     assert "because knob `tone`" not in html(shell, session.bisect(lambda tick: "BAD" in tick.text))
     with pytest.raises(SessionError, match="is no Python expression"):
         shell.run_line_magic("session", "bisect in tick.text")
+
+
+def test_two_forks_stand_beside_each_other(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, "<b>One</b>.", "Kindly.", "Bluntly.")
+    session.run("One.")
+    fork = session.fork(id="other")
+    shell.user_ns["other"] = fork
+    session.run("Two.")
+    fork.knobs["tone"] = "blunt"
+    fork.run("Two.")
+    text = said(shell, capsys, "compare other")
+    assert "they part at tick 1: the context, from Agent/System.0 on" in text
+    assert "Kindly." in text
+    assert "Bluntly." in text
+    shown = html(shell, session.compare(fork))
+    assert "<th scope=col>other</th>" in shown
+    assert "<b>One" not in shown

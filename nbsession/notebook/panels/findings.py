@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbsession.notebook.panels.tables import Column, Row, Table, Word, count
+from nbsession.notebook.panels.tables import Column, Row, Table, Word, count, shortened
 from nbsession.notebook.view import templates
+from nbsession.session import answer
+
+LONGEST = 200
+"""Characters of an answer that stand in a row."""
 
 if TYPE_CHECKING:
-    from nbsession.session import Bisection, Findings, Forecast, Session
+    from nbsession.session import Bisection, Comparison, Findings, Forecast, Session
 
 
 def check(found: Findings, title: str = "Check") -> Table:
@@ -79,3 +83,26 @@ def breakpoints(session: Session) -> Table:
     return Table(
         f"Breakpoints of session {session.id}", facts, (Column("stop at"), Column("", "q")), rows, words
     )
+
+
+def comparison(shown: Comparison) -> Table:
+    """Lay out two sessions beside each other, from the tick on at which they part."""
+    parting = shown.divergence
+    rows = []
+    for pair in shown.pairs if parting is None else shown.pairs[parting.number :]:
+        change = (
+            templates.signed(pair.diff.tokens) if pair.one is not None and pair.other is not None else "–"
+        )
+        answers = (shortened(answer(tick), LONGEST) for tick in (pair.one, pair.other))
+        rows.append(Row((str(pair.number), pair.what or "alike", change, *answers), here=pair is parting))
+    words = []
+    if parting is not None and parting.number:
+        words.append(Word("alike", f"ticks 0–{parting.number - 1}", "as both have them"))
+    columns = (
+        Column("tick", "n"),
+        Column("what differs"),
+        Column("tokens", "n"),
+        Column(shown.one),
+        Column(shown.other),
+    )
+    return Table(f"{shown.one} and {shown.other}", [shown.verdict], columns, rows, words)
