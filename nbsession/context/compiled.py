@@ -16,6 +16,7 @@ from nbsession.content import Block, Message, Text, ToolResult, ToolSpec
 from nbsession.context.chunk import FlowItem, flatten
 from nbsession.context.part import Part, Parts, canonical_json, tokens_of, tool_part
 from nbsession.context.withheld import BUDGET, Withheld
+from nbsession.errors import CompileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -113,6 +114,22 @@ class CompiledContext:
         from nbsession.context.diff import diff_contexts
 
         return diff_contexts(older, self)
+
+    def request(self, model: Any) -> dict[str, Any]:
+        """Return the body of the request that an adapter sends for this, as its provider's JSON; no key is in it.
+
+        ``model`` is an adapter, such as ``AnthropicModel("…")`` or what ``nbsession.models.resolve(name)`` gives;
+        ``session.request()`` takes a name, and has the model that was asked. Nothing is sent. Raises
+        ``CompileError`` for what is no such adapter.
+        """
+        make = getattr(model, "request", None)
+        if make is None:
+            raise CompileError(
+                f"request takes an adapter that sends requests, got {model!r:.80}; "
+                "nbsession.models.resolve('anthropic:<id>') makes one"
+            )
+        made: dict[str, Any] = make(self)
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return the context as plain JSON data: the request's content, then parts and figures."""

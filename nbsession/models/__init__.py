@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nbsession.context import Capabilities
-from nbsession.models.base import ModelAdapter
+from nbsession.models.base import ModelAdapter, request_for
 from nbsession.models.resolve import default_model, resolve
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "SimulatedModel",
     "default_model",
     "local",
+    "request_for",
     "resolve",
 ]
 

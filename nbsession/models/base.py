@@ -36,7 +36,7 @@ class ModelAdapter(Protocol):
     Cancelling the task that iterates closes the connection. An adapter changes
     syntax only: what is sent is the context, no more and no less.
 
-    Optional: ``async prepare() -> bool``, awaited before each call, for an adapter that
+    Optional: ``request(context)``, the body of the provider's request as JSON data, without keys; ``async prepare() -> bool``, awaited before each call, for an adapter that
     learns its capabilities from a server; it says whether they changed.
     """
 
@@ -50,6 +50,23 @@ class ModelAdapter(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def stream(self, context: CompiledContext) -> AsyncIterator[ModelEvent]: ...
+
+
+def request_for(model: ModelAdapter, context: CompiledContext) -> dict[str, Any]:
+    """Return what an adapter sends for a context, as the provider's JSON; ``ModelError`` where it sends nothing."""
+    request = getattr(model, "request", None)
+    if request is None:
+        raise no_request(model)
+    made: dict[str, Any] = request(context)
+    return made
+
+
+def no_request(model: ModelAdapter) -> ModelError:
+    """Return the error for a model that no provider answers."""
+    return ModelError(
+        f"{model.name} sends no request to a provider; name a model that does, such as anthropic:<id> or openai:<id>",
+        kind="request",
+    )
 
 
 def rate_of(given: Any, what: str) -> float:

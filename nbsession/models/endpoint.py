@@ -77,9 +77,7 @@ def endpoint_of(service: Service, model: str, base_url: str | None, api_key: Key
     Raises ``MissingKeyError`` where a key is needed and there is none, and
     ``ModelError`` for a URL or key that cannot be used.
     """
-    variable = f"{service.variables}_BASE_URL"
-    url = base_url or os.environ.get(variable, "").strip() or service.url
-    check_url(url, "base_url=" if base_url else variable, model)
+    url = url_of(service, model, base_url)
     trusted = base_url is None or is_at(url, service.hosts)
     key = Key(api_key.strip())
     if not key and trusted:
@@ -97,6 +95,14 @@ def endpoint_of(service: Service, model: str, base_url: str | None, api_key: Key
         )
     check_key(key, model)
     return Endpoint(url, key, trusted)
+
+
+def url_of(service: Service, model: str, base_url: str | None) -> str:
+    """Find out to which URL the requests of ``model`` go; ``ModelError`` for one that cannot be used."""
+    variable = f"{service.variables}_BASE_URL"
+    url = base_url or os.environ.get(variable, "").strip() or service.url
+    check_url(url, "base_url=" if base_url else variable, model)
+    return url
 
 
 def check_url(url: str, given_as: str, model: str) -> None:

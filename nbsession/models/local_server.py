@@ -75,6 +75,10 @@ class LocalModel:
         """Close the connections of the running loop; the next request opens new ones."""
         await _adapter(self).aclose()
 
+    def request(self, context: CompiledContext) -> dict[str, Any]:
+        """Return the body of the request that ``stream`` sends for ``context``."""
+        return _adapter(self).request(context)
+
     async def prepare(self) -> bool:
         """Ask the server what the model takes, where that is not known; say whether it is not what was assumed."""
         if self._known is not None:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession import threads
 from nbsession.content import Block, ServerTool, Text, Thinking, ToolCall
@@ -26,7 +26,7 @@ from nbsession.events import (
     ModelWaiting,
     TextDelta,
 )
-from nbsession.models.base import ModelAdapter, Source, rate_of
+from nbsession.models.base import ModelAdapter, Source, no_request, rate_of, request_for
 from nbsession.models.names import default_name, named
 from nbsession.models.tape import EVERYTHING, Played, Recording, Tape, difference
 
@@ -105,6 +105,13 @@ class RecordedModel:
 
     def __repr__(self) -> str:
         return f"<RecordedModel {self.path}{f', records {self.record}' if self.record else ''}>"
+
+    def request(self, context: CompiledContext) -> dict[str, Any]:
+        """Return the request of the model that it records; see ``ModelAdapter``."""
+        behind = self._behind()
+        if behind is None:
+            raise no_request(self)
+        return request_for(behind, context)
 
     async def prepare(self) -> bool:
         """Let the model that it records learn what it takes; see ``ModelAdapter``."""

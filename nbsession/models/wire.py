@@ -15,7 +15,7 @@ from nbsession import threads
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta, ModelWaiting
-from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine
+from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine, url_of
 from nbsession.models.failure import Refusal, failed, kind_of, read_body, refused, without_key
 from nbsession.models.plain_json import writable
 from nbsession.models.retry import pause_before, what_failed
@@ -70,6 +70,11 @@ class Wire:
     def endpoint(self) -> Endpoint:
         """Return where the next request goes; see ``endpoint_of``."""
         return endpoint_of(self._service, self._model, self._base_url, self._api_key)
+
+    @property
+    def url(self) -> str:
+        """Where the next request goes; unlike ``endpoint``, it needs no key."""
+        return url_of(self._service, self._model, self._base_url)
 
     async def client(self, endpoint: Endpoint) -> Any:
         """Return the SDK's client for the running loop; it is closed with the loop."""

@@ -97,6 +97,12 @@ def _positive(text: str) -> int:
     return number
 
 
+def _no_number(text: str) -> str:
+    if text.isdecimal():
+        raise ValueError
+    return text
+
+
 def _dollars(text: str) -> float:
     amount = float(text.removeprefix("$"))
     if amount <= 0 or not math.isfinite(amount):
@@ -202,6 +208,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 options=(
                     Option("--diff", "compare with a tick", "TICK", _natural),
                     Option("--without", "as it would be without what stands at a component path", "PATH"),
+                    Option(
+                        "--json",
+                        "the request as the provider's JSON, of the session's model or another one",
+                        "MODEL",
+                        _no_number,
+                        optional=True,
+                    ),
                     Option("--cache", "what of it the provider may read from its cache, by component"),
                 ),
                 group=_NOW,

@@ -130,6 +130,11 @@ class Commands:
                 session.without(without), session.compile(), f"What would be sent without {without}"
             )
         tick = None if at is None else _tick(session, _number("context", at))
+        if "json" in line.options:
+            named = line.options["json"]
+            return findings.request(
+                session.request(tick, model=None if named is True else self.sessions.model(named))
+            )
         if tick is None:
             context, title = session.compile(), "What would be sent now"
         else:

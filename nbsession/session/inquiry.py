@@ -11,6 +11,7 @@ from nbsession.session.bisect import CALLS, Bisection, bisection_of, judge
 from nbsession.session.check import Findings, check_of
 from nbsession.session.comparison import Comparison
 from nbsession.session.forecast import Forecast, forecast_of
+from nbsession.session.fork import tick_at
 from nbsession.session.preview import Preview, preview_of
 from nbsession.session.view import SessionView
 from nbsession.timeline import History
@@ -131,6 +132,35 @@ class SessionInquiry(SessionView):
         return self._core.home.call(
             lambda: bisection_of(self._core, predicate, judgements, fork, calls=calls, budget=budget)
         )
+
+    def request(self, tick: int | Tick | None = None, *, model: Any = None) -> dict[str, Any]:
+        """Return the body of the provider's request as JSON data: what would be sent now, or was at a tick.
+
+        It is what the adapter makes of the context, without keys and headers. ``model`` (a name or an adapter)
+        is by default the one that would be, or was, asked. Nothing is sent. Raises ``ModelError`` for one that
+        no provider answers (simulated, recorded), and ``SessionError`` for a tick that is not there.
+        """
+        from nbsession.models import request_for, resolve
+
+        asked = self._checked(model)
+
+        def requesting() -> dict[str, Any]:
+            if tick is None:
+                compiled = self._mounted().compiled(asked)
+                assert compiled.model is not None  # chosen by what ``choose`` returned
+                return request_for(compiled.model, compiled.context)
+            at = tick_at(self._core, getattr(tick, "number", tick))
+            own = self._core.model
+            chosen = (
+                asked
+                if asked is not None
+                else own
+                if getattr(own, "name", "") == at.asked
+                else resolve(at.asked)
+            )
+            return request_for(chosen, at.context)
+
+        return self._core.home.call(requesting)
 
     def compare(self, other: SessionInquiry) -> Comparison:
         """Set this session beside another one, mostly a fork, and say where they part.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from nbsession import App, Section, SessionError, System, Timeline, component, tool, use_knob
+from nbsession import App, ModelError, Section, SessionError, System, Timeline, component, tool, use_knob
 from nbsession.notebook import extension
 from nbsession.notebook.arguments import parse_command
 from nbsession.notebook.commands import Commands, ShowContext
@@ -132,3 +132,17 @@ def test_two_forks_stand_beside_each_other(
     shown = html(shell, session.compare(fork))
     assert "<th scope=col>other</th>" in shown
     assert "<b>One" not in shown
+
+
+def test_the_request_is_shown_as_the_provider_s_json_and_stays_bounded(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, "Yes.")
+    session.run("x" * 20_000 + "\u202e")
+    text = said(shell, capsys, "context 0 --json anthropic:claude-test-1")
+    assert '"model": "claude-test-1"' in text
+    assert "(20,001 characters in all)" in text
+    assert len(text) < 15_000
+    assert '"model": "gpt-test-1"' in said(shell, capsys, "context --json openai:gpt-test-1")
+    with pytest.raises(ModelError, match="scripted sends no request"):
+        shell.run_line_magic("session", "context --json")

@@ -132,6 +132,10 @@ class AnthropicModel:
         """Close the connections of the running loop; the next request opens new ones."""
         await self._wire.aclose()
 
+    def request(self, context: CompiledContext) -> dict[str, Any]:
+        """Return the body of the request that ``stream`` sends for ``context``; it holds no key and no header."""
+        return {**self._request(context, caching=self._caching), "stream": True}
+
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 
@@ -141,7 +145,7 @@ class AnthropicModel:
         """
         refuse_unfit(context, self)
         endpoint = self._wire.endpoint()
-        request = {**self._request(context, caching=self._caching), "stream": True}
+        request = self.request(context)
         create = (await self._wire.client(endpoint)).messages.create
         answer = Answer(self.name, self._prefix)
         async with aclosing(self._wire.events(context, endpoint, answer, create, request)) as events:

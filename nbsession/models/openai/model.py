@@ -134,6 +134,16 @@ class OpenAIModel:
         """Close the connections of the running loop; the next request opens new ones."""
         await self._wire.aclose()
 
+    def request(self, context: CompiledContext) -> dict[str, Any]:
+        """Return the body of the request that ``stream`` sends for ``context``; it holds no key and no header."""
+        # Reasoning models take the one name only, many other servers the other.
+        limit = "max_completion_tokens" if is_at(self._wire.url, _NEWER_LIMIT_HOSTS) else "max_tokens"
+        return {
+            **request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
 
@@ -143,13 +153,7 @@ class OpenAIModel:
         """
         refuse_unfit(context, self)
         endpoint = self._wire.endpoint()
-        # Reasoning models take the one name only, many other servers the other.
-        limit = "max_completion_tokens" if is_at(endpoint.url, _NEWER_LIMIT_HOSTS) else "max_tokens"
-        request = {
-            **request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        request = self.request(context)
         client = await self._wire.client(endpoint)
         if not endpoint.trusted:
             # Read from the environment by the SDK, and nobody else's business.

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from nbsession.content import visible
 from nbsession.notebook.panels.tables import Column, Row, Table, Word, count, shortened
 from nbsession.notebook.view import templates
 from nbsession.session import answer
+
+LONGEST_TEXT = 10_000
+"""Characters of one text of a request that are written."""
 
 LONGEST = 200
 """Characters of an answer that stand in a row."""
@@ -106,3 +112,16 @@ def comparison(shown: Comparison) -> Table:
         Column(shown.other),
     )
     return Table(f"{shown.one} and {shown.other}", [shown.verdict], columns, rows, words)
+
+
+def request(body: Any) -> str:
+    """Write a request as JSON; of a longer text, as of a picture, the beginning and how long it is."""
+    return visible(json.dumps(_bounded(body), indent=2, ensure_ascii=False))
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:LONGEST_TEXT]}… ({len(value):,} characters in all)"
+    if isinstance(value, Mapping):
+        return {name: _bounded(item) for name, item in value.items()}
+    return [_bounded(item) for item in value] if isinstance(value, (list, tuple)) else value
