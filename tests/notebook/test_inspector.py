@@ -161,3 +161,64 @@ async def test_the_static_form_is_the_tick_shown_without_controls() -> None:
     assert "Kept 0." in words(static["text/html"])
     assert "Session pad" in static["text/plain"]
     assert "Kept 0." in static["text/plain"]
+
+
+async def test_the_tick_before_is_what_a_tick_is_compared_with_at_first() -> None:
+    session = await noted("Milk.", "Bread.")
+    panel = Inspector(session)
+    panel.hear({"k": "go", "tick": 2})
+    assert panel.marks == (2, 1)
+    seen = words(panel.html())
+    delta = session.ticks[2].context.tokens - session.ticks[1].context.tokens
+    assert f"+{delta} +2 added since tick 1; the prefix is kept" in seen
+
+
+async def test_any_two_ticks_are_compared_with_signed_tokens_reasons_and_what_breaks_the_prefix() -> None:
+    session = await noted("Milk.", "Bread.", "Tea.")
+    panel = Inspector(session)
+    panel.hear({"k": "go", "tick": 5})
+    panel.hear({"k": "compare", "beside": 0})
+    assert panel.marks == (5, 0)
+    seen = words(panel.html())
+    delta = session.ticks[5].context.tokens - session.ticks[0].context.tokens
+    assert f"+{delta}" in seen
+    assert "since tick 0; the prefix is broken by Notes · Notepad" in seen
+    assert "entered: `notes` went from [] to ['n0', 'n1', 'n2'], set by the tool add_note in tick 4" in seen
+
+
+async def test_a_later_tick_may_be_compared_with_and_then_nothing_was_the_reason() -> None:
+    panel = Inspector(await noted("Milk.", "Bread."))
+    panel.hear({"k": "go", "tick": 0})
+    panel.hear({"k": "compare", "beside": 3})
+    seen = words(panel.html())
+    assert "−" in seen
+    assert "since tick 3" in seen
+    assert "left:" not in seen
+
+
+async def test_nothing_is_compared_where_that_is_asked_for_or_there_is_no_other_tick() -> None:
+    panel = Inspector(await noted("Milk."))
+    panel.hear({"k": "compare", "beside": "none"})
+    assert "since tick" not in words(panel.html())
+    panel.hear({"k": "compare", "beside": 1})
+    assert panel.marks == (1, -1)
+    panel.hear({"k": "compare", "beside": "before"})
+    panel.hear({"k": "go", "tick": 0})
+    assert panel.marks == (0, -1)
+
+
+async def test_messages_count_for_the_timeline_that_shows_them() -> None:
+    session = await noted("Milk.")
+    tree = {share.place.name: share.tokens for share in moment(session, 1).tree}
+    context = session.ticks[1].context
+    assert tree["Notepad"] == context.tokens
+    assert tree["Timeline"] == sum(part.tokens for part in context.parts if part.kind == "message")
+
+
+async def test_many_messages_that_came_or_went_are_one_row_as_well() -> None:
+    panel = Inspector(await noted(*(f"Message {n}." for n in range(12))))
+    panel.hear({"k": "compare", "beside": 1})
+    assert re.search(r"\+ \d+ earlier messages added", words(panel.html()))
+    panel.hear({"k": "go", "tick": 0})
+    panel.hear({"k": "compare", "beside": 23})
+    assert re.search(r"− \d+ earlier messages removed", words(panel.html()))

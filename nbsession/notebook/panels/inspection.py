@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from nbsession.context import NOTHING_SENT
 from nbsession.errors import NbsessionError
+from nbsession.notebook.panels.tables import shortened
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card
 from nbsession.notebook.view.strip import Strip, strip_of
 from nbsession.notebook.view.transcript import Transcript
-from nbsession.timeline import net, why
+from nbsession.timeline import net, upwards, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,17 @@ class Moment:
     def delta(self) -> int:
         """The signed tokens from the older tick to this one."""
         return self.card.tokens - self.older.context.tokens if self.older is not None else 0
+
+    @property
+    def listed(self) -> Card:
+        """The context without what is said of it as a whole."""
+        return replace(self.card, broken_by="", trade="")
+
+    @property
+    def asked(self) -> str:
+        """What its user had said last."""
+        said = (part.text for part in reversed(self.tick.context.flow) if part.role == "user")
+        return shortened(next(said, ""))
 
     @property
     def is_short(self) -> bool:
@@ -161,12 +173,13 @@ def _tree(session: Session, tick: Tick) -> tuple[Sequence[Share], str]:
 
 def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause]) -> Sequence[Share]:
     """Say of each component what it contributes to a context, and what made it another one."""
+    timelines = [place.path for place in outline.places if place.name == "Timeline"]
+    # Entries stand at "timeline", whichever component shows them; of one alone it is clear which.
+    told = timelines[0] if len(timelines) == 1 else ""
     tokens: dict[str, int] = {}
     for part in context.parts:
-        path = part.path
-        while path:
+        for path in upwards(told if part.path == "timeline" else part.path):
             tokens[path] = tokens.get(path, 0) + part.tokens
-            path = path.rpartition("/")[0]
     return [
         Share(
             place,

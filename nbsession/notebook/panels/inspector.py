@@ -35,6 +35,9 @@ KEPT = 16
 AT_REST = 1.0
 """Seconds after the last step until the static form follows."""
 
+SLOTS = ("figures", "asked", "said", "tick", "tree")
+"""Of the page: what is another with each tick. Each is a macro of the template."""
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -125,7 +128,7 @@ class Inspector:
     def static(self) -> dict[str, str]:
         """Return the tick shown as it stands, for a notebook without its kernel."""
         style = f"{templates.style()}{templates.style('inspector')}"
-        shown = self._moment()
+        shown = self.shown
         text = [
             f"Session {self.session.id}",
             *([shown.words, as_text(shown.run)] if shown else ["no ticks yet"]),
@@ -153,12 +156,23 @@ class Inspector:
             self._do(str(kind), message)
         except NbsessionError as error:
             self.said = str(error)
-        self._answer(me)
+        self._send({**self.answer(), "me": me})
+        self._rest()
 
     @property
     def shown(self) -> Moment | None:
         """The tick that is shown, ``None`` where there is none yet."""
-        return self._moment()
+        if self._number < 0:
+            return None
+        name = (self._number, self.beside, self._is_whole)
+        found = self._moments.pop(name, None)
+        if found is None:
+            recent = None if self._is_whole else RECENT
+            found = moment(self.session, self._number, self.beside, recent=recent)
+        self._moments[name] = found
+        if len(self._moments) > KEPT:
+            del self._moments[next(iter(self._moments))]
+        return found
 
     @property
     def marks(self) -> tuple[int, int]:
@@ -181,42 +195,23 @@ class Inspector:
         elif kind == "whole":
             self._is_whole = True
 
-    def _answer(self, me: object = "") -> None:
-        """Send what the tick shown consists of, and where the controls stand now."""
+    def answer(self) -> dict[str, Any]:
+        """Return what the tick shown consists of, and where the controls stand now."""
         number, older = self.marks
-        shown = self._moment()
-        slots = {name: _macro(name)(self._ui, self) for name in ("figures", "said", "tick", "tree")}
-        self._send(
-            {
-                "k": "at",
-                "me": me,
-                "tick": number,
-                "last": len(self.bars) - 1,
-                "older": older,
-                "beside": self.beside,
-                "words": shown.words if shown is not None else "",
-                "slots": slots,
-            }
-        )
-        self._rest()
+        return {
+            "k": "at",
+            "tick": number,
+            "last": len(self.bars) - 1,
+            "older": older,
+            "beside": self.beside,
+            "words": self.shown.words if self.shown is not None else "",
+            "slots": {name: _macro(name)(self._ui, self) for name in SLOTS},
+        }
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._widget is not None:
             # Published from the home loop's thread, it belongs to the cell that began it.
             self._cell.run(self._widget.send, message)
-
-    def _moment(self) -> Moment | None:
-        if self._number < 0:
-            return None
-        name = (self._number, self.beside, self._is_whole)
-        found = self._moments.pop(name, None)
-        if found is None:
-            recent = None if self._is_whole else RECENT
-            found = moment(self.session, self._number, self.beside, recent=recent)
-        self._moments[name] = found
-        if len(self._moments) > KEPT:
-            del self._moments[next(iter(self._moments))]
-        return found
 
     def _measure(self) -> None:
         """Take up the ticks that have ended meanwhile."""
@@ -244,7 +239,8 @@ class Inspector:
         if self._number == known - 1:
             self._number, self._is_whole = len(self.bars) - 1, False
         self._send({"k": "bars", "html": _macro("bars")(self)})
-        self._answer()
+        self._send(self.answer())
+        self._rest()
 
     def _rest(self) -> None:
         """Let the static form follow once the reader rests: it is what is saved."""

@@ -15,7 +15,7 @@ from nbsession.content import Image
 from nbsession.context import BUDGET
 from nbsession.notebook.view.difference import Line, compare
 from nbsession.notebook.view.strip import Strip, strip_of
-from nbsession.notebook.view.tree import MARKS, Branch, authored, tree_of
+from nbsession.notebook.view.tree import MARKS, Branch, authored, changes_in, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -243,8 +243,7 @@ class _Rows:
         self.recent = recent
         self.count = 0
         diff = self.diff
-        self.added = {part.identity for part in diff.added} if diff else set()
-        self.moved = {part.identity for part in diff.moved} if diff else set()
+        self.changes = changes_in(diff)
         self.changed = {change.new.identity: change.old for change in diff.changed} if diff else {}
 
     def groups(self) -> Iterator[Group]:
@@ -269,14 +268,17 @@ class _Rows:
         early = 0 if self.recent is None else len(parts) - self.recent
         for at, part in enumerate(parts):
             seen = self.seen(part)
-            if (seen is not None or at < early) and self.is_steady(part):
+            if (self.is_steady(part) and seen is not None) or (at < early and self.is_bygone(part)):
+                if known and self.change(known[-1][0]) != self.change(part):
+                    rows.extend(self.folded(known))
+                    known = []
                 known.append((part, seen))
                 continue
             rows.extend(self.folded(known))
             known = []
             rows.append(self.row(part, seen))
         rows.extend(self.folded(known))
-        rows.extend(self.removed(part) for part in gone)
+        rows.extend(self.gone(gone))
         if title == "Messages":
             # They mostly come from one timeline: its path once says it for those that follow.
             above = [None, *(row.path for row in rows)]
@@ -288,14 +290,19 @@ class _Rows:
 
     def is_new(self, part: Part) -> bool:
         """Whether a part did not stand in the context before."""
-        return self.diff is None or part.identity in self.added
+        return self.diff is None or self.change(part) == "added"
 
     def is_steady(self, part: Part) -> bool:
         """Whether a part is a message that stands as it stood."""
-        name = part.identity
-        return part.kind == "message" and not (
-            name in self.added or name in self.changed or name in self.moved
-        )
+        return part.kind == "message" and not self.change(part)
+
+    def is_bygone(self, part: Part) -> bool:
+        """Whether a part is a message that, as one of many, nobody need see."""
+        return part.kind == "message" and self.change(part) in ("", "added")
+
+    def change(self, part: Part) -> str:
+        """Say how a part of this context differs from the one before."""
+        return self.changes.get(part.identity, "")
 
     def seen(self, part: Part) -> int | None:
         """Return the tick that shows a part, if its text need not be written again."""
@@ -311,11 +318,20 @@ class _Rows:
         old = self.changed.get(part.identity)
         if old is not None:
             return self.explained(_changed(self.next_key(), old, part), part)
-        change = "added" if part.identity in self.added else "moved" if part.identity in self.moved else ""
-        made = self.explained(replace(row(part, key=self.next_key()), change=change), part)
+        made = self.explained(replace(row(part, key=self.next_key()), change=self.change(part)), part)
         if seen is None:
             return made
         return replace(made, text=None, images=(), note=f"shown at tick {seen}")
+
+    def gone(self, parts: list[Part]) -> Iterator[Row]:
+        """Make the rows of parts that are not there any more."""
+        early = 0 if self.recent is None else len(parts) - self.recent
+        bygone = [part for part in parts[: max(early, 0)] if part.kind == "message"]
+        if len(bygone) > 1:
+            yield replace(self.together(bygone), change="removed")
+        for at, part in enumerate(parts):
+            if at >= early or part.kind != "message" or len(bygone) == 1:
+                yield self.removed(part)
 
     def removed(self, part: Part) -> Row:
         left = self.diff is not None and self.diff.is_left(part)
@@ -336,13 +352,14 @@ class _Rows:
             yield self.row(part, seen if len(part.text) > SHORT else None)
         elif known:
             ticks = [tick for _, tick in known if tick is not None]
-            yield Row(
-                key=self.next_key(),
-                title=f"{len(known):,} earlier messages",
-                path="",
-                tokens=sum(part.tokens for part, _ in known),
-                note=f"unchanged since tick {max(ticks)}" if ticks else "",
-            )
+            note = f"unchanged since tick {max(ticks)}" if ticks else ""
+            made = self.together([part for part, _ in known])
+            yield replace(made, change=self.change(known[0][0]), note=note)
+
+    def together(self, parts: list[Part]) -> Row:
+        """Make one row of several messages."""
+        tokens = sum(part.tokens for part in parts)
+        return Row(self.next_key(), f"{len(parts):,} earlier messages", "", tokens)
 
     def next_key(self) -> str:
         self.count += 1

@@ -75,7 +75,7 @@ def strip_of(context: CompiledContext, diff: ContextDiff | None) -> Strip:
     for part in context.parts:
         name = _name(part)
         tokens[name] += part.tokens
-        if part.identity in fresh:
+        if fresh and part.identity in fresh:
             new[name] += part.tokens
     segments = tuple(Segment(name, count, new[name]) for name, count in tokens.items() if count)
     return Strip(segments, None if diff is None else diff.prefix_tokens_kept)

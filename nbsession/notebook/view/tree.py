@@ -80,7 +80,7 @@ def tree_of(context: CompiledContext, diff: ContextDiff | None, key: str) -> Bra
     The top is the component that all of it came from, or, where there are several, nameless.
     """
     top = _Node("", "")
-    changes = _changes(diff)
+    changes = changes_in(diff)
     for part in context.parts:
         _place(top, part, changes.get(part.identity, ""))
     for part in diff.removed if diff is not None else ():
@@ -95,7 +95,8 @@ def authored(path: str) -> str:
     return _INNER.sub(r"\1", path)
 
 
-def _changes(diff: ContextDiff | None) -> dict[tuple[str, str, str], str]:
+def changes_in(diff: ContextDiff | None) -> dict[tuple[str, str, str], str]:
+    """Return how each part of the newer context differs, by its identity; what stayed is not in it."""
     if diff is None:
         return {}
     return {
