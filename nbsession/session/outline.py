@@ -10,7 +10,7 @@ from nbsession.context import Foldable, ToolUse
 from nbsession.hooks import DataCell, Environment, KnobCell
 from nbsession.timeline import leads
 from nbsession.tools import Tool
-from nbsession.tree import Component, Element, Fiber, hook_names
+from nbsession.tree import Cell, Component, Element, Fiber, hook_names
 from nbsession.tree.element import FRAGMENT, TOP
 from nbsession.tree.hooks import State
 
@@ -27,7 +27,8 @@ class Fact(NamedTuple):
     """What a component holds: ``word`` says of which kind, ``value`` is written in short.
 
     ``word`` is ``"knob"``, ``"state"``, ``"data"``, ``"tool"``, ``"entries"`` or
-    ``"text"``, its own text's beginning. State has the name that its author gave it, or else
+    ``"text"``, its own text's beginning; ``"property"``; or, of a hook that keeps no state, what it is: ``"effect"``,
+    ``"memo"``, ``"on_tick_end"``. State has the name that its author gave it, or else
     the number of its hook (``#4``), and data its key for a ``name``.
     """
 
@@ -43,7 +44,11 @@ class Fact(NamedTuple):
 
 
 class Place(NamedTuple):
-    """One component that is mounted. ``own`` says that it is the author's, not one of the package's."""
+    """One component that is mounted. ``own`` says that it is the author's, not one of the package's.
+
+    ``facts`` are what stands in its line; ``properties`` are what it was given by keyword, and ``hooks`` those that
+    keep no state: both of the author's components alone.
+    """
 
     depth: int
     name: str
@@ -51,6 +56,8 @@ class Place(NamedTuple):
     path: str
     own: bool
     facts: tuple[Fact, ...]
+    properties: tuple[Fact, ...] = ()
+    hooks: tuple[Fact, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.name}[{self.key}]" if self.key else self.name
@@ -153,7 +160,8 @@ def _place(fiber: Fiber, depth: int) -> Place:
         facts.append(Fact("entries", "", str(len(_environment(fiber).record))))
     elif text := _text(fiber):
         facts.append(Fact("text", "", f"“{text}”"))
-    return Place(depth, fiber.type.name, fiber.key or "", fiber.path, own, tuple(facts))
+    place = Place(depth, fiber.type.name, fiber.key or "", fiber.path, own, tuple(facts))
+    return place._replace(properties=tuple(_properties(fiber)), hooks=tuple(_hooks(fiber))) if own else place
 
 
 def _environment(fiber: Fiber) -> Environment:
@@ -162,16 +170,39 @@ def _environment(fiber: Fiber) -> Environment:
     return found
 
 
-def _held(fiber: Fiber) -> Iterator[Fact]:
+def _properties(fiber: Fiber) -> Iterator[Fact]:
+    for name, value in fiber.element.props.items():
+        yield Fact("property", name, _written(value))
+
+
+def _cells(fiber: Fiber) -> Iterator[tuple[int, Cell, str]]:
+    """Give what the hooks keep, with each one's position and the name that its author gave it."""
     kind = fiber.type
     names = dict(enumerate(hook_names(kind.function) if isinstance(kind, Component) else ()))
     for position, cell in enumerate(fiber.hooks or ()):
+        yield position, cell, names.get(position, "")
+
+
+def _hooks(fiber: Fiber) -> Iterator[Fact]:
+    for _, cell, name in _cells(fiber):
+        if not isinstance(cell, (KnobCell, DataCell, State)):
+            held = _HELD.get(cell.kind)
+            value = _written(getattr(cell, held)) if held is not None else ""
+            yield Fact(cell.kind.removeprefix("use_"), name, value)
+
+
+_HELD = {"memo": "value", "ref": "current", "context": "current"}
+"""Where a hook that keeps no state has its value."""
+
+
+def _held(fiber: Fiber) -> Iterator[Fact]:
+    for position, cell, name in _cells(fiber):
         if isinstance(cell, KnobCell):
             yield Fact("knob", cell.name, _written(_environment(fiber).knobs[cell.name]))
         elif isinstance(cell, DataCell):
             yield Fact("data", str(cell.key), "not there yet" if cell.pending else _written(cell.data))
         elif isinstance(cell, State):
-            yield Fact(cell.kind, names.get(position) or f"#{position}", _written(cell.value))
+            yield Fact(cell.kind, name or f"#{position}", _written(cell.value))
 
 
 def _tools(fiber: Fiber) -> Iterator[Fact]:

@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from nbsession import App, ModelError, Section, Session, System, Timeline, component, tool, use_state
+from nbsession import (
+    App,
+    ModelError,
+    Section,
+    Session,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_effect,
+    use_knob,
+    use_state,
+)
 from nbsession.notebook.panels.inspection import RECENT, moment
 from nbsession.notebook.panels.inspector import Inspector
 from nbsession.testing import ScriptedModel, call
@@ -222,3 +234,25 @@ async def test_many_messages_that_came_or_went_are_one_row_as_well() -> None:
     panel.hear({"k": "go", "tick": 0})
     panel.hear({"k": "compare", "beside": 23})
     assert re.search(r"− \d+ earlier messages removed", words(panel.html()))
+
+
+async def test_components_show_properties_state_by_name_hooks_knobs_and_tools() -> None:
+    @component
+    def Rules(pace: str) -> Any:
+        use_effect(lambda: None, [])
+        return Section(f"Travel at a {pace} pace.", id="rules")
+
+    @component
+    def Planner() -> Any:
+        use_knob("tone", "friendly")
+        return [Rules(pace="slow"), Notepad()]
+
+    session = App(Planner, model=ScriptedModel("Hello.")).session()
+    await session.send("Hi")
+    seen = words(Inspector(session).html())
+    for held in (
+        "Rules property pace = 'slow' effect",
+        "Planner knob tone = 'friendly'",
+        "Notepad state notes = [] tool add_note",
+    ):
+        assert held in seen

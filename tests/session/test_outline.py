@@ -13,10 +13,16 @@ from nbsession import (
     System,
     Timeline,
     component,
+    create_context,
     tool,
+    use_context,
     use_data,
+    use_effect,
     use_knob,
+    use_memo,
+    use_on_tick_end,
     use_reducer,
+    use_ref,
     use_state,
 )
 from nbsession.testing import ScriptedModel
@@ -98,6 +104,34 @@ async def test_data_is_shown_before_and_after_it_came() -> None:
     await session.send("Hi")
     assert str(session.outline().places[0]) == "Weather  data degrees = 21"
     assert session.outline().places[-1].facts[0].value == "2"
+
+
+def test_an_outline_knows_properties_and_the_hooks_that_keep_no_state() -> None:
+    shade = create_context("light", name="shade")
+
+    @component
+    def Panel(size: int, *children: Any) -> Any:
+        area = use_memo(lambda: size * size, [size])
+        seen = use_ref(0)
+        use_effect(lambda: None, [])
+        use_on_tick_end(lambda: None)
+        return f"{area} {seen.current} {use_context(shade)}"
+
+    @component
+    def Agent() -> Any:
+        return [System("Hi."), Panel(size=3)]
+
+    agent, system, panel = App(Agent).session().outline().places
+    assert [str(fact) for fact in panel.properties] == ["property size = 3"]
+    assert [str(fact) for fact in panel.hooks] == [
+        "memo area = 9",
+        "ref seen = 0",
+        "effect",
+        "on_tick_end",
+        "context 'light'",
+    ]
+    assert (agent.properties, agent.hooks) == ((), ())
+    assert (system.properties, system.hooks) == ((), ())
 
 
 def test_an_outline_says_which_components_are_the_authors() -> None:
