@@ -256,3 +256,123 @@ async def test_components_show_properties_state_by_name_hooks_knobs_and_tools() 
         "Notepad state notes = [] tool add_note",
     ):
         assert held in seen
+
+
+NOTES = "Notepad/Section[notes]"
+
+
+async def test_a_component_that_is_left_out_is_missing_from_the_context_at_once_and_nothing_is_sent() -> None:
+    session = await noted("Milk.")
+    panel = Inspector(session)
+    panel.hear({"k": "leave", "path": NOTES, "out": True})
+    seen = words(panel.html())
+    assert "Context without Section" in seen
+    gone = next(part.tokens for part in session.ticks[1].context.parts if part.title == "Notes")
+    assert f"−{gone}" in seen
+    assert "−1 removed against what was sent; the prefix is broken by" in seen
+    assert len(session.ticks) == 2
+    assert len(session.history().branches) == 1
+    panel.hear({"k": "restore"})
+    assert "without" not in words(panel.html()).split("Components")[0]
+
+
+async def test_what_is_left_out_stays_so_from_tick_to_tick_where_it_stands() -> None:
+    panel = Inspector(await noted("Milk.", "Bread."))
+    panel.hear({"k": "leave", "path": NOTES, "out": True})
+    panel.hear({"k": "go", "tick": 2})
+    assert "Context without Section" in words(panel.html())
+    panel.hear({"k": "go", "tick": 0})  # there are no notes yet
+    assert "without" not in words(panel.html()).split("Components")[0]
+
+
+async def test_a_tick_is_run_again_without_a_component_in_a_fork_and_both_answers_stand_there() -> None:
+    session = await noted("Milk.")
+    session.model = ScriptedModel("What notes?")
+    panel = Inspector(session)
+    panel.hear({"k": "leave", "path": NOTES, "out": True})
+    panel.hear({"k": "run"})
+    assert panel.trial is not None
+    await panel.trial.over.wait()
+    seen = words(panel.html())
+    assert seen.index("What notes?") < seen.index("Kept 0.")
+    fork = panel.trial.fork
+    assert [session.parent for session in (session, fork)] == [None, "pad"]
+    assert "Milk." in str(fork.ticks[1].context)
+    assert "n0" not in [part.text for part in fork.ticks[1].context.parts if part.title == "Notes"]
+    assert len(session.ticks) == 2
+
+
+async def test_a_failed_run_shows_its_error_and_the_answer_that_was_there() -> None:
+    session = await noted("Milk.")
+    session.model = ScriptedModel(ModelError("the line is dead"))
+    panel = Inspector(session)
+    panel.hear({"k": "leave", "path": NOTES, "out": True})
+    panel.hear({"k": "run"})
+    assert panel.trial is not None
+    await panel.trial.over.wait()
+    seen = words(panel.html())
+    assert "the line is dead" in seen
+    assert "Kept 0." in seen
+
+
+async def test_a_tool_that_asks_is_denied_while_a_tick_is_run_again() -> None:
+    done: list[str] = []
+
+    @tool(confirm=True)
+    def book(town: str) -> str:
+        """Book a room."""
+        done.append(town)
+        return "Booked."
+
+    @component
+    def Agent() -> Any:
+        return [System("You book."), Section("Be quick.", id="rules"), book, Timeline()]
+
+    session = App(Agent, model=ScriptedModel("Where?", call("book", town="Bern"), "No.")).session()
+    await session.send("Book.")
+    panel = Inspector(session)
+    panel.hear({"k": "leave", "path": "Agent/Section[rules]", "out": True})
+    panel.hear({"k": "run"})
+    assert panel.trial is not None
+    await panel.trial.over.wait()
+    assert "denied" in words(panel.html())
+    assert done == []
+
+
+async def test_what_cannot_be_left_out_says_why_and_the_context_stays() -> None:
+    session = await noted("Milk.")
+    panel = Inspector(session)
+    timeline = next(share.place.path for share in moment(session, 1).tree if share.place.name == "Timeline")
+    panel.hear({"k": "leave", "path": timeline, "out": True})
+    assert panel.shown is not None
+    assert "Timeline" in panel.shown.refused
+    assert panel.shown.refused in words(panel.html())
+    assert "Milk." in words(panel.html())
+    panel.hear({"k": "run"})
+    assert panel.trial is None
+
+
+async def test_forks_are_a_tree_of_which_one_opens_each() -> None:
+    session = await noted("Milk.")
+    fork = session.fork(0, id="other")
+    fork.model = ScriptedModel("Elsewhere.")
+    await fork.send("And bread?")
+    panel = Inspector(session)
+    html = panel.html()
+    assert 'data-do="session:pad" aria-current=true' in html
+    assert 'data-do="session:other"' in html
+    assert "forked after tick 0" in words(html)
+    panel.hear({"k": "session", "id": "other"})
+    assert "Elsewhere." in words(panel.html())
+    assert 'data-do="session:other" aria-current=true' in panel.html()
+    panel.hear({"k": "session", "id": "pad"})
+    assert "Kept 0." in words(panel.html())
+
+
+async def test_a_session_that_is_no_fork_of_this_one_is_not_opened() -> None:
+    session = await noted("Milk.")
+    panel = Inspector(session)
+    panel.hear({"k": "session", "id": "stranger"})
+    assert panel.session is session
+    assert "no fork 'stranger' around session 'pad'" in words(panel.html())
+    assert not session.app.knows("stranger")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from nbsession.context import NOTHING_SENT
 from nbsession.errors import NbsessionError
 from nbsession.notebook.panels.tables import shortened
+from nbsession.notebook.panels.trial import aftermath
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card
 from nbsession.notebook.view.strip import Strip, strip_of
-from nbsession.notebook.view.transcript import Transcript
 from nbsession.timeline import net, upwards, why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from nbsession.context import CompiledContext, Part
     from nbsession.notebook.view.cards import Card, Row
+    from nbsession.notebook.view.transcript import Transcript
     from nbsession.session import Outline, Place, Session
     from nbsession.timeline import Cause, Tick
 
@@ -56,19 +56,33 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One tick. ``older`` is what it is compared with; ``complaint`` says why there is no tree."""
+    """One tick.
+
+    ``older`` is what its context is compared with, ``against`` what that is called. ``left_out`` are the paths of
+    components that the context shown is without; ``refused`` says why they cannot be left out, ``complaint`` why
+    there is no tree.
+    """
 
     tick: Tick
-    older: Tick | None
     card: Card
     run: Transcript
+    older: CompiledContext | None = None
+    against: str = ""
     tree: Sequence[Share] = ()
+    left_out: tuple[str, ...] = ()
+    refused: str = ""
     complaint: str = ""
 
     @property
     def delta(self) -> int:
-        """The signed tokens from the older tick to this one."""
-        return self.card.tokens - self.older.context.tokens if self.older is not None else 0
+        """The signed tokens from the older context to this one."""
+        return self.card.tokens - self.older.tokens if self.older is not None else 0
+
+    @property
+    def missing(self) -> str:
+        """What is left out, by the components' names."""
+        named = {share.place.path: share.place.name for share in self.tree}
+        return ", ".join(named[path] for path in self.left_out)
 
     @property
     def listed(self) -> Card:
@@ -97,12 +111,8 @@ class Moment:
         """What is said of it where it is passed by: ``"tick 3, ≈1,234 tokens, called search"``."""
         called = ", ".join(dict.fromkeys(run.name for run in self.tick.tool_calls))
         said = [f"tick {self.tick.number}", templates.tokens(self.card.tokens)]
-        return ", ".join([*said, *([f"called {called}"] if called else []), *self._compared()])
-
-    def _compared(self) -> Sequence[str]:
-        if self.older is None:
-            return ()
-        return (f"{templates.signed(self.delta)} against tick {self.older.number}",)
+        compared = f"{templates.signed(self.delta)} since {self.against}" if self.older is not None else ""
+        return ", ".join(filter(None, [*said, f"called {called}" if called else "", compared]))
 
 
 def bar_of(tick: Tick) -> Bar:
@@ -111,19 +121,33 @@ def bar_of(tick: Tick) -> Bar:
 
 
 def moment(
-    session: Session, number: int, beside: Beside = "before", *, recent: int | None = RECENT
+    session: Session,
+    number: int,
+    beside: Beside = "before",
+    *,
+    recent: int | None = RECENT,
+    without: Collection[str] = (),
 ) -> Moment:
-    """Lay out a tick; without ``recent`` all of its messages are written out."""
+    """Lay out a tick; without ``recent`` all of its messages are written out.
+
+    ``without`` are paths of components to be left out where they stand; the context is then compared with what was sent.
+    """
     ticks = session.ticks
-    tick, older = ticks[number], older_of(ticks, number, beside)
-    laid_out = card(
-        tick.context,
-        older.context if older is not None else None,
-        why=_why(ticks, older, tick),
-        recent=recent,
-    )
-    tree, complaint = _tree(session, tick)
-    return Moment(tick, older, _steady(laid_out), _aftermath(tick), tree, complaint)
+    tick, other = ticks[number], older_of(ticks, number, beside)
+    context, older = tick.context, other.context if other is not None else None
+    against = f"tick {other.number}" if other is not None else ""
+    there, tree, complaint = _standing(session, tick)
+    left_out = tuple(share.place.path for share in tree if share.place.path in without)
+    why, refused = _why(ticks, other, tick), ""
+    if there is not None and left_out:
+        try:
+            context, older, why = there.without(*left_out), context, None
+            against = "what was sent"
+        except NbsessionError as error:
+            refused = str(error)
+    laid_out = _steady(card(context, older, why=why, recent=recent))
+    run = aftermath([tick], f"t{number}")
+    return Moment(tick, laid_out, run, older, against, tree, left_out, refused, complaint)
 
 
 def older_of(ticks: Sequence[Tick], number: int, beside: Beside) -> Tick | None:
@@ -154,21 +178,16 @@ def _steady(shown: Card) -> Card:
     return replace(shown, groups=groups, withheld=tuple(map(named, shown.withheld)))
 
 
-def _aftermath(tick: Tick) -> Transcript:
-    """Return what came of a tick: its answer and its tools; the context is laid out apart."""
-    run = Transcript.of([replace(tick, context=NOTHING_SENT)])
-    for piece in run.ticks[0].pieces:
-        piece.key = f"t{tick.number}{piece.key}"
-    return run
+def _standing(session: Session, tick: Tick) -> tuple[Session | None, Sequence[Share], str]:
+    """Mount the components as they stood when a tick was compiled, in a fork that nothing keeps; nothing runs.
 
-
-def _tree(session: Session, tick: Tick) -> tuple[Sequence[Share], str]:
-    """Mount the components as they stood when the tick was compiled; nothing runs."""
+    Where that fails, as with a component that was redefined, there is the reason instead.
+    """
     try:
-        outline = session.branch(tick.number, before=True).outline()
+        there = session.branch(tick.number, before=True)
+        return there, shares_of(there.outline(), tick.context, tick.causes), ""
     except NbsessionError as error:
-        return (), str(error)
-    return shares_of(outline, tick.context, tick.causes), ""
+        return None, (), str(error)
 
 
 def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause]) -> Sequence[Share]:

@@ -12,9 +12,11 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
-from nbsession.errors import NbsessionError
+from nbsession.errors import NbsessionError, SessionError
 from nbsession.notebook import kernel
+from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of
+from nbsession.notebook.panels.trial import Trial
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.summary import as_text
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from nbsession.notebook.panels.inspection import Bar, Beside, Moment
+    from nbsession.notebook.panels.tables import Tree
     from nbsession.session import Session
 
 KEPT = 16
@@ -79,25 +82,35 @@ class Inspector:
 
     Messages arrive on whichever thread the kernel handles them on; they are taken up on
     the session's home loop. All views of the panel show the same. ``bars`` are the ticks that
-    have ended, ``scale`` the tokens of the largest, and ``said`` is what was refused.
+    have ended, ``scale`` the tokens of the largest, ``left_out`` the paths of components that contexts are
+    shown without, and ``said`` is what was refused.
     """
 
     def __init__(self, session: Session) -> None:
-        self.session = session
         self._home = session.app.home
         self._ui = Folds()
-        self.bars: list[Bar] = []
-        self._moments: dict[tuple[int, Beside, bool], Moment] = {}
+        self._moments: dict[object, Moment] = {}
+        self._trials: dict[object, Trial] = {}
         self.beside: Beside = "before"
         self._is_whole = False
         self.said = ""
+        self.left_out: frozenset[str] = frozenset()
         self._cell = contextvars.copy_context()
         self._widget: AnyWidget | None = None
         self._handle: DisplayHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self._behind = False
+        self._begin(session)
+
+    def _begin(self, session: Session) -> None:
+        """Take a session up, at its last tick."""
+        self.session = session
+        self.bars: list[Bar] = []
         self.scale = 0
+        self.left_out = frozenset()
+        self._moments.clear()
         self._measure()
         self._number = len(self.bars) - 1
 
@@ -112,10 +125,7 @@ class Inspector:
         display({WIDGET: view, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]  # as IPython has it
         self._handle = display(self.static(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-        def start() -> None:
-            self._follower = asyncio.get_running_loop().create_task(self._follow())
-
-        self._home.settle().call_soon_threadsafe(start)
+        self._home.settle().call_soon_threadsafe(self._start_to_follow)
 
     def close(self) -> None:
         """Stop following, and close the widget."""
@@ -164,15 +174,25 @@ class Inspector:
         """The tick that is shown, ``None`` where there is none yet."""
         if self._number < 0:
             return None
-        name = (self._number, self.beside, self._is_whole)
+        name = (self._number, self.beside, self._is_whole, self.left_out)
         found = self._moments.pop(name, None)
         if found is None:
             recent = None if self._is_whole else RECENT
-            found = moment(self.session, self._number, self.beside, recent=recent)
+            found = moment(self.session, self._number, self.beside, recent=recent, without=self.left_out)
         self._moments[name] = found
         if len(self._moments) > KEPT:
             del self._moments[next(iter(self._moments))]
         return found
+
+    @property
+    def trial(self) -> Trial | None:
+        """The tick shown as it was run again without what is left out, if it was."""
+        return self._trials.get((self.session.id, self._number, self.left_out))
+
+    @property
+    def forks(self) -> Tree:
+        """The tree of forks that the session belongs to."""
+        return tables.history(self.session.history())
 
     @property
     def marks(self) -> tuple[int, int]:
@@ -194,6 +214,43 @@ class Inspector:
             )
         elif kind == "whole":
             self._is_whole = True
+        elif kind == "leave":
+            path = {str(message.get("path"))}
+            self.left_out = self.left_out | path if message.get("out") is True else self.left_out - path
+        elif kind == "restore":
+            self.left_out = frozenset()
+        elif kind == "run":
+            self._run_again()
+        elif kind == "session":
+            self._turn_to(str(message.get("id")))
+
+    def _run_again(self) -> None:
+        """Run the tick shown without what is left out, in a fork; the answers then stand side by side."""
+        shown = self.shown
+        if shown is None or not shown.left_out or shown.refused or self.trial is not None:
+            return
+        trial = Trial(self.session, self._number, shown.left_out)
+        self._trials[self.session.id, self._number, self.left_out] = trial
+
+        async def run() -> None:
+            await trial.run()
+            self._send(self.answer())
+            self._send_forks()
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _turn_to(self, fork: str) -> None:
+        """Go over to another session of the family."""
+        if not any(branch.id == fork for branch in self.session.history().branches):
+            raise SessionError(f"there is no fork {fork!r} around session {self.session.id!r}")
+        self._begin(self.session.app.session(fork))
+        if self._follower is not None:
+            self._follower.cancel()
+            self._start_to_follow()
+        self._send({"k": "bars", "html": _macro("bars")(self)})
+        self._send_forks()
 
     def answer(self) -> dict[str, Any]:
         """Return what the tick shown consists of, and where the controls stand now."""
@@ -220,6 +277,12 @@ class Inspector:
                 break
             self.bars.append(bar_of(tick))
         self.scale = max((bar.strip.tokens for bar in self.bars), default=0)
+
+    def _send_forks(self) -> None:
+        self._send({"k": "forks", "html": _macro("forks")(self)})
+
+    def _start_to_follow(self) -> None:
+        self._follower = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()

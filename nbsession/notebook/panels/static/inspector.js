@@ -3,9 +3,10 @@
 //
 // In:  {k: "all", for, html}    everything, for the view that said hello, or "*"
 //      {k: "at", me, tick, last, older, beside, words, slots}   where the controls stand, and fragments by slot
-//      {k: "bars", html}        the row of ticks anew
+//      {k: "bars" | "forks", html}   the row of ticks, or the tree of forks, anew
 // Out: {k: "hello", me} {k: "open", d, open}, and, each answered by "at" with this me:
 //      {k: "go", me, tick} {k: "compare", me, beside} {k: "whole", me}
+//      {k: "leave", me, path, out} {k: "restore", me} {k: "run", me} {k: "session", me, id}
 
 // What had the focus has it again, where it still stands.
 function put(slot, html) {
@@ -74,8 +75,8 @@ function render({ model, el }) {
       mark();
     } else if (!find(".inspect")) {
       return; // everything is on its way
-    } else if (message.k === "bars") {
-      slot("bars").innerHTML = message.html;
+    } else if (message.k === "bars" || message.k === "forks") {
+      put(slot(message.k), message.html);
       mark();
     } else if (message.k === "at") {
       stand(message);
@@ -90,14 +91,24 @@ function render({ model, el }) {
     go(Number(range.value));
   };
 
-  const DO = { back: () => step(-1), on: () => step(1), whole: () => ask({ k: "whole" }) };
+  const DO = {
+    back: () => step(-1),
+    on: () => step(1),
+    whole: () => ask({ k: "whole" }),
+    restore: () => ask({ k: "restore" }),
+    run: () => ask({ k: "run" }),
+    session: (id) => ask({ k: "session", id }),
+  };
 
   const click = (event) => {
     const summary = event.target.closest("summary");
     const fold = summary?.parentElement;
     if (fold?.dataset.d) model.send({ k: "open", d: fold.dataset.d, open: !fold.open });
     const button = event.target.closest("button[data-do]");
-    if (button) DO[button.dataset.do.split(":")[0]]?.(button);
+    if (button) {
+      const [action, ...rest] = button.dataset.do.split(":");
+      DO[action](rest.join(":"));
+    }
     const bars = event.target.closest("[data-s=bars]");
     if (bars?.children.length) {
       const middles = [...bars.children].map((bar) => {
@@ -116,7 +127,10 @@ function render({ model, el }) {
 
   const change = (event) => {
     const older = find(".older[type]");
-    if (event.target.matches("[data-do=beside]")) {
+    if (event.target.matches("[data-do^='leave:']")) {
+      const path = event.target.dataset.do.slice("leave:".length);
+      ask({ k: "leave", path, out: !event.target.checked });
+    } else if (event.target.matches("[data-do=beside]")) {
       const { value } = event.target;
       ask({ k: "compare", beside: value === "tick" ? Number(older.value) : value });
     } else if (event.target === older && older.value !== "") {
