@@ -64,6 +64,9 @@ class Door(Protocol):
     def usage(self) -> Any:
         """Tokens and cost so far."""
 
+    def sources(self) -> Mapping[str, Any]:
+        """Where each component of the author's is written."""
+
     def take_notes(self) -> list[str]:
         """Give what its user should be told and has not been."""
 

@@ -13,11 +13,12 @@ from nbsession.session.comparison import Comparison
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.fork import tick_at
 from nbsession.session.preview import Preview, preview_of
+from nbsession.session.rehearsal import rehearsed
 from nbsession.session.view import SessionView
 from nbsession.timeline import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from nbsession.context import CompiledContext, Part
     from nbsession.session.core import SessionCore
@@ -74,6 +75,10 @@ class SessionInquiry(SessionView):
         which nothing stands, and ``CompileError`` where no ``Timeline`` is left for the conversation.
         """
         return self._core.home.call(lambda: compiled_without(self._mounted(), components).context)
+
+    def rehearse(self, tick: int | Tick, texts: Mapping[Any, str], **knobs: Any) -> CompiledContext:
+        """Compile what ``edit`` and these knob values would have sent at a tick. Nothing is kept or sent."""
+        return self._core.home.call(lambda: rehearsed(self._forked, self._core, tick, texts, knobs))
 
     def check(self) -> Findings:
         """Say what is doubtful about what would be sent now, before anything is sent; nothing changes.

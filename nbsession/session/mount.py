@@ -21,7 +21,7 @@ from nbsession.hooks import (
     revive,
 )
 from nbsession.session.causes import causes_in
-from nbsession.session.outline import Outline, outline_of
+from nbsession.session.outline import Outline, outline_of, sources_in
 from nbsession.tree import GONE as TREE_GONE
 from nbsession.tree import Fiber, Root, Trace
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nbsession.hooks import DataCell, Environment
     from nbsession.models.base import ModelAdapter
     from nbsession.timeline import Cause
+    from nbsession.tree import Source
 
 STATE = "state:"
 HOOK = "hook:"
@@ -286,6 +287,10 @@ class Mount:
         for address, cell in self.root.drained.items():
             changes.append((HOOK + address, hook_of(cell.kind, getattr(cell, "initial", type(None)))))
         return changes
+
+    def sources(self) -> dict[str, Source]:
+        """Say where each of the author's components is written."""
+        return sources_in(self.root.fiber)
 
     def outline(self) -> Outline:
         """Return the tree as its author wrote it."""

@@ -10,12 +10,14 @@ from nbsession.context import Foldable, ToolUse
 from nbsession.hooks import DataCell, Environment, KnobCell
 from nbsession.timeline import leads
 from nbsession.tools import Tool
-from nbsession.tree import Cell, Component, Element, Fiber, hook_names
+from nbsession.tree import Cell, Component, Element, Fiber, hook_names, source_of
 from nbsession.tree.element import FRAGMENT, TOP
 from nbsession.tree.hooks import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from nbsession.tree import Source
 
 SNIPPET = 60
 """Characters of a component's own text, or of a value, that stand in its line."""
@@ -111,6 +113,20 @@ def outline_of(top: Fiber) -> Outline:
         children = [child for child in fiber.children if isinstance(child, Fiber)]
         stack += [_Step(child, depth + shown, below) for child in reversed(children)]
     return Outline(places)
+
+
+def sources_in(top: Fiber) -> dict[str, Source]:
+    """Return where each of the author's components below a root's top fiber is written, by its path."""
+    found: dict[str, Source] = {}
+    known: dict[Component, Source] = {}
+    stack = [top]
+    while stack:
+        fiber = stack.pop()
+        kind = fiber.type
+        if isinstance(kind, Component) and not _is_ours(fiber):
+            found[fiber.path] = known.setdefault(kind, source_of(kind))
+        stack += [child for child in fiber.children if isinstance(child, Fiber)]
+    return found
 
 
 def _is_shown(fiber: Fiber, written: frozenset[int] | None) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nbsession.session.outline import Outline
     from nbsession.session.sweep import Sweep
     from nbsession.timeline import Record, Tick
+    from nbsession.tree import Source
 
 
 class SessionView:
@@ -139,6 +140,14 @@ class SessionView:
 
         def read() -> Outline:
             return self._mounted().mount.outline()
+
+        return self._core.home.call(read)
+
+    def sources(self) -> Mapping[str, Source]:
+        """Return where each component of the author's is written: its file and line, by its path in the tree."""
+
+        def read() -> Mapping[str, Source]:
+            return self._mounted().mount.sources()
 
         return self._core.home.call(read)
 

@@ -34,6 +34,7 @@ from nbsession.tree.hooks import (
 from nbsession.tree.names import hook_names
 from nbsession.tree.rendering import current
 from nbsession.tree.root import GONE, Root
+from nbsession.tree.source import Source, source_of
 from nbsession.tree.trace import Trace, acting, actor
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Node",
     "Ref",
     "Root",
+    "Source",
     "State",
     "Trace",
     "acting",
@@ -56,6 +58,7 @@ __all__ = [
     "create_context",
     "current",
     "hook_names",
+    "source_of",
     "use_callback",
     "use_cell",
     "use_context",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Image
 from nbsession.context import BUDGET
 from nbsession.notebook.view.difference import Line, compare
+from nbsession.notebook.view.sources import NO_SOURCES
 from nbsession.notebook.view.strip import Strip, strip_of
 from nbsession.notebook.view.tree import MARKS, Branch, authored, changes_in, tree_of
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbsession.content import Block
     from nbsession.context import CompiledContext, ContextDiff, Part, Withheld
     from nbsession.notebook.view.ledger import Ledger
+    from nbsession.notebook.view.sources import Sources
 
 SHORT = 90
 """Characters of a single line up to which a text stands in its row, with nothing to unfold."""
@@ -46,7 +48,7 @@ class Row:
 
     ``change`` is ``"added"``, ``"removed"``, ``"changed"``, ``"moved"`` or ``""``;
     ``lines`` is the difference of a changed part, ``images`` are data URIs; ``why`` says what made it another;
-    ``edited`` that its text was put there by an edit.
+    ``edited`` that its text was put there by an edit; ``source`` where its component is written.
     """
 
     key: str
@@ -62,6 +64,7 @@ class Row:
     snippet: str = ""
     why: str = ""
     edited: bool = False
+    source: str = ""
 
     @property
     def mark(self) -> str:
@@ -132,14 +135,15 @@ def card(
     cell: str = "",
     why: Callable[[Part], str] | None = None,
     recent: int | None = None,
+    sources: Sources = NO_SOURCES,
 ) -> Card:
-    """Lay out ``context``, with what changed since ``older``, and ``why``.
+    """Lay out ``context``, with what changed since ``older``, ``why``, and where its ``sources`` are.
 
     With a ``ledger``, texts that it knows are left out, and those written here
     are noted in it under ``tick`` and ``cell``. With ``recent``, messages before the last
     so many become one row where they stand as they stood.
     """
-    rows = _Rows(context, older, key, ledger, tick, cell, why, recent)
+    rows = _Rows(context, older, key, ledger, tick, cell, why, recent, sources)
     end = rows.diff.prefix_broken_by if rows.diff is not None else None
     return Card(
         key=key,
@@ -154,7 +158,7 @@ def card(
         pending=context.pending,
         strip=strip_of(context, rows.diff),
         inserted=tuple(_inserted(part) for part in context.flow if part.inserted and rows.is_new(part)),
-        tree=tree_of(context, rows.diff, key),
+        tree=tree_of(context, rows.diff, key, sources),
         brief=rows.diff is not None and ledger is not None,
     )
 
@@ -232,6 +236,7 @@ class _Rows:
         cell: str,
         why: Callable[[Part], str] | None,
         recent: int | None,
+        sources: Sources,
     ) -> None:
         self.context = context
         self.diff = context.diff(older) if older is not None else None
@@ -241,6 +246,7 @@ class _Rows:
         self.cell = cell
         self.why = why
         self.recent = recent
+        self.sources = sources
         self.count = 0
         diff = self.diff
         self.changes = changes_in(diff)
@@ -317,8 +323,12 @@ class _Rows:
             self.ledger.note(part.text, self.tick, self.cell)
         old = self.changed.get(part.identity)
         if old is not None:
-            return self.explained(_changed(self.next_key(), old, part), part)
-        made = self.explained(replace(row(part, key=self.next_key()), change=self.change(part)), part)
+            made = replace(_changed(self.next_key(), old, part), source=self.sources.around(part.path))
+            return self.explained(made, part)
+        source = self.sources.around(part.path)
+        made = self.explained(
+            replace(row(part, key=self.next_key()), change=self.change(part), source=source), part
+        )
         if seen is None:
             return made
         return replace(made, text=None, images=(), note=f"shown at tick {seen}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.content import new_id
 from nbsession.events import BreakpointReached, TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.desk import desk
 from nbsession.notebook.view.display import Output
 from nbsession.notebook.view.ledger import carries_style, ledger_of
 from nbsession.notebook.view.live import Op, Page, Ui
+from nbsession.notebook.view.sources import Sources
 from nbsession.notebook.view.summary import PLAIN, as_markdown, as_text
 from nbsession.notebook.view.transcript import Transcript
 from nbsession.usage import window_of
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from nbsession.events import Event
     from nbsession.notebook.view.display import Finished
     from nbsession.notebook.view.pieces import Call
-    from nbsession.session import Execution
+    from nbsession.session import Execution, Session
 
 
 class ExecutionView:
@@ -59,6 +61,8 @@ class ExecutionView:
         self._run.cell = kernel.cell_id(get_ipython()) or self._run.cell
         handle = self._output.display()
         self._alone = handle is None
+        if self._output.has_page:
+            self._ui.root = desk().knows(cast("Session", self._execution.session))
         return handle
 
     async def follow(self) -> None:
@@ -111,6 +115,7 @@ class ExecutionView:
         if isinstance(event, TickContext):
             tick = self._execution.session.ticks[event.tick]
             self._run.why = tick.why
+            self._run.written = Sources(self._execution.session.sources())
             self._run.window = window_of(tick.model)
         changes = [self._run.apply(event)]
         stopped = self._execution.stopped if isinstance(event, BreakpointReached) else None

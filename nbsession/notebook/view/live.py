@@ -30,7 +30,7 @@ class Ui:
     """How a template is to write: live with slots or static, what is unfolded, how prose is shown.
 
     ``choice`` is the view of contexts that the reader chose; ``place`` tells this output's folds
-    from those of others in the same page.
+    from those of others in the same page, ``root`` are the attributes by which a desk knows it.
     """
 
     def __init__(
@@ -41,12 +41,13 @@ class Ui:
         self.raw = raw
         self.choice: Choice = "list"
         self.open: dict[str, bool] = {}
+        self.root: Markup | str = ""
         self.place = place
 
     def static(self) -> Ui:
         """Return the same for the static form; what the reader unfolded stays so."""
         ui = Ui(quiet=self.quiet, raw=self.raw, place=self.place)
-        ui.open, ui.choice = self.open, self.choice
+        ui.open, ui.choice, ui.root = self.open, self.choice, self.root
         return ui
 
     def slot(self, name: str) -> Markup:

@@ -15,6 +15,7 @@ from nbsession.content import ServerTool, Text, Thinking, ToolCall
 from nbsession.notebook.view.cards import card
 from nbsession.notebook.view.ledger import Ledger
 from nbsession.notebook.view.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
+from nbsession.notebook.view.sources import NO_SOURCES
 from nbsession.usage import Usage, saved
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Transcript:
         self.first_text: float | None = None
         self.ended: float | None = None
         self.why: Callable[[Part], str] | None = None
+        self.written = NO_SOURCES
         self.window: int | None = None
         self._sent = False
         self._count = 0
@@ -254,6 +256,7 @@ class Transcript:
             tick=tick.number,
             cell=self.cell,
             why=self.why,
+            sources=self.written,
         )
         ledger.latest = context
 

@@ -12,10 +12,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from nbsession.notebook.view.sources import NO_SOURCES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.notebook.view.sources import Sources
 
 MARKS = {"added": "+", "removed": "−", "changed": "~", "moved": "↕", "": ""}
 """What happened to a part, as one character, for those who see no colours."""
@@ -35,7 +38,8 @@ class Branch:
 
     ``says`` names its own parts where its name does not; ``change`` is how those differ (``"added"``,
     ``"removed"``, ``"changed"``, ``"moved"`` or ``""``), and ``inside`` whether anything below does.
-    ``edited`` says that a text of its own was put there by an edit, ``unfolded`` that there is something to see below.
+    ``edited`` says that a text of its own was put there by an edit, ``unfolded`` that there is something to see below;
+    ``source`` where it is written, if it is the author's.
     """
 
     key: str
@@ -47,6 +51,7 @@ class Branch:
     inside: bool = False
     edited: bool = False
     unfolded: bool = True
+    source: str = ""
     children: tuple[Branch, ...] = ()
 
     @property
@@ -74,7 +79,9 @@ class _Node:
     children: dict[str, _Node] = field(default_factory=dict)
 
 
-def tree_of(context: CompiledContext, diff: ContextDiff | None, key: str) -> Branch:
+def tree_of(
+    context: CompiledContext, diff: ContextDiff | None, key: str, sources: Sources = NO_SOURCES
+) -> Branch:
     """Lay a context out by components; ``key`` is what the branches' own keys begin with.
 
     The top is the component that all of it came from, or, where there are several, nameless.
@@ -87,7 +94,7 @@ def tree_of(context: CompiledContext, diff: ContextDiff | None, key: str) -> Bra
         _place(top, part, "removed")
     _adopt(top)
     only = next(iter(top.children.values())) if len(top.children) == 1 and not top.parts else top
-    return _branch(only, _keys(key), compared=diff is not None)
+    return _branch(only, _keys(key), sources, compared=diff is not None)
 
 
 def authored(path: str) -> str:
@@ -137,9 +144,9 @@ def _keys(prefix: str) -> Iterator[str]:
         yield f"{prefix}.b{count}"
 
 
-def _branch(node: _Node, keys: Iterator[str], *, compared: bool) -> Branch:
+def _branch(node: _Node, keys: Iterator[str], sources: Sources, *, compared: bool) -> Branch:
     key = next(keys)
-    children = tuple(_branch(child, keys, compared=compared) for child in node.children.values())
+    children = tuple(_branch(child, keys, sources, compared=compared) for child in node.children.values())
     inside = any(not child.steady for child in children)
     own = sum(part.tokens for part, change in node.parts if change != "removed")
     return Branch(
@@ -152,6 +159,7 @@ def _branch(node: _Node, keys: Iterator[str], *, compared: bool) -> Branch:
         inside=inside,
         edited=any(part.edited for part, _ in node.parts),
         unfolded=inside or not compared,
+        source=sources.at(node.path),
         children=children,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-AGENT = '''
+AGENT = '''\
 %load_ext nbsession
 from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_knob, use_state
 from nbsession.testing import ScriptedModel, call
@@ -80,3 +82,55 @@ def test_a_context_is_seen_as_sent_or_as_a_tree_also_without_a_kernel(
     expect(second.get_by_text("3 messages, 2 new")).to_be_visible()
     opened.screenshot("view-tree-untrusted", of=second)
     assert opened.errors == []
+
+
+def test_a_finished_tick_leads_to_its_source_a_fork_its_python_and_an_edited_answer(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        scripted("[call('add_stop', stop='Rome')]", "'Rome it is.'", "'Oslo it is.'"),
+        "%%session\nAdd Rome, please.",
+    )
+    opened.run_all()
+    under = output(opened, 2)
+    acts = under.locator(".acts")
+    expect(acts).to_have_count(2)
+    last = under.locator(".tick").nth(1)
+
+    last.locator("details.ctx > summary").click()
+    last.get_by_text("As a tree").click()
+    last.get_by_role("button", name="In[1], line 5").click()
+    expect(last.locator(".lines")).to_contain_text("def Plan():")
+    opened.screenshot("view-source", of=last)
+
+    last.get_by_role("button", name="Copy as Python").click()
+    expect(last.get_by_role("textbox", name="This tick as Python")).to_have_value(
+        re.compile(r"session = app.session.*\nfork = session.fork.at=1, before=True", re.DOTALL)
+    )
+    opened.screenshot("view-python", of=acts.nth(1))
+
+    last.get_by_role("button", name="Fork here").click()
+    expect(last.locator(".desk")).to_contain_text("%session use se_")
+    opened.screenshot("view-fork", of=acts.nth(1))
+
+    last.get_by_role("button", name="Edit and re-run").click()
+    last.locator(".desk summary", has_text="guide who plans").click()
+    last.get_by_role("textbox", name="Text of system").fill("You are a guide who is terse.")
+    last.get_by_role("button", name="Show the difference").click()
+    expect(last.locator(".out")).to_contain_text("edited")
+    expect(last.locator(".out del")).to_contain_text("friendly")
+    opened.screenshot("view-edit", of=last.locator(".out"))
+    last.get_by_role("button", name="Send in a fork").click()
+    expect(last.get_by_role("region", name="The answer to the edit")).to_contain_text("Oslo it is.")
+    expect(last.get_by_role("region", name="The answer as it was")).to_contain_text("Rome it is.")
+    pictures(opened, page, "view-answers", last.locator(".two"))
+
+    saved = opened.save()
+    assert "Fork here" not in json.dumps(saved)
+    assert not saved.metadata.get("widgets")
+    opened.reload()
+    expect(output(opened, 2).locator(".acts")).to_have_count(2)  # the kernel is there still
+    assert opened.errors == []
+    opened.restart()
+    expect(output(opened, 2).locator(".acts")).to_have_count(0)

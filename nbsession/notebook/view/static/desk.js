@@ -1,0 +1,175 @@
+// Brings finished outputs to life: puts buttons beneath the ticks of those that belong to this kernel, and
+// asks the kernel what they are for. Only the page is changed, never the notebook: nothing of it is saved.
+//
+// In:  {k: "reply", n, html}                    what to show for request n; there may be several
+// Out: {k, n, of, tick, path, fields}           k: source, fork, edit, compare, send, python, stop
+
+const ACTS = [
+  ["fork", "Fork here"],
+  ["edit", "Edit and re-run"],
+  ["python", "Copy as Python"],
+];
+
+const GONE = new Set(["restarting", "autorestarting", "terminating", "dead"]);
+
+function button(text, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.dataset.act = act;
+  made.textContent = text;
+  return made;
+}
+
+// JupyterLab takes keys for its own elsewhere in an output.
+function keepKeys(node) {
+  node.dataset.lmSuppressShortcuts = "true";
+}
+
+function actsOf(tick) {
+  const acts = document.createElement("div");
+  acts.className = "acts";
+  const desk = document.createElement("div");
+  desk.className = "desk";
+  for (const node of [acts, desk]) keepKeys(node);
+  for (const [act, text] of ACTS) {
+    const made = button(text, act);
+    made.setAttribute("aria-expanded", "false");
+    acts.append(made);
+  }
+  tick.append(acts, desk);
+}
+
+function sourceOf(place) {
+  const made = button(place.textContent, "source");
+  made.className = "src";
+  made.dataset.p = place.dataset.p;
+  made.title = "Show the source";
+  made.setAttribute("aria-expanded", "false");
+  keepKeys(made);
+  place.replaceWith(made);
+}
+
+function placeOf(made) {
+  const place = document.createElement("small");
+  place.className = "src";
+  place.dataset.p = made.dataset.p;
+  place.textContent = made.textContent;
+  made.replaceWith(place);
+}
+
+// The fields that the reader changed.
+function changed(form) {
+  const fields = {};
+  for (const field of form.querySelectorAll("[data-f]")) {
+    const before = field.tagName === "SELECT" ? "" : field.defaultValue;
+    if (field.value !== before) fields[field.dataset.f] = field.value;
+  }
+  return fields;
+}
+
+async function copy(copier) {
+  try {
+    await navigator.clipboard.writeText(copier.dataset.copy);
+    copier.textContent = "Copied";
+  } catch {
+    copier.textContent = "Select it, and copy"; // no leave, or no secure page
+  }
+}
+
+function initialize({ model }) {
+  const mine = `.nbs[data-x="${model.get("key")}"]`;
+  const waiting = new Map(); // where the replies to a request go
+  let count = 0;
+  let planned = false;
+  let alive = true;
+
+  const liven = () => {
+    planned = false;
+    if (!alive) return;
+    for (const place of document.querySelectorAll(`${mine} small.src`)) sourceOf(place);
+    for (const tick of document.querySelectorAll(`${mine} .tick[data-n]`)) {
+      if (!tick.querySelector(":scope > .acts") && !tick.closest(".nbs").querySelector("[data-s]")) actsOf(tick);
+    }
+  };
+  const plan = () => {
+    if (!planned) requestAnimationFrame(liven);
+    planned = true;
+  };
+
+  const ask = (pressed, where, what) => {
+    count += 1;
+    waiting.set(count, where);
+    const of = pressed.dataset.of ?? pressed.closest(mine).dataset.of;
+    const tick = Number(pressed.closest(".tick")?.dataset.n ?? 0);
+    model.send({ n: count, of, tick, ...what });
+  };
+
+  const unfold = (pressed, where, what) => {
+    const isOpen = pressed.getAttribute("aria-expanded") === "true";
+    for (const other of pressed.parentElement.querySelectorAll("[aria-expanded]")) {
+      other.setAttribute("aria-expanded", "false");
+    }
+    where.replaceChildren();
+    if (isOpen) return;
+    pressed.setAttribute("aria-expanded", "true");
+    ask(pressed, where, what);
+  };
+
+  const click = (event) => {
+    const pressed = event.target.closest?.("button");
+    if (!pressed?.closest(mine)) return;
+    const { act } = pressed.dataset;
+    if (pressed.dataset.copy) {
+      copy(pressed);
+    } else if (act === "source") {
+      event.preventDefault(); // it stands in the summary of a fold
+      let where = pressed.closest("li").querySelector(":scope > .lines");
+      if (!where) {
+        where = document.createElement("div");
+        where.className = "lines";
+        pressed.closest("li").append(where);
+      }
+      unfold(pressed, where, { k: act, path: pressed.dataset.p });
+    } else if (pressed.parentElement.matches(".acts")) {
+      unfold(pressed, pressed.parentElement.nextElementSibling, { k: act });
+    } else if (act === "stop") {
+      pressed.disabled = true;
+      ask(pressed, null, { k: act });
+    } else if (act) {
+      const desk = pressed.closest(".desk");
+      ask(pressed, desk.querySelector(".out"), { k: act, fields: changed(desk) });
+    }
+  };
+
+  const hear = (message) => {
+    const where = message.k === "reply" && waiting.get(message.n);
+    if (where) where.innerHTML = message.html;
+  };
+
+  const sleep = () => {
+    alive = false;
+    for (const made of document.querySelectorAll(`${mine} :is(.acts, .desk, .lines)`)) made.remove();
+    for (const made of document.querySelectorAll(`${mine} button.src`)) placeOf(made);
+  };
+
+  // A kernel that is started anew knows nothing of these outputs.
+  const watch = (_, status) => {
+    if (GONE.has(status)) sleep();
+  };
+
+  const observer = new MutationObserver(plan);
+  observer.observe(document.body, { childList: true, subtree: true });
+  document.addEventListener("click", click);
+  model.on("msg:custom", hear);
+  const kernel = model.widget_manager?.kernel; // in JupyterLab and Notebook 7
+  kernel?.statusChanged?.connect(watch);
+  plan();
+  return () => {
+    observer.disconnect();
+    kernel?.statusChanged?.disconnect(watch);
+    document.removeEventListener("click", click);
+    sleep();
+  };
+}
+
+export default { initialize, render() {} };
