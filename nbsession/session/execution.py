@@ -105,7 +105,12 @@ class Execution:
     def confirm(
         self, call_id: str, approved: bool, reason: str | None = None, input: Mapping[str, Any] | None = None
     ) -> None:
-        """Answer a ``ConfirmationRequested``; ``input`` replaces what the model asked to call the tool with."""
+        """Answer a ``ConfirmationRequested``; ``input`` replaces what the model asked to call the tool with.
+
+        Raises ``ToolError`` with a line per fault for an input that the tool does not take; the call waits on.
+        """
+        if approved and input is not None:
+            self._core.home.call(lambda: self._work.check(call_id, input))
         self._core.home.post(lambda: self._work.answer(call_id, (approved, reason or "", input)))
 
     @property

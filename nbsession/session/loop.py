@@ -71,7 +71,7 @@ class Work:
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
-        self._questions: dict[str, asyncio.Future[Approval]] = {}
+        self._questions: dict[str, tuple[Tool, asyncio.Future[Approval]]] = {}
 
     def commit_message(self) -> None:
         """Put the message into the timeline, where no earlier try has left it; it and what follows are new to the model."""
@@ -113,7 +113,7 @@ class Work:
 
     def answer(self, call_id: str, approval: Approval) -> None:
         """Answer the question whether a call may run; the first answer counts."""
-        waiting = self._questions.get(call_id)
+        _, waiting = self._questions.get(call_id, (None, None))
         if waiting is not None and not waiting.done():
             waiting.set_result(approval)
 
@@ -127,6 +127,12 @@ class Work:
         if texts:
             self._core.edit(changes_of(stopped.context, texts))
         stopped.released.set_result(None)
+
+    def check(self, call_id: str, input: Mapping[str, Any]) -> None:
+        """Raise ``ToolError`` where the tool that waits for an answer does not take ``input``."""
+        tool, _ = self._questions.get(call_id, (None, None))
+        if tool is not None:
+            tool.validate(input)
 
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
@@ -368,9 +374,9 @@ class Work:
             tick.number, toolbox, execution.emit, given, self._approve, keep, core.home.user_loop
         )
 
-    async def _approve(self, call: ToolCall, question: str) -> Approval:
+    async def _approve(self, tool: Tool, call: ToolCall, question: str) -> Approval:
         waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()
-        self._questions[call.id] = waiting
+        self._questions[call.id] = tool, waiting
         self._execution.emit(ConfirmationRequested(call, question))
         try:
             return await waiting

@@ -31,7 +31,7 @@ class ToolScope:
     toolbox: Mapping[str, Tool]
     emit: Callable[[Event], None]
     context_for: Callable[[ToolCall], ToolContext]
-    approve: Callable[[ToolCall, str], Awaitable[Approval]]
+    approve: Callable[[Tool, ToolCall, str], Awaitable[Approval]]
     keep: Callable[[ToolRun], Awaitable[None]]
     user_loop: asyncio.AbstractEventLoop | None = None
 
@@ -75,7 +75,7 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
     context = scope.context_for(run.call)
     question = await needs_confirmation(tool, run.call, context)
     if question is not None:
-        approved, reason, changed = await scope.approve(run.call, question)
+        approved, reason, changed = await scope.approve(tool, run.call, question)
         if not approved:
             _refuse(run, scope, f"the user declined this call{': ' + reason if reason else ''}", "denied")
             return

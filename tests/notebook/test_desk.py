@@ -141,3 +141,11 @@ async def test_a_desk_keeps_no_session_alive() -> None:
     del front
     gc.collect()
     assert "is not open" in desk.answer({"k": "fork", "of": id_})
+
+
+async def test_the_view_chosen_in_a_finished_output_is_that_of_the_next_one() -> None:
+    front = await said("Hi.", "Ho.")
+    front.ask("view", view="tree")
+    view = ExecutionView(front.session.send("And now?"))
+    await view.follow()
+    assert re.search(r"<details name=\w+ open><summary>As a tree", view.static()["text/html"])

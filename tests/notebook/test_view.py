@@ -135,6 +135,66 @@ async def test_a_failed_tool_says_so_and_the_traceback_is_for_the_user() -> None
     assert "Traceback, for you only" in seen
 
 
+async def test_the_error_of_a_tool_is_unfolded_and_in_full() -> None:
+    html = (await shown(opened([call("crash")], "Sorry."), "Go."))["text/html"]
+    assert '<details class="call error" open>' in html
+    assert "KeyError" in words(html)
+    assert "umbrella" in words(html)
+
+
+@component
+def Clerk() -> Any:
+    @tool
+    def stock() -> dict[str, Any]:
+        """Look at the shelves."""
+        return {"tea": 3, "cake": [1, 2]}
+
+    @tool
+    def log() -> str:
+        """Read all of the log."""
+        return "line of the log\n" * 200_000
+
+    return [System("You keep shop."), stock, log, Timeline()]
+
+
+async def test_what_the_model_got_stands_beside_what_is_shown_of_it_where_they_differ() -> None:
+    session = App(Clerk, model=ScriptedModel([call("stock")], "Some.")).session()
+    html = (await shown(session, "What is there?"))["text/html"]
+    raw = session.ticks[0].tool_calls[0].result
+    assert raw is not None
+    assert "&#34;cake&#34;: [\n" in html
+    folded = html.partition("As the model got it</summary><pre>")[2].partition("</pre>")[0]
+    assert folded.replace("&#34;", '"') == raw.text
+    plain = (await shown(opened([call("add_note", note="x")], "Done."), "Go."))["text/html"]
+    assert "As the model got it" not in plain
+
+
+async def test_a_result_of_megabytes_is_bounded_and_says_how_much_more_there_is() -> None:
+    session = App(Clerk, model=ScriptedModel([call("log")], "Long.")).session()
+    bundle = await shown(session, "Read it.")
+    assert re.search(r"… [\d,]+ more characters", bundle["text/html"])
+    assert sum(map(len, bundle.values())) < 100_000
+
+
+async def test_arguments_are_seen_while_they_stream() -> None:
+    session = App(
+        Notepad, model=ScriptedModel([call("add_note", note="milk and bread " * 20)], "Done.")
+    ).session()
+    run = Transcript()
+    page = Page(run, Ui(live=True))
+    streamed = ""
+    async for event in session.send("Note it."):
+        touched = run.apply(event)
+        if touched is not None:
+            page.touch(touched)
+        for op, slot, text in page.flush():
+            streamed += text if op == "txt" and slot.endswith("a") else ""
+        if event.type == "content_block_stop" and streamed:
+            break
+    assert streamed.startswith('{"note": "milk and bread')
+    assert streamed.count("milk") == 20
+
+
 async def test_a_picture_that_a_tool_made_is_shown() -> None:
     html = (await shown(opened([call("draw")], "There."), "Draw."))["text/html"]
     assert 'src="data:image/png;base64,' in html
@@ -340,6 +400,19 @@ def test_a_tool_that_asks_waits_for_the_button(kernel: Kernel, ok: bool, seen: s
     assert button is not None
     say(kernel, comm, k="answer", call=button[1], ok=ok)
     assert seen in kernel.finish(id_).of("update_display_data")[0]["data"]["text/html"]
+
+
+@pytest.mark.timeout(90)
+def test_a_reader_may_edit_the_arguments_and_is_told_what_is_wrong_at_the_field(kernel: Kernel) -> None:
+    id_ = kernel.start("await show([call('pay', amount=5)], 'Done.')")
+    comm = widget(kernel, id_)
+    asked = kernel.until(lambda m: m["content"].get("comm_id") == comm and "edit:p" in str(m["content"]))
+    button = re.search(r"edit:(p\d+)", str(asked["content"]))
+    assert button is not None
+    say(kernel, comm, k="answer", call=button[1], ok=True, fields={"amount": "1.5"})
+    kernel.until(lambda m: m["content"].get("comm_id") == comm and "got 1.5" in str(m["content"]))
+    say(kernel, comm, k="answer", call=button[1], ok=True, fields={"amount": "7"})
+    assert "paid 7" in kernel.finish(id_).of("update_display_data")[0]["data"]["text/html"]
 
 
 @pytest.mark.timeout(90)

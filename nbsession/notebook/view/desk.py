@@ -16,6 +16,7 @@ from nbsession.content import new_id
 from nbsession.errors import NbsessionError, SessionError
 from nbsession.events import ConfirmationRequested
 from nbsession.notebook.view import edit_form, templates
+from nbsession.notebook.view.ledger import ledger_of
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.python import as_python
 
@@ -49,6 +50,7 @@ class Desk:
             "compare": self._compare,
             "send": self._send,
             "stop": self._stop,
+            "view": self._view,
         }
 
     def knows(self, session: Session) -> Markup:
@@ -139,6 +141,10 @@ class Desk:
 
     def _stop(self, session: Session, _message: Mapping[str, Any]) -> str:
         session.stop()
+        return ""
+
+    def _view(self, session: Session, message: Mapping[str, Any]) -> str:
+        ledger_of(session.id).choice = "tree" if message.get("view") == "tree" else "list"
         return ""
 
     def _name(self, fork: Session, parent: Session) -> None:

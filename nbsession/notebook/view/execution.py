@@ -6,16 +6,18 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.content import new_id
+from nbsession.errors import ToolError
 from nbsession.events import BreakpointReached, TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.arguments_form import faults_in, filled, read, with_faults
 from nbsession.notebook.view.desk import desk
 from nbsession.notebook.view.display import Output
 from nbsession.notebook.view.ledger import carries_style, ledger_of
 from nbsession.notebook.view.live import Op, Page, Ui
 from nbsession.notebook.view.sources import Sources
 from nbsession.notebook.view.summary import PLAIN, as_markdown, as_text
-from nbsession.notebook.view.transcript import Transcript
+from nbsession.notebook.view.transcript import Touched, Transcript
 from nbsession.usage import window_of
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class ExecutionView:
         elif kind == "answer":
             for call in self._run.calls():
                 if call.key == message.get("call") and call.status == "waiting":
-                    self._answer(call, approved=message.get("ok") is True)
+                    self._answer(call, message)
 
     def _take(self, event: Event) -> None:
         if event.type == "execution_start":
@@ -149,6 +151,26 @@ class ExecutionView:
         if is_open and name.endswith((":list", ":tree")):
             self._ui.choice = self._run.ledger.choice = "tree" if name.endswith(":tree") else "list"
 
-    def _answer(self, call: Call, *, approved: bool) -> None:
+    def _answer(self, call: Call, message: Mapping[str, Any]) -> None:
+        approved, fields = message.get("ok") is True, message.get("fields")
+        if approved and isinstance(fields, dict):
+            faults = self._confirm_changed(call, fields)
+            if faults:
+                call.controls, call.fault = with_faults(call.controls, faults), faults.get("", "")
+                self._page.touch(Touched("piece", None, call))
+                self._output.flush_soon()
+                return
+        else:
+            self._execution.confirm(call.id, approved)
         call.status, call.question = ("running" if approved else "denied"), ""
-        self._execution.confirm(call.id, approved)
+
+    def _confirm_changed(self, call: Call, fields: Mapping[str, Any]) -> Mapping[str, str]:
+        """Let the call run with the arguments that the reader gives instead; return what is wrong with them."""
+        call.controls = filled(call.controls, fields)
+        given, faults = read(call.controls)
+        if not faults:
+            try:
+                self._execution.confirm(call.id, True, input=given)
+            except ToolError as error:
+                return faults_in(str(error))
+        return faults

@@ -131,6 +131,10 @@ class Page:
         return ops
 
     def _call(self, call: Call) -> list[Op]:
+        text = "".join(call.fresh)
+        call.fresh.clear()
+        if call.input is None and text:
+            return [("txt", f"{call.key}a", markdown.visible(text))]
         return [("put", call.key, _macro("call")(self._ui, call))]
 
 

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbsession.content import Table, ToolResult
+    from nbsession.notebook.view.arguments_form import Control
     from nbsession.notebook.view.cards import Card
     from nbsession.notebook.view.strip import Strip
 
+
+MOST = 20_000
+"""Characters of a tool's arguments, result or traceback that are shown; the rest is counted."""
 
 ProseKind: TypeAlias = Literal["text", "thinking", "server_tool"]
 
@@ -56,7 +60,8 @@ class Call:
 
     ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
     the result's own. ``partial`` is the raw JSON of an input that is still coming.
-    ``output`` is what the result says in words, ``tables`` are the data frames among it.
+    ``fresh`` is what of it no page has shown yet. ``output`` is what the result says in words, ``tables``
+    are the data frames among it. ``controls`` ask for other arguments; ``fault`` says what is wrong with all of them.
     """
 
     key: str
@@ -71,13 +76,16 @@ class Call:
     traceback: str = ""
     output: str = ""
     tables: tuple[Table, ...] = ()
+    fresh: list[str] = field(default_factory=list)
+    controls: tuple[Control, ...] = ()
+    fault: str = ""
 
     def end(self, result: ToolResult, value: Any = None, traceback: str = "") -> None:
         """Take the result, and the value that it is of, where that is still there.
 
         Text that a tool returned is shown as text, also where it reads like a table.
         """
-        self.result, self.status, self.traceback = result, result.status, traceback
+        self.result, self.status, self.traceback = result, result.status, bounded(traceback)
         words: list[str] = []
         tables: list[Table] = []
         for block in result.content:
@@ -85,7 +93,20 @@ class Call:
             if table is not None:
                 tables.append(table)
             words.append(_indented(str(block)) if table is None else table.shape)
-        self.output, self.tables = "\n".join(words), tuple(tables)
+        self.output, self.tables = bounded("\n".join(words)), tuple(tables)
+
+    @property
+    def raw(self) -> str:
+        """What the model got, where it is shown as something else; ``""`` where it is shown just so."""
+        told = "" if self.result is None else bounded(self.result.text)
+        return "" if told == self.output else told
+
+    @property
+    def long(self) -> bool:
+        """Whether there is more of it than a line holds."""
+        return bool(
+            len(self.arguments) > 90 or len(self.output) > 120 or "\n" in self.output or self.traceback
+        )
 
     @property
     def arguments(self) -> str:
@@ -97,7 +118,7 @@ class Call:
     @property
     def input_json(self) -> str:
         """The input, indented."""
-        return json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str)
+        return bounded(json.dumps(dict(self.input or {}), indent=2, ensure_ascii=False, default=str))
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -138,6 +159,7 @@ class TickRecord:
     ended: bool = False
     blocks: dict[int, Prose | Call] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def label(self, kind: ProseKind) -> str:
         """Say what heads prose that isn't text; the simulated model applies a rule, and thinks nothing."""
@@ -191,6 +213,11 @@ def _indented(text: str) -> str:
         except ValueError:
             return text
     return text
+
+
+def bounded(text: str, most: int = MOST) -> str:
+    """Return a text, or its beginning and how much more there is of it."""
+    return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"
 
 
 def written(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbsession import events
 from nbsession.content import ServerTool, Text, Thinking, ToolCall
+from nbsession.notebook.view.arguments_form import controls_of
 from nbsession.notebook.view.cards import card
 from nbsession.notebook.view.ledger import Ledger
 from nbsession.notebook.view.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
@@ -248,6 +249,7 @@ class Transcript:
 
     def _show(self, tick: TickRecord, context: CompiledContext) -> None:
         ledger = self.ledger
+        tick.schemas = {spec.name: spec.input_schema for spec in context.tools}
         tick.card = card(
             context,
             ledger.latest,
@@ -282,6 +284,7 @@ class Transcript:
             found.fresh.append(event.text)
         elif isinstance(found, Call) and isinstance(event, events.InputJsonDelta):
             found.partial += event.partial_json
+            found.fresh.append(event.partial_json)
         else:
             return None
         return Touched("piece", tick, found)
@@ -312,6 +315,7 @@ class Transcript:
             call.input = event.call.input
             if isinstance(event, events.ConfirmationRequested):
                 call.status, call.question = "waiting", event.message or f"Run {call.name}?"
+                call.controls = controls_of(self._current().schemas.get(call.name, {}), event.call.input)
                 self.state = "waiting for your answer"
             else:
                 call.status = "running"

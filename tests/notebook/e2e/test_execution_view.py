@@ -40,6 +40,43 @@ def Guide():
     return [System(f"You are a {tone} guide who plans trips."), Plan(), Knobs(), Timeline()]
 '''
 
+SHOP = """\\
+from typing import Literal
+import pandas
+
+@component
+def Shop():
+    @tool(confirm=lambda input, _: f"Pay {input['amount']} for the {input['what']}?")
+    def pay(what: str, amount: int, currency: Literal["EUR", "USD"] = "EUR", tip: bool = False) -> str:
+        "Pay."
+        return f"paid {amount} {currency}"
+
+    @tool
+    def stock(shelf: str):
+        "Look at the shelves."
+        return pandas.DataFrame({"what": ["tea", "cake"], "left": [3, 12]})
+
+    @tool
+    def shelves() -> dict:
+        "Where things stand."
+        return {"kitchen": {"tea": [1, 2, 3], "cake": {"kind": "carrot"}}, "cellar": []}
+
+    @tool
+    def lost():
+        "Fail."
+        raise KeyError("the key of the cellar is under the mat, or so they said when they left in a hurry")
+
+    return [System("You keep shop."), pay, stock, shelves, lost, Timeline()]
+
+def paying(what, amount):
+    return [call("pay", what=what, amount=amount)], f"That was the {what}."
+
+pays = [response for what in (("room", 80), ("meal", 30), ("taxi", 20)) for response in paying(*what)]
+shelves = App(Shop, model=ScriptedModel([call("stock", shelf="kitchen"), call("shelves"), call("lost")], "So."))
+app = App(Shop, model=ScriptedModel(*pays))
+%session new app
+"""
+
 
 def scripted(*responses: str) -> str:
     return f"app = App(Guide, model=ScriptedModel({', '.join(responses)}))\n%session new app"
@@ -134,3 +171,64 @@ def test_a_finished_tick_leads_to_its_source_a_fork_its_python_and_an_edited_ans
     assert opened.errors == []
     opened.restart()
     expect(output(opened, 2).locator(".acts")).to_have_count(0)
+
+
+def test_a_call_that_asks_is_answered_by_keyboard_and_its_arguments_are_edited_in_place(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        SHOP,
+        "%%session\nPay for the room.",
+        "%%session\nAnd for the meal.",
+        "%%session\nAnd the taxi.",
+    )
+    opened.run(0)
+    opened.run(1)
+
+    opened.start(2)
+    allow = output(opened, 2).get_by_role("button", name="Allow", exact=True)
+    expect(allow).to_be_focused()
+    opened.screenshot("ask", of=allow)
+    page.keyboard.press("Enter")
+    opened.finish()
+    expect(output(opened, 2)).to_contain_text("paid 80")
+
+    opened.start(3)
+    expect(output(opened, 3).get_by_role("button", name="Allow", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    opened.finish()
+    expect(output(opened, 3)).to_contain_text("declined")
+
+    opened.start(4)
+    under = output(opened, 4)
+    expect(under.get_by_role("button", name="Allow", exact=True)).to_be_focused()
+    under.get_by_text("Edit the arguments").click()
+    amount = under.get_by_role("spinbutton", name="amount")
+    amount.fill("1.5")
+    amount.press("Enter")
+    expect(amount).to_be_focused()
+    expect(amount).to_have_attribute("aria-invalid", "true")
+    expect(under.get_by_role("alert").last).to_contain_text("got 1.5")
+    pictures(opened, page, "ask-edit", amount)
+    amount.fill("12")
+    under.get_by_role("combobox", name="currency").select_option('"USD"')
+    under.get_by_role("button", name="Allow with these").click()
+    opened.finish()
+    expect(under).to_contain_text("paid 12 USD")
+    opened.screenshot("ask-answered", of=under)
+    assert opened.errors == []
+
+
+def test_a_tools_frame_its_json_and_its_error_are_shown_as_what_they_are(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(AGENT, SHOP, "%session new shelves\n", "%%session\nShow me all.")
+    opened.run_all()
+    under = output(opened, 3)
+    expect(under.locator(".tab td", has_text="tea")).to_be_visible()
+    expect(under.get_by_text("KeyError").first).to_be_visible()
+    under.locator("summary", has_text="shelves()").click()
+    under.get_by_text("As the model got it").first.click()
+    pictures(opened, page, "tools", under.locator(".tab"))
+    assert opened.errors == []

@@ -2,7 +2,7 @@
 // asks the kernel what they are for. Only the page is changed, never the notebook: nothing of it is saved.
 //
 // In:  {k: "reply", n, html}                    what to show for request n; there may be several
-// Out: {k, n, of, tick, path, fields}           k: source, fork, edit, compare, send, python, stop
+// Out: {k, n, of, tick, path, fields, view}     k: source, fork, edit, compare, send, python, stop, view
 
 const ACTS = [
   ["fork", "Fork here"],
@@ -116,6 +116,10 @@ function initialize({ model }) {
   };
 
   const click = (event) => {
+    const view = event.target.closest?.(".vs > details > summary")?.parentElement;
+    if (view?.closest(mine) && !view.open) {
+      ask(view, null, { k: "view", view: view.previousElementSibling ? "tree" : "list" });
+    }
     const pressed = event.target.closest?.("button");
     if (!pressed?.closest(mine)) return;
     const { act } = pressed.dataset;

@@ -4,7 +4,7 @@
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
 //      {k: "end", for, id, data}  what to put in place of the output with the widget of that id, by MIME type
 //      {k: "ack"}                 Stop was heard
-// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok} {k: "open", d, open}
+// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok, fields} {k: "open", d, open}
 
 const PATIENCE = 500; // ms for the kernel to acknowledge Stop, before it is interrupted instead
 const WIDGET = "application/vnd.jupyter.widget-view+json";
@@ -52,6 +52,18 @@ function typeset(model, node) {
   if (node.querySelector(".mathjax_process")) model.widget_manager?._rendermime?.latexTypesetter?.typeset(node);
 }
 
+// A question takes the focus, unless its reader is writing something. A fault takes it to its field.
+function offer(slot) {
+  if (!slot.querySelector(".answer") || document.activeElement?.matches("input, textarea, :read-write")) return;
+  const first = slot.querySelector(".answer [aria-invalid]") ?? slot.querySelector(".answer > button");
+  first.focus();
+}
+
+function fieldsOf(answer) {
+  const fields = [...answer.querySelectorAll("[data-f]")];
+  return Object.fromEntries(fields.map((f) => [f.dataset.f, f.type === "checkbox" ? f.checked : f.value]));
+}
+
 const OPS = { put, txt: addText, add: (slot, html) => slot.insertAdjacentHTML("beforeend", html) };
 
 function seconds(value) {
@@ -84,6 +96,7 @@ function render({ model, el }) {
     } else if (message.k === "all" && [me, "*"].includes(message.for)) {
       if (expected === message.n + 1) return; // it stands here, and what a reader is about to press with it
       put(el, message.html);
+      offer(el);
       typeset(model, el);
       expected = message.n + 1;
     } else if (message.k === "end" && [me, "*"].includes(message.for)) {
@@ -97,6 +110,7 @@ function render({ model, el }) {
       for (const [op, name, value] of message.ops) {
         const slot = el.querySelector(`[data-s="${name}"]`);
         if (slot) OPS[op](slot, value);
+        if (slot && op !== "txt") offer(slot);
         // What still grows would be typeset anew with each of its words.
         if (slot && !("grows" in slot.dataset)) typeset(model, slot);
       }
@@ -106,14 +120,30 @@ function render({ model, el }) {
   const click = (event) => {
     const button = event.target.closest("button[data-do]");
     if (!button) return;
-    button.disabled = true;
     const [action, call] = button.dataset.do.split(":");
+    if (action !== "edit") button.disabled = true;
     if (action === "stop") {
       button.textContent = "Stopping…";
       impatience = setTimeout(() => model.widget_manager?.kernel?.interrupt(), PATIENCE);
       model.send({ k: "stop" });
     } else {
-      model.send({ k: "answer", call, ok: action === "yes" });
+      const fields = action === "edit" ? fieldsOf(button.closest(".answer")) : null;
+      model.send({ k: "answer", call, ok: action !== "no", fields });
+    }
+  };
+
+  // In a question: Enter in a field gives its answer, Escape leaves the form, or says no.
+  const key = (event) => {
+    const answer = event.target.closest?.(".answer");
+    if (!answer) return;
+    const form = answer.querySelector("details");
+    if (event.key === "Enter" && event.target.matches("input")) {
+      answer.querySelector("[data-do^='edit:']").click();
+    } else if (event.key === "Escape" && form?.open) {
+      form.open = false;
+      answer.querySelector("button").focus();
+    } else if (event.key === "Escape") {
+      answer.querySelector("[data-do^='no:']").click();
     }
   };
 
@@ -124,6 +154,7 @@ function render({ model, el }) {
 
   el.classList.add("jp-RenderedHTMLCommon");
   el.addEventListener("click", click);
+  el.addEventListener("keydown", key);
   el.addEventListener("toggle", toggle, true);
   model.on("msg:custom", hear);
   const timer = setInterval(tick, 100);
