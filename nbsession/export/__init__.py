@@ -3,8 +3,28 @@
 It knows values only (ticks, contexts, entries); what a session is, stands above it.
 """
 
+from nbsession.export.conversation import Conversation, Turn, conversation_of
 from nbsession.export.file import ending_of, save
 from nbsession.export.panel import panel_module, panel_page, panel_part
+from nbsession.export.prose import markdown
+from nbsession.export.script import Made, notebook, replayed, script
 from nbsession.export.shelf import Shelf
+from nbsession.export.tour import tour
 
-__all__ = ["Shelf", "ending_of", "panel_module", "panel_page", "panel_part", "save"]
+__all__ = [
+    "Conversation",
+    "Made",
+    "Shelf",
+    "Turn",
+    "conversation_of",
+    "ending_of",
+    "markdown",
+    "notebook",
+    "panel_module",
+    "panel_page",
+    "panel_part",
+    "replayed",
+    "save",
+    "script",
+    "tour",
+]

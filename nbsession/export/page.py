@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -61,6 +63,16 @@ def document(title: str, body: Markup, script: str) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     return _environment().get_template("page.html.j2").render(title=title, body=body, policy=policy)
+
+
+def static(turns: Sequence[Any], *, alone: bool = True) -> Markup:
+    """Return turns as HTML that reads without styles and scripts; with its style sheet where it stands ``alone``."""
+    from markupsafe import Markup
+
+    sheet = Markup(style())  # noqa: S704  # our own file
+    template = _environment().get_template("turns.html.j2")
+    made = template.render(turns=turns, ignored=IGNORED, alone=alone, style=sheet)
+    return Markup(made)  # noqa: S704  # auto-escaped
 
 
 def _hash(text: str) -> str:

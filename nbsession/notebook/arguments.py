@@ -256,6 +256,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 group=_NOW,
             ),
             Command("ticks", "the session's model calls so far, to be viewed or forked from", group=_BACK),
+            Command(
+                "export",
+                "write the session to a file: .html .ipynb .py test_….py .md .json",
+                ("PATH",),
+                1,
+                (Option("--force", "write over a file that is there"),),
+                _BACK,
+            ),
             Command("history", "the tree of forks that the session belongs to", group=_BACK),
             Command(
                 "fork",

@@ -73,6 +73,7 @@ class Commands:
             "fork": self._fork,
             "resume": self._resume,
             "reset": self._reset,
+            "export": self._export,
             "stop": self._stop,
             "help": self._help,
         }
@@ -190,6 +191,11 @@ class Commands:
         entries = len(session.timeline)
         session.rewind(None)
         return f"{self._title(session)} stands before its first message; its {_count(entries, 'entry', 'entries')} are kept"
+
+    def _export(self, line: Line) -> Shown:
+        session = self.sessions.current
+        session.export(line.words[0], force=bool(line.get("force")))
+        return f"{self._title(session)} is written to {line.words[0]}"
 
     def _stop(self, line: Line) -> Shown:
         running = [session for _, session in self.sessions if session.status == "running"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
+from nbsession.export import save
 from nbsession.record import altered
+from nbsession.session.export import exported
 from nbsession.session.freeze import frozen_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from nbsession.context import Withheld
@@ -34,6 +37,7 @@ class SessionView:
     id: str
     metadata: dict[str, Any]
     _core: SessionCore
+    _props: dict[str, Any]
     _closing: Closing
     _notes: Notes
 
@@ -176,6 +180,18 @@ class SessionView:
         """
         asked = {**(knobs or {}), **knob_values}
         return self._core.home.call(lambda: frozen_of(self._mounted(), asked))
+
+    def export(self, path: str | os.PathLike[str], force: bool = False) -> None:
+        """Write the conversation on the path to the head to a file, as its ending says.
+
+        ``.html`` is one page with a scrubber over all ticks, which needs no network and no kernel; ``.ipynb`` a
+        notebook of the messages with their finished outputs; ``.py`` a script that says it all again, and
+        ``test_….py`` a test for pytest that holds contexts and answers to what they were, each with its recording
+        beside it (``.jsonl``), while tools run again; ``.md`` text; ``.json`` all of it as data. Raises
+        ``SessionError`` for another ending, a folder that is not there, or, without ``force``, a file that is.
+        """
+        files = self._core.home.call(lambda: exported(self._mounted(), path, self._props))
+        save(files, force=force)
 
     def verify(self) -> list[int]:
         """Read every tick's context from the store and work its hash out anew; return the numbers that differ.

@@ -1,0 +1,157 @@
+"""A conversation as Python: a script that replays it, a test that holds it to what it was, a notebook of its cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import Text, visible
+from nbsession.export.page import STATIC, static
+from nbsession.export.program import Program
+from nbsession.export.prose import inline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jinja2 import Environment
+
+    from nbsession.content import Entry
+    from nbsession.export.conversation import Conversation, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a session was made of: its root, properties and tools, and the name of its model."""
+
+    root: Any
+    props: Mapping[str, Any]
+    tools: Sequence[Any]
+    model: str
+    max_ticks: int
+
+
+def replayed(conversation: Conversation) -> tuple[Turn, ...]:
+    """Return the turns that can be had again: up to the first that cannot, for the others stand behind it."""
+    turns = [turn for turn in conversation.turns if turn.ticks]
+    for at, turn in enumerate(turns):
+        if not turn.whole or not turn.messages:
+            return tuple(turns[:at])
+    return tuple(turns)
+
+
+def script(conversation: Conversation, made: Made, recording: str, *, test: bool) -> str:
+    """Return a script that replays a conversation from a recording beside it; or a test of it for pytest."""
+    program = Program()
+    turns = replayed(conversation)
+    messages = [_message(turn.messages, program) for turn in turns]
+    root, options, props = _call(program, made)
+    program.need("nbsession", "App")
+    program.need("nbsession.models", "RecordedModel")
+    asked = sum(1 for turn in conversation.turns if turn.ticks)
+    return (
+        _environment()
+        .get_template("script.py.j2")
+        .render(
+            session=_comment(conversation.session),
+            program=program.text,
+            turns=[
+                {"knobs": repr(dict(turn.knobs)), "message": message}
+                for turn, message in zip(turns, messages, strict=True)
+            ],
+            left=asked - len(turns),
+            recording=repr(recording),
+            root=root,
+            options=options,
+            props=props,
+            test=test,
+            ticks=[
+                {"hash": repr(tick.context.hash), "text": repr(tick.text)}
+                for turn in turns
+                for tick in turn.ticks
+            ],
+        )
+    )
+
+
+def notebook(conversation: Conversation, made: Made) -> str:
+    """Return a notebook of the messages as cells, each with what came of it as a finished output."""
+    program = Program()
+    root, options, props = _call(program, made)
+    program.need("nbsession", "App")
+    model = f", model={made.model!r}" if made.model else ""
+    opening = f"session = app.session({props})" if props else ""
+    cells = [
+        _cell("markdown", f"# Session {inline(conversation.session)}"),
+        _cell("code", f"%load_ext nbsession\n\n{program.text}\n\n\napp = App({root}{model}{options})"),
+        _cell("code", "\n".join(filter(None, [opening, "%session new app --as session"]))),
+    ]
+    for turn in conversation.turns:
+        if turn.knobs:
+            cells.append(_cell("code", f"session.knobs.set_many({dict(turn.knobs)!r})"))
+        if turn.messages or turn.ticks:
+            raw = " --raw" if "{{" in turn.text else ""
+            cells.append(_cell("code", f"%%session{raw}\n{turn.text}", _output(turn)))
+    numbered = [{"id": f"cell-{place}", **cell} for place, cell in enumerate(cells)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    whole = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "cells": numbered,
+    }
+    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+
+
+def _call(program: Program, made: Made) -> tuple[str, str, str]:
+    """Return how the app and its session are made: the root, the app's further options, the session's."""
+    root = program.expression(made.root)
+    tools = f", tools=[{', '.join(map(program.expression, made.tools))}]" if made.tools else ""
+    ticks = f", max_ticks={made.max_ticks}" if made.max_ticks != 10 else ""
+    props = ", ".join(f"{name}={program.expression(value)}" for name, value in made.props.items())
+    return root, tools + ticks, props
+
+
+def _message(entries: Sequence[Entry], program: Program) -> str:
+    if len(entries) == 1 and len(entries[0].content) == 1 and isinstance(entries[0].content[0], Text):
+        return repr(entries[0].content[0].text)
+    program.need("nbsession.content", "Entry")
+    return f"[{', '.join(f'Entry.from_dict({entry.to_dict()!r})' for entry in entries)}]"
+
+
+def _cell(kind: str, text: str, output: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": visible_lines(text)}
+    if kind == "code":
+        cell |= {"execution_count": None, "outputs": [output] if output else []}
+    return cell
+
+
+def visible_lines(text: str) -> list[str]:
+    """Return a cell's source as a notebook has it: line by line, hidden characters spelled out."""
+    return visible(text).splitlines(keepends=True)
+
+
+def _output(turn: Turn) -> dict[str, Any]:
+    said = "\n\n".join(text for tick in turn.ticks if (text := tick.text))
+    data = {"text/html": static([turn]), "text/plain": visible(said)}
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+def _comment(text: str) -> str:
+    return ascii(text).replace('"', "'").replace("\\", "/")
+
+
+@cache
+def _environment() -> Environment:
+    import jinja2
+
+    # Python, and not HTML: every value comes as the literal that it is.
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(STATIC),
+        autoescape=False,  # noqa: S701
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,80 @@
+"""The exported page: one scrubber over all ticks, in step, with nothing behind it; nothing that was said runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from nbsession import App
+from nbsession.testing import ScriptedModel, call
+from tests.notebook.e2e.test_frozen import HOSTILE, LIVE, shot, strict
+from tests.support.notepad import Notepad
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_a_page_steps_through_all_ticks_with_context_tools_and_answer_in_step(
+    page: Page, tmp_path: Path
+) -> None:
+    answers: tuple[Any, ...] = (
+        [call("add_note", note="Met Ryan at the station"), "I write that down."],
+        "Noted: **Ryan**, at the station.",
+        call("set_knob", name="tone", value="terse"),
+        "Terse now.",
+    )
+    session = App(Notepad, model=ScriptedModel(*answers)).session("notes")
+    session.run("My name is Ryan. We met at the station.")
+    session.run("Be short from now on, please.")
+    session.export(tmp_path / "notes.html")
+    seen = strict(page)
+    page.goto((tmp_path / "notes.html").as_uri())
+    where, main = page.locator("[role=status]"), page.locator("main")
+    expect(where).to_contain_text("Tick 0 · 1 of 4")
+    expect(main).to_contain_text('add_note note = "Met Ryan at the station"')
+    shot(page, "exported-first")
+    page.keyboard.press("ArrowRight")
+    expect(where).to_contain_text("Tick 1 · 2 of 4")
+    expect(main).to_contain_text("Noted: **Ryan**, at the station.")
+    expect(main.locator(".parts .added").first).to_contain_text("Notepad")
+    expect(main).to_contain_text("of the prefix are as in the tick before, up to")
+    shot(page, "exported-second")
+    page.get_by_label("Tick", exact=True).press("ArrowRight")
+    expect(where).to_contain_text("Tick 2 · 3 of 4")
+    page.keyboard.press("End")
+    expect(where).to_contain_text("Tick 3 · 4 of 4")
+    expect(main.locator(".changed del").first).to_contain_text("You are a friendly assistant")
+    expect(page.get_by_label("The next tick")).to_be_disabled()
+    page.get_by_label("The tick before").click()
+    expect(where).to_contain_text("Tick 2 · 3 of 4")
+    page.keyboard.press("Home")
+    expect(where).to_contain_text("Tick 0 · 1 of 4")
+    assert [url for url in seen if not url.startswith("file:")] == []
+
+
+def test_a_page_shows_what_was_said_and_runs_none_of_it(page: Page, tmp_path: Path) -> None:
+    answers: list[list[Any]] = [[call("add_note", note=said), said] for said in HOSTILE]
+    session = App(
+        Notepad, model=ScriptedModel(*[one for said in answers for one in (said, said[1])])
+    ).session(HOSTILE[0])
+    for said in HOSTILE:
+        session.run(said)
+    session.export(tmp_path / "hostile.html")
+    seen = strict(page)
+    page.goto((tmp_path / "hostile.html").as_uri())
+    for place in range(len(session.ticks)):
+        expect(page.locator("[role=status]")).to_contain_text(f"{place + 1} of {len(session.ticks)}")
+        expect(page.locator("main .words").first).to_have_text(HOSTILE[place // 2])
+        folded = page.locator("details:not([open]) > summary")
+        while folded.count():
+            folded.first.click()
+        assert page.locator(LIVE).count() == 0
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("window.ran") is None
+    assert [url for url in seen if not url.startswith("file:")] == []
