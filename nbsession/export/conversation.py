@@ -134,18 +134,22 @@ def described(tick: Tick, older: Tick | None, shelf: Shelf) -> dict[str, Any]:
 
 def tool(run: ToolRun) -> dict[str, Any]:
     """Return a tool call with its result, which is shortened where it is very long."""
-    text = run.result.text if run.result is not None else ""
-    more = len(text) - LONGEST_RESULT
     return {
         "name": run.name,
         "input": dict(run.input),
-        "result": text if more <= 0 else f"{text[:LONGEST_RESULT]}\n… {more:,} more characters",
+        "result": shortened(run.result.text) if run.result is not None else "",
         "status": "error"
         if run.result is not None and run.result.is_error
         else ""
         if run.result
         else "no result",
     }
+
+
+def shortened(text: str) -> str:
+    """Return a tool's result as it is shown: the beginning of one that is very long."""
+    more = len(text) - LONGEST_RESULT
+    return text if more <= 0 else f"{text[:LONGEST_RESULT]}\n… {more:,} more characters"
 
 
 def _said(blocks: Sequence[Block]) -> Iterator[dict[str, str]]:

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -50,10 +48,7 @@ def embedded(data: Any) -> str:
 
 def fragment(template: str, script: str, data: Any, **values: Any) -> Markup:
     """Return an element that reads as text, and becomes what ``script`` makes of ``data`` where scripts run."""
-    from markupsafe import Markup
-
-    page = {"style": Markup(style()), "script": Markup(script), "data": Markup(embedded(data))}  # noqa: S704  # ours, or escaped
-    return Markup(_environment().get_template(template).render(values, ignored=IGNORED, **page))  # noqa: S704  # auto-escaped
+    return rendered(template, style=sheet(), script=_ours(script), data=_ours(embedded(data)), **values)
 
 
 def document(title: str, body: Markup, script: str) -> str:
@@ -65,14 +60,23 @@ def document(title: str, body: Markup, script: str) -> str:
     return _environment().get_template("page.html.j2").render(title=title, body=body, policy=policy)
 
 
-def static(turns: Sequence[Any], *, alone: bool = True) -> Markup:
-    """Return turns as HTML that reads without styles and scripts; with its style sheet where it stands ``alone``."""
+def rendered(template: str, **values: Any) -> Markup:
+    """Return what a template makes of values, each of them escaped."""
     from markupsafe import Markup
 
-    sheet = Markup(style())  # noqa: S704  # our own file
-    template = _environment().get_template("turns.html.j2")
-    made = template.render(turns=turns, ignored=IGNORED, alone=alone, style=sheet)
+    made = _environment().get_template(template).render(values, ignored=IGNORED)
     return Markup(made)  # noqa: S704  # auto-escaped
+
+
+def sheet() -> Markup:
+    """Return the style sheet as an element."""
+    return rendered("sheet.html.j2", style=_ours(style()))
+
+
+def _ours(text: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704  # a file of this package, or escaped by ``embedded``
 
 
 def _hash(text: str) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, Thinking, visible
+from nbsession.export.conversation import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def _tick(tick: Tick) -> Iterator[str]:
         yield block(_json(dict(run.input), indent=1), "json")
         if run.result is not None:
             yield "Its result, an error:" if run.result.is_error else "Its result:"
-            yield block(run.result.text)
+            yield block(shortened(run.result.text))
     if tick.interrupted:
         yield "(cut off here)"
     if tick.error is not None:

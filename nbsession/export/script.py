@@ -8,9 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, visible
-from nbsession.export.page import STATIC, static
+from nbsession.export.page import STATIC, sheet
 from nbsession.export.program import Program
 from nbsession.export.prose import inline
+from nbsession.export.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,12 +88,13 @@ def notebook(conversation: Conversation, made: Made) -> str:
         _cell("code", f"%load_ext nbsession\n\n{program.text}\n\n\napp = App({root}{model}{options})"),
         _cell("code", "\n".join(filter(None, [opening, "%session new app --as session"]))),
     ]
+    turns = Turns()
     for turn in conversation.turns:
         if turn.knobs:
             cells.append(_cell("code", f"session.knobs.set_many({dict(turn.knobs)!r})"))
         if turn.messages or turn.ticks:
             raw = " --raw" if "{{" in turn.text else ""
-            cells.append(_cell("code", f"%%session{raw}\n{turn.text}", _output(turn)))
+            cells.append(_cell("code", f"%%session{raw}\n{turn.text}", _output(turn, turns)))
     numbered = [{"id": f"cell-{place}", **cell} for place, cell in enumerate(cells)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     whole = {
@@ -121,20 +123,20 @@ def _message(entries: Sequence[Entry], program: Program) -> str:
 
 
 def _cell(kind: str, text: str, output: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": visible_lines(text)}
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": _lines(text)}
     if kind == "code":
         cell |= {"execution_count": None, "outputs": [output] if output else []}
     return cell
 
 
-def visible_lines(text: str) -> list[str]:
+def _lines(text: str) -> list[str]:
     """Return a cell's source as a notebook has it: line by line, hidden characters spelled out."""
     return visible(text).splitlines(keepends=True)
 
 
-def _output(turn: Turn) -> dict[str, Any]:
+def _output(turn: Turn, turns: Turns) -> dict[str, Any]:
     said = "\n\n".join(text for tick in turn.ticks if (text := tick.text))
-    data = {"text/html": static([turn]), "text/plain": visible(said)}
+    data = {"text/html": f"{sheet()}{turns.output(turn)}", "text/plain": visible(said)}
     return {"output_type": "display_data", "metadata": {}, "data": data}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
-from nbsession.export.page import document, fragment, source, static
+from nbsession.export.page import document, fragment, source
+from nbsession.export.turns import Turns
 
 if TYPE_CHECKING:
     from nbsession.export.conversation import Conversation
@@ -25,7 +26,7 @@ def tour(conversation: Conversation) -> str:
         script,
         _visible(shown),
         session=conversation.session,
-        text=static(conversation.turns, alone=False),
+        text=Turns.text(conversation.turns),
     )
     return document(f"Session {conversation.session}", body, script)
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import ModelError, SessionError
 from nbsession.export import (
@@ -24,7 +24,7 @@ from nbsession.export import (
 from nbsession.session.keeping import knobs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nbsession.context import Capabilities
     from nbsession.session.core import SessionCore
@@ -33,30 +33,46 @@ if TYPE_CHECKING:
 ENDINGS = (".ipynb", ".py", ".md", ".html", ".json")
 
 
-def exported(core: SessionCore, path: str | os.PathLike[str], props: Mapping[str, Any]) -> dict[Path, str]:
-    """Return the files that a session becomes, by path: the one asked for, and of Python the recording beside it."""
-    ending = ending_of(path, ENDINGS)
-    file = Path(path).expanduser()
-    conversation = told(core)
-    if not conversation.turns:
-        raise SessionError(f"session {core.session.id!r} has no message to export yet; send one first")
-    if ending == ".py":
-        if not replayed(conversation):
+class Export(NamedTuple):
+    """What an export is made of, taken from a session at one moment."""
+
+    conversation: Conversation
+    made: Made
+    takes: Capabilities | None
+
+    @classmethod
+    def of(cls, core: SessionCore, props: Mapping[str, Any]) -> Export:
+        """Take it from a session; ``SessionError`` where nothing was said yet."""
+        conversation = told(core)
+        if not conversation.turns:
+            raise SessionError(f"session {core.session.id!r} has no message to export yet; send one first")
+        return cls(conversation, _made(core, props), _takes(core))
+
+    def files(self, path: str | os.PathLike[str]) -> dict[Path, str]:
+        """Return the files by their paths: the one asked for, and beside a script its recording."""
+        ending = ending_of(path, ENDINGS)
+        file = Path(path).expanduser()
+        if ending == ".py":
+            return self._script(file)
+        forms: dict[str, Callable[[], str]] = {
+            ".ipynb": lambda: notebook(self.conversation, self.made),
+            ".md": lambda: markdown(self.conversation),
+            ".html": lambda: tour(self.conversation),
+            ".json": lambda: (
+                json.dumps(self.conversation.to_dict(), ensure_ascii=False, indent=1, default=str) + "\n"
+            ),
+        }
+        return {file: forms[ending]()}
+
+    def _script(self, file: Path) -> dict[Path, str]:
+        if not replayed(self.conversation):
             raise SessionError(
-                f"session {core.session.id!r} cannot be said again: its first turn was cut off, or has no message; "
-                "export it as .html, .md or .json"
+                f"session {self.conversation.session!r} cannot be said again: its first turn was cut off, or has no "
+                "message; export it as .html, .md or .json"
             )
         recording = file.with_suffix(".jsonl")
-        test = file.name.startswith("test_")
-        text = script(conversation, _made(core, props), recording.name, test=test)
-        return {file: text, recording: recorded(conversation, _takes(core))}
-    made = {
-        ".ipynb": lambda: notebook(conversation, _made(core, props)),
-        ".md": lambda: markdown(conversation),
-        ".html": lambda: tour(conversation),
-        ".json": lambda: json.dumps(conversation.to_dict(), ensure_ascii=False, indent=1, default=str) + "\n",
-    }
-    return {file: made[ending]()}
+        text = script(self.conversation, self.made, recording.name, test=file.name.startswith("test_"))
+        return {file: text, recording: recorded(self.conversation, self.takes)}
 
 
 def told(core: SessionCore) -> Conversation:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from nbsession.errors import SessionError
 from nbsession.export import save
 from nbsession.record import altered
-from nbsession.session.export import exported
+from nbsession.session.export import Export
 from nbsession.session.freeze import frozen_of
 from nbsession.session.knobs import SessionKnobs
 from nbsession.session.options import checked_ticks
@@ -190,8 +190,8 @@ class SessionView:
         beside it (``.jsonl``), while tools run again; ``.md`` text; ``.json`` all of it as data. Raises
         ``SessionError`` for another ending, a folder that is not there, or, without ``force``, a file that is.
         """
-        files = self._core.home.call(lambda: exported(self._mounted(), path, self._props))
-        save(files, force=force)
+        taken = self._core.home.call(lambda: Export.of(self._mounted(), self._props))
+        save(taken.files(path), force=force)
 
     def verify(self) -> list[int]:
         """Read every tick's context from the store and work its hash out anew; return the numbers that differ.

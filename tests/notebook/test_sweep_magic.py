@@ -13,6 +13,7 @@ from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line, open_sess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 AGENT = """
 @component
@@ -245,6 +246,31 @@ def test_frozen_knobs_are_a_panel_without_a_widget_and_text_where_it_is_none(ker
     )
     fine(kernel.run(f"panel = {CURRENT}.freeze(depth=[1, 2])"))
     assert "You are friendly, 1 deep." in fine(kernel.run("panel")).shown[-1]
+
+
+def test_a_session_is_exported_and_a_file_that_is_there_stays(kernel: Kernel, tmp_path: Path) -> None:
+    open_session(kernel, "'one', 'two'", "--id exported")
+    assert one_line(kernel.run("%session export 'demo.html'")).startswith(
+        "SessionError: session 'exported' has no message"
+    )
+    fine(kernel.run("%%session\nHi"))
+    path = tmp_path / "my demo.html"
+    ran = fine(kernel.run(f"%session export '{path}'"))
+    assert ran.text == f"session 'exported' is written to {path}\n"
+    assert "default-src" in path.read_text("utf-8")
+    path.write_text("mine", "utf-8")
+    assert "is there already; give another name, or force=True (--force)" in one_line(
+        kernel.run(f"%session export '{path}'")
+    )
+    assert path.read_text("utf-8") == "mine"
+    fine(kernel.run(f"%session export '{path}' --force"))
+    assert one_line(kernel.run("%session export demo.docx")).startswith(
+        "SessionError: 'demo.docx' ends with '.docx'"
+    )
+    fine(kernel.run(f"%session export '{tmp_path}/demo.py'"))
+    script = (tmp_path / "demo.py").read_text("utf-8")
+    assert "def Echo():" in script
+    assert "App(Echo, " in script
 
 
 def test_stop_ends_a_sweep_that_nobody_waits_for(kernel: Kernel) -> None:

@@ -255,7 +255,8 @@ def test_whatever_was_said_is_text_in_the_markdown(tmp_path: Path) -> None:
     assert "⟨U+202E⟩" in rendered
 
 
-def test_an_exported_page_of_forty_ticks_is_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "bytes_"), [("long.html", 700_000), ("long.ipynb", 500_000)])
+def test_forty_ticks_make_a_small_file(tmp_path: Path, name: str, bytes_: int) -> None:
     @component
     def Agent() -> Any:
         use_knob("depth", 1, min=1, max=9)
@@ -266,5 +267,5 @@ def test_an_exported_page_of_forty_ticks_is_small(tmp_path: Path) -> None:
     for n in range(40):
         session.run(f"{n}: {words * 16}")
     assert session.ticks[-1].context.tokens >= 24_000
-    session.export(tmp_path / "long.html")
-    assert (tmp_path / "long.html").stat().st_size <= 700_000
+    session.export(tmp_path / name)
+    assert (tmp_path / name).stat().st_size <= bytes_

@@ -105,7 +105,39 @@ const layOut = (parts, older, opened) => {
     rows.push([part, change, change === "changed" ? old : null]);
     leave(part.name);
   }
-  return make("div", "parts", ...rows.map((row) => rowOf(...row, opened)));
+  return make("div", "parts", ...(older ? gathered(rows, opened) : rows.map((row) => rowOf(...row, opened))));
+};
+
+const FEW = 3;
+
+/** Make one row of many messages in a row that are as they were: they are drawn when somebody looks. */
+const gathered = (rows, opened) => {
+  const made = [];
+  let run = [];
+  const close = () => {
+    if (run.length > FEW) made.push(folded(run, opened));
+    else made.push(...run.map((row) => rowOf(...row, opened)));
+    run = [];
+  };
+  for (const row of rows) {
+    if (row[0].kind === "message" && !row[1]) run.push(row);
+    else {
+      close();
+      made.push(rowOf(...row, opened));
+    }
+  }
+  close();
+  return made;
+};
+
+const folded = (run, opened) => {
+  const sum = run.reduce((total, [part]) => total + part.tokens, 0);
+  const title = make("b", "title", `${count(run.length)} messages as before`);
+  const head = [make("i", "swatch message"), title, make("span", "said"), make("span", "number", `≈${count(sum)}`)];
+  const row = make("details", "row", make("summary", "", ...head));
+  const fill = () => row.childElementCount > 1 || row.append(...run.map((each) => rowOf(...each, opened)));
+  remember(row, `run ${run[0][0].name}`, true, fill, opened);
+  return row;
 };
 
 const rowOf = (part, change, old, opened) => {
@@ -120,18 +152,21 @@ const rowOf = (part, change, old, opened) => {
   if (!old && part.said.length <= SHORT && !part.said.includes("\n")) return make("div", `row ${change}`, ...head);
   const row = make("details", `row ${change}`, make("summary", "", ...head));
   const fill = () => row.childElementCount > 1 || row.append(old ? differenceOf(old.said, part.said) : make("pre", "", part.said));
-  const name = `${part.name}${change}`;
+  remember(row, `${part.name}${change}`, !old, fill, opened);
+  return row;
+};
+
+/** Unfold a row as the reader left it; `opened` holds those that do not stand as they did at first. */
+const remember = (row, name, shut, fill, opened) => {
   row.addEventListener("toggle", () => {
     if (row.open) fill();
-    // What was changed is open from the start: there the reader's wish is that it be shut.
-    if (row.open === !old) opened.add(name);
+    if (row.open === shut) opened.add(name);
     else opened.delete(name);
   });
-  if (opened.has(name) === !old) {
+  if (opened.has(name) === shut) {
     fill();
     row.open = true;
   }
-  return row;
 };
 
 const KINDS = [

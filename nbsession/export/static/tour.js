@@ -1,4 +1,4 @@
-const SOURCES = { live: "", recorded: "recorded", simulated: "simulated: rules, no language model" };
+const SOURCES = { live: "", recorded: "recorded", simulated: "simulated: no language model" };
 
 const dollars = (cost) => (cost ? `$${cost.toPrecision(2)}` : "");
 const seconds = (time) => (time === null ? "" : time < 1 ? `${Math.round(time * 1000)} ms` : `${time.toFixed(1)} s`);
