@@ -92,7 +92,7 @@ def conversation_of(
         before = dict(knobs.get(first.state_before, {}))
         turns.append(
             Turn(
-                _asked(path[said:begin]),
+                tuple(path[said:begin]),
                 tuple(ticks_of_turn),
                 _asked(path[begin:end]),
                 {name: value for name, value in before.items() if present.get(name, ...) != value},

@@ -87,7 +87,7 @@ def _hash(text: str) -> str:
 def _environment() -> Environment:
     import jinja2
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(STATIC),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -95,3 +95,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    environment.filters["whole"] = _whole
+    return environment
+
+
+def _whole(text: Any) -> Markup:
+    """Escape a text and write its line breaks as entities: in Markdown, a blank line would end the HTML around it."""
+    from markupsafe import escape
+
+    return _ours(str(escape(visible(str(text)))).replace("\n", "&#10;"))

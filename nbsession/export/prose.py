@@ -62,7 +62,7 @@ def _turn(turn: Turn) -> Iterator[str]:
     if turn.knobs:
         yield "Knobs: " + ", ".join(inline(f"{name} = {_json(value)}") for name, value in turn.knobs.items())
     for entry in turn.messages:
-        yield "## User"
+        yield f"## {entry.role.capitalize()}"
         yield quoted(str(entry))
     for tick in turn.ticks:
         yield from _tick(tick)

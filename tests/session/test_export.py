@@ -12,9 +12,12 @@ from typing import Any
 import nbformat
 import pytest
 from markdown_it import MarkdownIt
+from nbconvert import MarkdownExporter
 
 from nbsession import App, Knobs, Session, SessionError, System, Timeline, component, use_knob
+from nbsession.export import panel_part
 from nbsession.models import RecordedModel
+from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.notepad import Notepad
 
@@ -98,10 +101,34 @@ def test_knobs_that_were_set_between_messages_are_set_again(tmp_path: Path) -> N
     assert recorded.run("Second").text == "Two."
 
 
+def test_pictures_and_messages_that_were_sent_together_are_sent_so_again(tmp_path: Path) -> None:
+    from PIL import Image
+
+    session = App(Notepad, model=ScriptedModel("A red square.", "Yes.")).session("demo")
+    session.run(["What is this?", Image.new("RGB", (8, 8), "red")])
+    session.run([{"role": "assistant", "content": "Anything else?"}, {"role": "user", "content": "Sure?"}])
+    session.export(tmp_path / "test_demo.py")
+    passed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_demo.py", folder=tmp_path)
+    assert passed.returncode == 0, passed.stdout
+    for name in ("demo.html", "demo.ipynb", "demo.md", "demo.json"):
+        session.export(tmp_path / name)
+
+
+def test_a_session_that_was_opened_again_is_exported_as_it_was(tmp_path: Path) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path / 'kept.db'}")
+    session = App(Notepad, model=ScriptedModel("One."), store=store).session("demo")
+    session.run("First")
+    session.export(tmp_path / "before.json")
+    session.close()
+    App(Notepad, model=ScriptedModel(), store=store).session("demo").export(tmp_path / "after.json")
+    assert (tmp_path / "after.json").read_text("utf-8") == (tmp_path / "before.json").read_text("utf-8")
+
+
 def test_a_component_that_is_written_in_a_cell_stands_in_the_script(tmp_path: Path) -> None:
     cells = '''
 import math
 from nbsession import App, System, Timeline, component, tool
+from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 
 FACTOR = 2
@@ -253,6 +280,24 @@ def test_whatever_was_said_is_text_in_the_markdown(tmp_path: Path) -> None:
     for live in ("<script", "<img", "<a ", "<b>", "<!--"):
         assert live not in rendered
     assert "⟨U+202E⟩" in rendered
+
+
+def test_outputs_are_text_in_a_notebook_that_was_converted_to_markdown(tmp_path: Path) -> None:
+    said = "One line.\n\n" + "\n\n".join(HOSTILE)
+    session = App(Notepad, model=ScriptedModel([call("add_note", note=said), said], said)).session("demo")
+    session.run(said)
+    session.export(tmp_path / "demo.ipynb")
+    notebook = nbformat.read(tmp_path / "demo.ipynb", 4)
+    panel = nbformat.v4.new_output("display_data", data={"text/html": panel_part(session.freeze().to_dict())})
+    notebook.cells[-1].outputs.append(panel)
+    notebook.cells[-1].source = "here"
+    text, _ = MarkdownExporter().from_notebook_node(notebook)
+    parser = MarkdownIt("commonmark", {"html": True})
+    parser.validateLink = careless  # type: ignore[method-assign]  # the documented way to widen links
+    rendered = parser.render(text)
+    for live in ("<img", "<a ", "<!--", "<h2", "<li", "window.ran = 1</script>"):
+        assert live not in rendered
+    assert rendered.count("<script") == 2  # the panel's data and its own script
 
 
 @pytest.mark.parametrize(("name", "bytes_"), [("long.html", 700_000), ("long.ipynb", 500_000)])
