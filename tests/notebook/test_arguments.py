@@ -78,7 +78,7 @@ def test_a_wrong_command_is_explained(text: str, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["serve", "connect", "export"])
+@pytest.mark.parametrize("name", ["serve", "connect"])
 def test_what_is_not_there_is_not_claimed(name: str) -> None:
     with pytest.raises(SessionError, match=f"no command '{name}'"):
         parse_command(name)

@@ -174,6 +174,7 @@ def test_in_a_notebook_the_panel_works_saved_and_reads_as_text_untrusted(
         for width in (600, 1200):
             page.set_viewport_size({"width": width, "height": 900})
             opened.screenshot(f"frozen-lab-{theme.lower()}-{width}", of=panel)
+    assert opened.errors == []  # before the kernel goes: the page's own requests to it then fail
     assert opened.save().metadata.get("widgets") is None
     opened.open().close()
     saved = output(opened, 3)
@@ -189,4 +190,3 @@ def test_in_a_notebook_the_panel_works_saved_and_reads_as_text_untrusted(
     page.locator(".jp-Dialog-button.jp-mod-accept").click()
     saved.get_by_label("tone").select_option("terse")
     expect(saved.locator("ins").first).to_contain_text("You are a terse assistant")
-    assert opened.errors == []
