@@ -134,7 +134,7 @@ class Page:
         text = "".join(call.fresh)
         call.fresh.clear()
         if call.input is None and text:
-            return [("txt", f"{call.key}a", markdown.visible(text))]
+            return [("txt", f"{call.key}a", visible(text))]
         return [("put", call.key, _macro("call")(self._ui, call))]
 
 
