@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -67,8 +70,6 @@ def test_the_package_ships_its_types_and_its_version() -> None:
 
 
 def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp_path: Path) -> None:
-    import zipfile
-
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("nbsession-*.whl")
@@ -97,3 +98,25 @@ def test_every_code_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(tmp_path))
     unknown = [out.text for cell in notebook.cells for out in cell.outputs if out.get("name") == "stderr"]
     assert unknown == []
+
+
+def test_an_installed_package_brings_an_extension_that_jupyterlab_lists(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("nbsession-*.whl"))) as wheel:
+        wheel.extractall(tmp_path)
+    (data,) = tmp_path.glob("nbsession-*.data/data/share/jupyter")
+    listed = subprocess.run(
+        [sys.executable, "-m", "jupyter", "labextension", "list"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JUPYTER_PATH": str(data), "JUPYTER_DATA_DIR": str(tmp_path / "data")},
+    )
+    assert re.search(r"nbsession v0\.1\.0 .*enabled.*OK", listed.stdout + listed.stderr)
+
+
+def test_the_extension_has_the_packages_version() -> None:
+    package = json.loads((ROOT / "labextensions" / "nbsession" / "package.json").read_text("utf-8"))
+    assert package["version"] == metadata.version("nbsession")
+    assert (ROOT / "labextensions" / "nbsession" / package["jupyterlab"]["_build"]["load"]).is_file()

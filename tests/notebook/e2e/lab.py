@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 START_SECONDS = 90
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+ROOT = Path(__file__).parents[3]
+ARTIFACTS = ROOT / "tests" / "artifacts"
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
@@ -43,6 +44,8 @@ OPTIONS = (
     # Gives the page `window.jupyterapp`, by which the tests run commands.
     "--LabApp.expose_app_in_browser=True",
     "--LanguageServerManager.autodetect=False",
+    # The checkout's own: which one is installed is the environment's matter.
+    f"--LabApp.extra_labextensions_path={ROOT / 'labextensions'}",
 )
 FOLDERS = {
     "HOME": "home",
