@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.notebook.kernels import OLDER, Kernel, older_ipykernel, running_kernel
+from tests.notebook.kernels import OLDER, ROOT, Kernel, older_ipykernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line, open_session
 
 if TYPE_CHECKING:
@@ -271,6 +276,70 @@ def test_a_session_is_exported_and_a_file_that_is_there_stays(kernel: Kernel, tm
     script = (tmp_path / "demo.py").read_text("utf-8")
     assert "def Echo():" in script
     assert "App(Echo, " in script
+
+
+TERMINAL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance(colors='nocolor')
+for cell in {cells!r}:
+    shell.run_cell(cell)
+"""
+
+
+def in_a_terminal(*cells: str) -> str:
+    """Run cells in plain IPython in a terminal of 100 columns, and return what was written to it."""
+    ours, theirs = pty.openpty()
+    program = TERMINAL.format(cells=cells)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "TERM": "xterm"}
+    running = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    written = bytearray()
+    with contextlib.suppress(OSError):  # how Linux tells that the other end is closed
+        while read := os.read(ours, 4096):
+            written += read
+    os.close(ours)
+    assert running.wait(30) == 0
+    return written.decode("utf-8")
+
+
+def test_a_terminal_shows_how_far_a_sweep_is_in_one_line_that_is_written_anew() -> None:
+    written = in_a_terminal(
+        SETUP + AGENT + "bot = app(*['one', 'two', 'three'])",
+        "%session new bot",
+        "%session sweep tone=friendly,terse --message Go",
+    )
+    before, *states = re.findall(r"\r([^\r\n]*)\x1b\[K", written)
+    assert before.startswith("0 of 2 answered")
+    assert any(state.startswith("2 of 2 answered · 2 model calls · ") for state in states)
+    assert all("tokens in" in state and "cost" in state for state in states[:-1])
+    assert states[-1] == ""  # the line is free for the table
+    assert all(len(state) < 100 for state in states)
+    assert written.count("Sweep of session") == 1
+
+
+def test_without_a_terminal_no_progress_is_written() -> None:
+    printed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            TERMINAL.format(
+                cells=[
+                    SETUP + AGENT + "bot = app('one', 'two')",
+                    "%session new bot",
+                    "%session sweep tone=friendly,terse --message Go",
+                ]
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "Sweep of session" in printed
+    assert "\r" not in printed
+    assert "\x1b" not in printed
 
 
 def test_stop_ends_a_sweep_that_nobody_waits_for(kernel: Kernel) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.notebook.sweep import table as sweep_table
+from nbsession.notebook.sweep.progress import ProgressLine
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.display import Output
 from nbsession.notebook.view.live import Op, Ui
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class SweepView:
     """Shows one sweep.
 
-    Without ``live`` nothing moves until the end, for front ends without widgets.
+    Without ``live`` nothing moves until the end, for front ends without widgets; in a
+    terminal a line says how far it is.
     Call ``display`` in the cell, then await ``follow`` on the session's home loop.
     """
 
@@ -31,22 +33,35 @@ class SweepView:
         self._output = Output(self, live=live)
         self._shown: list[str] = []
         self._columns = False
+        self._line: ProgressLine | None = None
         self._note(sweep_table.summed(sweep))
 
     def display(self) -> DisplayHandle | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
-        return self._output.display()
+        handle = self._output.display()
+        if handle is None:
+            self._line = ProgressLine()
+        return handle
 
     async def follow(self) -> None:
         """Show the rows as they are answered, to the end; then swap to the static form, however it ended."""
         self._output.begin()
+        self._tell()
         try:
             async for _ in self._sweep:
                 if self._output.has_page:
                     self._output.flush_soon()
+                self._tell()
             await self._sweep
         finally:
+            if self._line is not None:
+                self._line.show()
             self._output.finish()
+
+    def _tell(self) -> None:
+        if self._line is not None:
+            grid = sweep_table.summed(self._sweep)
+            self._line.show(grid.state, grid.total if grid.answers else "")
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML and plain text."""
