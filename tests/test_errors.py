@@ -3,7 +3,7 @@
 import pytest
 
 from nbsession.errors import did_you_mean, nearest
-from nbsession.notebook.arguments import CELL
+from nbsession.notebook.forms import CELL
 
 
 @pytest.mark.parametrize(

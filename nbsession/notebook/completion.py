@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import NbsessionError
 from nbsession.models.names import FORMS
-from nbsession.notebook import arguments
+from nbsession.notebook import forms
 from nbsession.notebook.sweep.request import choices
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext
 
-    from nbsession.notebook.arguments import Command
+    from nbsession.notebook.forms import Command
     from nbsession.notebook.sessions import Sessions
 
 
@@ -57,10 +57,10 @@ def matcher(sessions: Sessions) -> Callable[[CompletionContext], Any]:
 
 def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -> list[str]:
     if magic == "%%session":
-        return _within(sessions, arguments.CELL, before)
+        return _within(sessions, forms.CELL, before)
     if not before:
-        return list(arguments.COMMANDS)
-    command = arguments.COMMANDS.get(before[0])
+        return list(forms.COMMANDS)
+    command = forms.COMMANDS.get(before[0])
     if command is None:
         return []
     found = _within(sessions, command, before[1:])
@@ -86,13 +86,13 @@ def _values(sessions: Sessions, kind: str) -> list[str]:
     if kind == "NAME":
         return sessions.names()
     if kind == "COMMAND":
-        return list(arguments.COMMANDS)
+        return list(forms.COMMANDS)
     if kind == "ID":
         return [info.id for info in sessions.stored()]
     if kind == "TICK":
         return _ticks(sessions)
     if kind == "HOW":
-        return list(arguments.DISPLAYS)
+        return list(forms.DISPLAYS)
     return []
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import no_var_expand
 
 from nbsession.errors import KnobError, SessionNotFoundError
-from nbsession.notebook import arguments, completion, formatters, kernel, warm
+from nbsession.notebook import arguments, completion, formatters, forms, kernel, warm
 from nbsession.notebook.loop import Engine
 from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
 from nbsession.notebook.project import find_project
@@ -60,7 +60,7 @@ class Extension:
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
         shell.input_transformer_manager.token_transformers.append(self._sweeps)
-        for kind, manual in (("line", arguments.manual()), ("cell", arguments.describe(arguments.CELL))):
+        for kind, manual in (("line", arguments.manual()), ("cell", arguments.describe(forms.CELL))):
             shell.register_magic_function(self._magic(manual), kind, "session")
         shell.configurables.append(self.settings)
         shell.events.register("post_run_cell", self.stale.check)

@@ -8,7 +8,7 @@ from traitlets import Bool, Enum, Float, Int, TraitError, Unicode, observe
 from traitlets.config import Configurable
 
 from nbsession.errors import did_you_mean
-from nbsession.notebook.arguments import DISPLAYS
+from nbsession.notebook.forms import DISPLAYS
 from nbsession.notebook.view.look import look
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nbsession.errors import SessionError
-from nbsession.notebook.arguments import COMMANDS, describe, parse_cell, parse_command
+from nbsession.notebook.arguments import describe, parse_cell, parse_command
+from nbsession.notebook.forms import COMMANDS
 
 
 def test_a_bare_cell_line_has_no_name_and_no_options() -> None:

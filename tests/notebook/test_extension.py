@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nbsession.notebook.arguments import CELL, COMMANDS
+from nbsession.notebook.forms import CELL, COMMANDS
 from tests.notebook.kernels import ROOT, Kernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line
 
