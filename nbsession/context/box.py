@@ -56,6 +56,22 @@ class Box:
         self.keep: Keep = keep
         self.tools = tools
 
+    def holding(self, body: tuple[BodyItem, ...]) -> Box:
+        """Return the same box around another body, of as many items."""
+        tokens = sum([item.tokens for item in (body[:1] if self.kind == "first" else body)])
+        return Box(
+            self.kind,
+            self.path,
+            body,
+            tokens,
+            speaks=self.speaks,
+            ranks=self.ranks,
+            limit=self.limit,
+            reserve=self.reserve,
+            keep=self.keep,
+            tools=self.tools,
+        )
+
     def __repr__(self) -> str:
         return f"<Box {self.kind} {self.path} ≈{self.tokens} tokens>"
 

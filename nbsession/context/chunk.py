@@ -6,6 +6,7 @@ so that everything worked out for the others stays valid.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -71,6 +72,16 @@ class Chunk:
             self._tail = Chunk(self.entries[-count:], self.path)
             self._tail._parts = self.parts[-count:]
         return (self._tail,)
+
+    def replaced(self, parts: Sequence[Part]) -> Chunk:
+        """Return a chunk that sends other content under the same entries' ids: that of ``parts``, one an entry."""
+        entries = [
+            entry if part.blocks is entry.content else replace(entry, content=part.blocks)
+            for entry, part in zip(self.entries, parts, strict=True)
+        ]
+        chunk = Chunk(tuple(entries), self.path)
+        chunk._parts = tuple(parts)
+        return chunk
 
     @property
     def holds(self) -> frozenset[str]:

@@ -82,7 +82,7 @@ def compile(  # noqa: A001  # the field's word for it
     at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
-    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` are put in place of parts in the end; ``left_out``
+    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` stand in place of parts; ``left_out``
     are components that the tree was told to leave out. Raises
     ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
     than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
@@ -115,12 +115,12 @@ def compile(  # noqa: A001  # the field's word for it
     parts = [use.part for use in shown]
     choice = _model(fragment.models)
     model = None if choose is None else choose(choice.model)
+    if edits:
+        fragment = fragment.holding(edits.body(fragment.body))
+        sent = [Sent(item.after, edits.part(item.part)) for item in sent]
     made = _fit(fragment, sent, parts, model, fresh, room) if fragment.ranks is not None else None
     system, flow, sent_now = _arrange(fragment, made, sent)
-    said: tuple[Withheld, ...] = ()
-    if edits:
-        said = edits.lapsed((*system, *flow))
-        system, flow = cast("list[Part]", edits.applied(system)), edits.applied(flow)
+    said = edits.lapsed((*system, *flow)) if edits else ()
     if model is not None:
         flow, unfit = fitted(flow, model, fresh)
         said += unfit

@@ -6,64 +6,74 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import Block, Text, ToolResult
+from nbsession.context.box import BodyItem, Box
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.part import Part, message_part
 from nbsession.context.withheld import Withheld
 from nbsession.errors import SessionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-LAPSED = "edited before, but it is another one now, so the edit is let go"
+LAPSED = "edited before, but it is another one now, so the edit does not apply"
 
 
 class Edit(NamedTuple):
-    """A text in place of a part, for as long as that is what it was (its digest) when it was edited."""
+    """A text in place of the part that stands at ``place``, for as long as its digest is ``was``."""
 
+    place: str
     was: str
     text: str
 
 
 class Edits:
-    """The edits of a session, by the place of the part: ``path#key``."""
+    """The edits of a session."""
 
-    __slots__ = ("_by_place", "_keys")
+    __slots__ = ("_keys", "_texts")
 
-    def __init__(self, by_place: Mapping[str, Edit]) -> None:
-        self._by_place = dict(by_place)
-        self._keys = {place.rpartition("#")[2] for place in by_place}
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._texts: dict[str, dict[str, str]] = {}
+        for edit in edits:
+            self._texts.setdefault(edit.place, {})[edit.was] = edit.text
+        self._keys = {place.rpartition("#")[2] for place in self._texts}
 
     def __bool__(self) -> bool:
-        return bool(self._by_place)
+        return bool(self._texts)
 
-    def applied(self, items: Iterable[FlowItem]) -> list[FlowItem]:
-        """Return the items with the edited parts in place of those that they stand for."""
-        made: list[FlowItem] = []
-        for item in items:
-            if isinstance(item, Part):
-                made.append(self._of(item))
-            elif self._keys.isdisjoint([entry.id for entry in item.entries]):
-                made.append(item)
-            else:
-                made += [self._of(part) for part in item.parts]
-        return made
+    def body(self, items: Sequence[BodyItem]) -> tuple[BodyItem, ...]:
+        """Return a tree's body with the edited parts in place of those that they stand for."""
+        return tuple([self._item(item) for item in items])
+
+    def part(self, part: Part) -> Part:
+        """Return a part as it is to be sent."""
+        text = self._texts.get(place_of(part), {}).get(part.digest)
+        return part if text is None else edited(part, text)
 
     def lapsed(self, items: Iterable[FlowItem]) -> tuple[Withheld, ...]:
-        """Say which edits no longer apply, because the part has become another one."""
-        said = []
+        """Say which edits do not apply, because the part is another one now than it was when it was edited."""
+        found: dict[str, list[Part]] = {}
         for item in items:
             for part in item.parts if isinstance(item, Chunk) else (item,):
-                edit = self._by_place.get(place_of(part))
-                if edit is not None and edit.was != part.digest and not part.edited:
-                    said.append(Withheld(part.path, LAPSED, edit.text))
-        return tuple(said)
+                if place_of(part) in self._texts:
+                    found.setdefault(place_of(part), []).append(part)
+        return tuple(
+            Withheld(parts[0].path, LAPSED, text)
+            for place, parts in found.items()
+            for was, text in self._texts[place].items()
+            if not any(was in (part.of, part.digest) for part in parts)
+        )
 
-    def _of(self, part: Part) -> Part:
-        edit = self._by_place.get(place_of(part))
-        return part if edit is None or edit.was != part.digest else edited(part, edit.text)
+    def _item(self, item: BodyItem) -> BodyItem:
+        if isinstance(item, Part):
+            return self.part(item)
+        if isinstance(item, Box):
+            return item.holding(self.body(item.body))
+        if self._keys.isdisjoint([entry.id for entry in item.entries]):
+            return item
+        return item.replaced([self.part(part) for part in item.parts])
 
 
-NO_EDITS = Edits({})
+NO_EDITS = Edits(())
 
 
 def place_of(part: Part) -> str:
@@ -86,7 +96,7 @@ def edited(part: Part, text: str) -> Part:
                 f"a message cannot be edited to be empty, as that of {part.role} would be; write some text"
             )
         made = message_part(part.path, tuple(_blocks(part, text)), key=part.key, role=part.role)
-    made.edited = True
+    made.edited, made.of = True, part.of or part.digest
     return made
 
 

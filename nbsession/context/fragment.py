@@ -138,6 +138,13 @@ class Fragment:
             ranks=self.ranks if body is self.body else None,
         )
 
+    def holding(self, body: tuple[BodyItem, ...]) -> Fragment:
+        """Return this fragment with another body, of as many items."""
+        made = self.ranked(0)
+        made.ranks = self.ranks
+        made.body, made.tokens = body, sum([item.tokens for item in body])
+        return made
+
     def ranked(self, number: float) -> Fragment:
         """Return this fragment with a priority added to all that is in it."""
         made = Fragment.__new__(Fragment)

@@ -67,7 +67,8 @@ class Part:
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
     outside messages; ``body`` is the text without a section's heading; ``origin``
     says where the signed thinking of an answer was made; ``edited`` that its text is not the
-    tree's, but was put there by ``session.edit``; ``inserted`` which expressions a message was made with and
+    tree's, but was put there by ``session.edit``; ``of`` is the digest of the tree's part where this
+    is a text in its place; ``inserted`` which expressions a message was made with and
     the size of what they gave, in words (``"df, 4 rows"``). ``tokens`` is an estimate. ``str()`` is the text as it is sent.
     """
 
@@ -81,6 +82,7 @@ class Part:
         "inserted",
         "key",
         "kind",
+        "of",
         "origin",
         "path",
         "role",
@@ -113,6 +115,7 @@ class Part:
         self.tokens = token.estimate(text) if tokens is None else tokens
         self.origin: Origin | None = None
         self.edited = False
+        self.of = ""
         self.inserted = ""
         self._digest: str | None = None
         self._holds = None if kind == "message" else NOTHING_SPECIAL
@@ -186,6 +189,8 @@ class Part:
             data["body"] = self.body
         if self.edited:
             data["edited"] = True
+        if self.of:
+            data["of"] = self.of
         if self.blocks:
             data["blocks"] = [block.to_dict() for block in self.blocks]
         return data
@@ -203,7 +208,7 @@ class Part:
             blocks=tuple(block_from_dict(item) for item in data.get("blocks", ())),
             tokens=data["tokens"],
         )
-        part.edited = data.get("edited", False)
+        part.edited, part.of = data.get("edited", False), data.get("of", "")
         return part
 
 

@@ -68,7 +68,10 @@ def _with_body(part: Part, body: str) -> Part:
     text = before + body + after
     if part.kind == "message":
         size = part.tokens - estimate(part.text) + estimate(text)
-        return Part(
+        made = Part(
             "message", part.path, text, key=part.key, role=part.role, blocks=(Text(text),), tokens=size
         )
-    return Part(part.kind, part.path, text, key=part.key, title=part.title, body=body)
+    else:
+        made = Part(part.kind, part.path, text, key=part.key, title=part.title, body=body)
+    made.of, made.edited = part.of or part.digest, part.edited
+    return made

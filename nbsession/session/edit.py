@@ -17,22 +17,23 @@ EDIT = "edit:"
 
 def edits_in(state: Mapping[str, Any]) -> Edits:
     """Return the edits that a session's state holds."""
-    return Edits(
-        {
-            address.removeprefix(EDIT): Edit(*value)
-            for address, value in state.items()
-            if address.startswith(EDIT)
-        }
-    )
+    return Edits([Edit(*value) for address, value in state.items() if address.startswith(EDIT)])
 
 
 def changes_of(context: CompiledContext, texts: Mapping[Any, str]) -> list[tuple[str, Any]]:
     """Return what changes in the state log by edits of a context's parts.
 
     A part is named by itself, by its place (``path#key``) or, where it is the only one there, by its path.
-    Raises ``SessionError`` for a part that is not there, or has no text of its own.
+    Raises ``SessionError`` for a part that is not there, stands twice, or has no text of its own.
     """
-    return [(EDIT + place_of(part), [part.digest, text]) for part, text in _found(context, texts)]
+    changes: dict[str, Any] = {}
+    for part, text in _found(context, texts):
+        was = part.of or part.digest
+        address = f"{EDIT}{place_of(part)}@{was[:12]}"
+        if address in changes:
+            raise SessionError(f"the part at {part.path!r} is given two texts; give it one")
+        changes[address] = [place_of(part), was, text]
+    return list(changes.items())
 
 
 def _found(context: CompiledContext, texts: Mapping[Any, str]) -> Iterator[tuple[Part, str]]:
@@ -48,7 +49,11 @@ def _found(context: CompiledContext, texts: Mapping[Any, str]) -> Iterator[tuple
 
 def _part(context: CompiledContext, key: Any) -> Part:
     if isinstance(key, Part):
-        key = place_of(key)
+        same = [part for part in context.parts if place_of(part) == place_of(key)]
+        found = [part for part in same if part is key or part.digest == key.digest] or same
+        if len(found) != 1:
+            raise SessionError(f"what was sent has no such part as {key!r}; take one of tick.context.parts")
+        return found[0]
     if not isinstance(key, str):
         raise SessionError(
             f"a part is named by itself, or by its path, got {type(key).__name__}: {key!r}; "
@@ -58,8 +63,12 @@ def _part(context: CompiledContext, key: Any) -> Part:
     if len(found) == 1:
         return found[0]
     if found:
-        raise SessionError(
-            f"there are {len(found)} parts at {key!r}; name one of them: {', '.join(map(place_of, found[:8]))}"
+        names = list(dict.fromkeys(map(place_of, found)))
+        one = (
+            f"name one of them: {', '.join(names[:8])}"
+            if len(names) > 1
+            else "give one of tick.context.parts itself"
         )
+        raise SessionError(f"there are {len(found)} parts at {key!r}; {one}")
     known = dict.fromkeys(part.path for part in context.parts)
     raise SessionError(f"what was sent has no part {key!r}{did_you_mean(key, known)}")

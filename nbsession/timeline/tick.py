@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, Text, Thinking, ToolCall, ToolResult
-from nbsession.context import NOTHING_SENT, CompiledContext
-from nbsession.errors import ModelError
+from nbsession.context import NOTHING_SENT, CompiledContext, Part
+from nbsession.errors import ModelError, SessionError
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
@@ -24,8 +24,6 @@ from nbsession.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from nbsession.context import Part
 
 
 @dataclass(slots=True)
@@ -105,8 +103,17 @@ class Tick:
         """Say why a part of the context (or what stands at a component path) is another than in the tick before.
 
         By what its components know: the state, knob, property or data that changed, with the old
-        and the new value and who set it. ``""`` where nothing of it is known, as in the first tick.
+        and the new value and who set it; or that it was edited, or cut for want of room. ``""`` where
+        nothing of it is known, as in the first tick. Ask it of parts that differ.
         """
+        if not isinstance(part, Part | str):
+            raise SessionError(
+                f"why() takes a part or a component's path, got {type(part).__name__}: {part!r}"
+            )
+        if isinstance(part, Part) and part.edited:
+            return "its text was edited"
+        if isinstance(part, Part) and part.of:
+            return "it was cut for want of room"
         return why(part if isinstance(part, str) else part.path, self.causes)
 
     def cut(self, head: str | None, state: int) -> Tick:

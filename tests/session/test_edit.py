@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Section, System, Timeline, component, tool, use_state
+from nbsession import (
+    App,
+    Cut,
+    Fit,
+    Priority,
+    Section,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_knob,
+    use_state,
+)
 from nbsession.errors import SessionError
 from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
@@ -101,7 +113,7 @@ async def test_an_edit_is_let_go_and_said_once_the_part_is_another() -> None:
     context = fork.compile()
     assert not any(part.edited for part in context.parts)
     assert [item.reason for item in context.withheld] == [
-        "edited before, but it is another one now, so the edit is let go"
+        "edited before, but it is another one now, so the edit does not apply"
     ]
 
 
@@ -136,3 +148,72 @@ def test_a_message_cannot_be_emptied_nor_one_of_calls_alone_be_edited() -> None:
     calls = next(part for part in session.ticks[1].context.parts if part.role == "assistant")
     with pytest.raises(SessionError, match="and this one of assistant has ToolCall"):
         session.edit(1, {calls: "x"})
+
+
+async def test_what_was_edited_can_be_edited_again() -> None:
+    session, _ = made()
+    fork = session.edit(1, {the(session, 1, "kind"): "You are blunt."})
+    await fork.render()
+    again = fork.edit(fork.ticks[-1], {the(fork, -1, "blunt"): "You are mute."})
+    assert again.compile().system[0].text == "You are mute."
+    assert again.compile().withheld == ()
+    assert fork.ticks[-1].why(the(fork, -1, "blunt")) == "its text was edited"
+
+
+def test_an_edit_counts_towards_the_budget_it_stands_in() -> None:
+    @component
+    def Fitted() -> Any:
+        return Fit(
+            System("Be kind."), Priority(1, Section("old " * 10, id="old")), Timeline(), max_tokens=120
+        )
+
+    session = App(Fitted, model=ScriptedModel("Yes.")).session()
+    session.run("Hi")
+    part = next(part for part in session.ticks[0].context.parts if part.key == "old")
+    fork = session.edit(0, {part: "new " * 400})
+    assert fork.compile().tokens <= 120
+    assert [(item.reason, item.tokens > 300) for item in fork.compile().withheld] == [("budget", True)]
+
+
+def test_a_text_that_was_cut_is_edited_as_a_whole() -> None:
+    @component
+    def Shortened() -> Any:
+        room, _ = use_knob("room", 150, min=100, max=900)
+        text = "\n".join(f"line {n} of a long document" for n in range(80))
+        return Fit(System("Be kind."), Priority(1, Cut(Section(text, id="doc"))), Timeline(), max_tokens=room)
+
+    session = App(Shortened, model=ScriptedModel("Yes.")).session()
+    session.run("Hi")
+    part = next(part for part in session.ticks[0].context.parts if part.key == "doc")
+    assert session.ticks[0].why(part) == "it was cut for want of room"
+    fork = session.edit(0, {part: "short"})
+    assert [each.text for each in fork.compile().parts if each.edited] == ["short"]
+    fork.knobs["room"] = 400
+    assert [each.text for each in fork.compile().parts if each.edited] == ["short"]
+
+
+async def test_parts_that_stand_twice_are_edited_one_by_one() -> None:
+    @component
+    def Counting() -> Any:
+        count, set_count = use_state(0)
+
+        @tool
+        def more() -> str:
+            """Count."""
+            set_count(lambda n: n + 1)
+            return "ok"
+
+        return [more, Timeline(), Section(f"count {count}", id="count")]
+
+    session = App(Counting, model=ScriptedModel(call("more"), "Done.")).session()
+    await session.send("Go.")
+    first, second = [part for part in session.ticks[1].context.parts if part.key == "count"]
+    fork = session.edit(1, {first: "none", second: "one"})
+    assert [part.text for part in fork.compile().parts if part.edited] == ["none", "one"]
+    with pytest.raises(
+        SessionError, match=r"there are 2 parts at .*; give one of tick\.context\.parts itself"
+    ):
+        session.edit(1, {first.path: "x"})
+    only = the(session, 0, "count")
+    with pytest.raises(SessionError, match="is given two texts"):
+        session.edit(0, {only: "x", only.path: "y"})
