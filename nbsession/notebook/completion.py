@@ -63,6 +63,8 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
     command = forms.COMMANDS.get(before[0])
     if command is None:
         return []
+    if command.name == "break":
+        return _conditions(sessions, before[1:], begun)
     found = _within(sessions, command, before[1:])
     return [*_knobs(sessions, before[1:], begun), *found] if "KNOB=A,B…" in command.words else found
 
@@ -108,6 +110,23 @@ def _ticks(sessions: Sessions) -> list[str]:
         return [str(tick.number) for tick in sessions.current.ticks]
     except NbsessionError:  # no session yet
         return []
+
+
+def _conditions(sessions: Sessions, before: list[str], begun: str) -> list[str]:
+    """What a breakpoint may stop at: the tools and the parts of what would be sent now, by their names."""
+    name, equals, _ = begun.partition("=")
+    if not equals:
+        given = {word.partition("=")[0].partition(">")[0] for word in before}
+        words = {"on": "on", "tool": "tool=", "part": "part=", "tokens": "tokens>", "--clear": "--clear"}
+        return [word for known, word in words.items() if known not in given]
+    try:
+        context = sessions.current.compile()
+    except NbsessionError:  # no session yet, or it cannot be rendered
+        return []
+    tools = [spec.name for spec in context.tools]
+    parts = [part.title or part.path for part in context.parts if part.kind != "tool"]
+    found = dict.fromkeys({"tool": tools, "part": parts}.get(name, []))
+    return [f"{name}={word}" for word in found if not any(char.isspace() for char in word)]
 
 
 def _knobs(sessions: Sessions, before: list[str], begun: str) -> list[str]:

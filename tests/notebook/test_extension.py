@@ -27,6 +27,20 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
         yield kernel
 
 
+SEARCHER = """
+
+@component
+def Searcher():
+    @tool
+    def search(word: str) -> str:
+        "Search."
+        return word
+    return [System("You search."), Section("First look.", title="Plan"), search, Timeline()]
+
+bot = App(Searcher, model=ScriptedModel("a"))
+"""
+
+
 def ipython(*lines: str) -> str:
     """Run cells in plain IPython, without a kernel, and return what they printed."""
     program = [
@@ -185,6 +199,9 @@ mine = bot.session()
         ("%session use ro", {"root"}, set()),
         ("%%session --ma", {"--max-ticks", "--max-cost"}, {"--model"}),
         ("%%session root --model an", {"anthropic:"}, set()),
+        ("%session break on t", {"tool=", "tokens>"}, {"on", "part="}),
+        ("%session break on tool=s", {"tool=search"}, set()),
+        ("%session break on tool=search part=", {"part=Plan"}, set()),
         ("%%session root --display q", {"quiet"}, {"off"}),
         ("%%session root --model my", {"my_model"}, set()),
         ("%%session root --model anthropic:claude-s", {"anthropic:claude-sonnet-5-5"}, set()),
@@ -193,7 +210,7 @@ mine = bot.session()
     ],
 )
 def test_the_magics_lines_complete(kernel: Kernel, code: str, wanted: set[str], unwanted: set[str]) -> None:
-    fine(kernel.run("bot = app('a'); my_model = ScriptedModel('a'); mine_too = bot.session()"))
+    fine(kernel.run("bot = app('a'); my_model = ScriptedModel('a'); mine_too = bot.session()" + SEARCHER))
     fine(kernel.run("%session new bot --name root"))
     kernel.client.complete(code, len(code))
     reply = kernel.client.get_shell_msg(timeout=20)
