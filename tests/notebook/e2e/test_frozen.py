@@ -123,7 +123,7 @@ def test_a_page_reads_as_text_where_no_scripts_run(page: Page, tmp_path: Path) -
         ),
     )
     page.goto("http://127.0.0.1/panel.html")
-    expect(page.locator("dl")).to_contain_text("You are friendly.")
+    expect(page.locator(".nbx > details").first).to_contain_text("You are friendly.")
     expect(page.locator("p").first).to_contain_text(
         'as they stood: tone = "friendly", depth = 2, cite = false'
     )
