@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from nbsession.session import Session
 
-BUSY = "the session is running; wait until it has ended"
-
 
 class Desk:
     """The desk of one kernel. What the page asks is done on the home loop of the session that it asks about."""
@@ -67,6 +65,8 @@ class Desk:
             return self._does[message["k"]](session, message)
         except NbsessionError as error:
             return _macro("fault")(str(error))
+        except LookupError:
+            return _macro("fault")("that tick is not in the session any more")
 
     def _on_message(self, _widget: object, message: Mapping[str, Any], _buffers: object) -> None:
         session = self._sessions.get(str(message.get("of")))
