@@ -107,10 +107,8 @@ class Execution:
     ) -> None:
         """Answer a ``ConfirmationRequested``; ``input`` replaces what the model asked to call the tool with.
 
-        Raises ``ToolError`` with a line per fault for an input that the tool does not take; the call waits on.
+        An input that the tool does not take goes back to the model as an error; ``check`` tells before.
         """
-        if approved and input is not None:
-            self._core.home.call(lambda: self._work.check(call_id, input))
         self._core.home.post(lambda: self._work.answer(call_id, (approved, reason or "", input)))
 
     @property
@@ -125,6 +123,10 @@ class Execution:
         for a part that is not there; then it goes on standing.
         """
         self._core.home.call(lambda: self._work.resume(texts or {}))
+
+    def check(self, call_id: str, input: Mapping[str, Any]) -> None:
+        """Raise ``ToolError``, with a line per fault, where the tool that waits for an answer does not take ``input``."""
+        self._core.home.call(lambda: self._work.check(call_id, input))
 
     def __repr__(self) -> str:
         return f"<Execution {self.id} {self.status}, {len(self.ticks)} ticks>"

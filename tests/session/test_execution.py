@@ -37,6 +37,7 @@ from nbsession import (
 )
 from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.context import Capabilities
+from nbsession.errors import ToolError
 from nbsession.events import (
     ConfirmationRequested,
     ContentBlockStart,
@@ -517,6 +518,24 @@ async def test_a_call_can_be_approved_denied_with_a_reason_or_edited_and_is_chec
     ]
     assert [item.status for item in results] == ["done", "denied", "done", "error"]
     assert "amount" in results[3].text
+
+
+async def test_an_edited_input_can_be_checked_before_it_is_the_answer() -> None:
+    @tool(confirm=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    execution = agent([call("pay", amount=1)], "done", tools=[pay]).send("go")
+    async for event in execution:
+        if isinstance(event, ConfirmationRequested):
+            with pytest.raises(ToolError, match="- amount: "):
+                execution.check(event.call.id, {"amount": "lots"})
+            execution.check(event.call.id, {"amount": 2})
+            execution.confirm(event.call.id, True, input={"amount": 2})
+    (run,) = (await execution).tool_calls
+    assert run.result is not None
+    assert run.result.text == "paid 2"
 
 
 async def test_a_user_only_tool_is_not_the_models_and_an_alias_reaches_its_tool() -> None:

@@ -170,7 +170,8 @@ class ExecutionView:
         given, faults = read(call.controls)
         if not faults:
             try:
-                self._execution.confirm(call.id, True, input=given)
+                self._execution.check(call.id, given)
             except ToolError as error:
                 return faults_in(str(error))
+            self._execution.confirm(call.id, True, input=given)
         return faults
