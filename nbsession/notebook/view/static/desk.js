@@ -126,7 +126,6 @@ function initialize({ model }) {
     if (pressed.dataset.copy) {
       copy(pressed);
     } else if (act === "source") {
-      event.preventDefault(); // it stands in the summary of a fold
       let where = pressed.closest("li").querySelector(":scope > .lines");
       if (!where) {
         where = document.createElement("div");
