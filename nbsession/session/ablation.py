@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from nbsession.session.core import SessionCore
 
 
-def compiled_without(core: SessionCore, components: Sequence[Any]) -> Compiled[ModelAdapter]:
+def compiled_without(
+    core: SessionCore, components: Sequence[Any], model: ModelAdapter | None = None
+) -> Compiled[ModelAdapter]:
     """Compile a rendered tree as it would be without some components; see ``Session.without``."""
-    return _compiled(core, _found(core, components))
+    return _compiled(core, _found(core, components), model)
 
 
 def left_out_of(core: SessionCore, components: Sequence[Any]) -> list[Withheld]:
@@ -33,7 +35,9 @@ def listed(components: Any) -> Sequence[Any]:
     return [components] if isinstance(components, (str, Part, Withheld)) else list(components)
 
 
-def _compiled(core: SessionCore, fibers: Sequence[Fiber]) -> Compiled[ModelAdapter]:
+def _compiled(
+    core: SessionCore, fibers: Sequence[Fiber], model: ModelAdapter | None = None
+) -> Compiled[ModelAdapter]:
     return core.mount.preview(
         core.knobs.values(),
         without=fibers,
@@ -41,7 +45,7 @@ def _compiled(core: SessionCore, fibers: Sequence[Fiber]) -> Compiled[ModelAdapt
         needs_timeline=bool(len(core.record)),
         tools=core.tools,
         sent=core.sent,
-        choose=core.model_for(None),
+        choose=core.model_for(model),
         room=core.room,
         edits=core.edits,
     )

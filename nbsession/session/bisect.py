@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import BudgetError, NbsessionError, SessionError
 from nbsession.session.spending import Spending
-from nbsession.session.trial import Suspect, asked_again, suspects_of
+from nbsession.session.trial import Suspect, asked_again, model_asked, suspects_of
 from nbsession.usage import Budget, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from nbsession.models.base import ModelAdapter
     from nbsession.session.core import SessionCore
     from nbsession.timeline import Tick
 
@@ -62,6 +63,7 @@ class Bisection:
         self.done = self.tick is None
         self._home, self._predicate, self._plan = core.home, predicate, plan
         self._task: asyncio.Task[None] | None = None
+        self._model: ModelAdapter | None = None
         if self.tick is not None and self.before is not None:
             self.suspects = tuple(suspects_of(core.state, self.before, self.tick))
             self._conclude_from_records()
@@ -138,6 +140,9 @@ class Bisection:
                     )
                     return
                 now = await self._try(suspect)
+                if suspect is None and now is None:
+                    self.conclusion = f"{where}: that tick could not be asked again, so nothing was tried"
+                    return
                 if now is None or now is differs:
                     continue
                 if suspect is None:
@@ -163,7 +168,9 @@ class Bisection:
         fork = self._plan.fork(self.tick)
         fork.spending.parent = self._plan.account
         try:
-            tick = await asked_again(fork, self.tick, suspect)
+            if suspect is None:
+                self._model = model_asked(self._plan.fork(self.tick), self.tick)
+            tick = await asked_again(fork, self.tick, suspect, self._model)
         except BudgetError:
             raise
         except NbsessionError as error:

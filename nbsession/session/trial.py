@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import ToolCall
 from nbsession.context import place_of
+from nbsession.models.resolve import resolve
 from nbsession.session.ablation import compiled_without
 from nbsession.session.edit import changes_of
 from nbsession.session.keeping import knobs_in
@@ -78,12 +79,24 @@ def _state(then: Mapping[str, Any], now: Mapping[str, Any], tick: Tick) -> Itera
             yield Suspect("state", name, then.get(address), said)
 
 
-async def asked_again(fork: SessionCore, tick: Tick, suspect: Suspect | None) -> Tick:
+def model_asked(fork: SessionCore, tick: Tick) -> ModelAdapter | None:
+    """Return the model that a tick was sent to, where that was asked for with the message; else ``None``.
+
+    Raises ``ModelError`` where its name leads to none.
+    """
+    fork.render()
+    chosen = fork.compiled().model
+    return None if chosen is not None and chosen.name == tick.asked else resolve(tick.asked)
+
+
+async def asked_again(
+    fork: SessionCore, tick: Tick, suspect: Suspect | None, model: ModelAdapter | None = None
+) -> Tick:
     """Ask the model of ``tick`` in a fork that stands before it, with a suspect put back; no tool and no effect runs.
 
-    Raises ``BudgetError`` before anything is sent that a budget does not allow, and ``ModelError``.
+    ``model`` is asked in place of the tree's and the session's. Raises ``BudgetError`` before anything is sent that a budget does not allow, and ``ModelError``.
     """
-    compiled = _with_put_back(fork, tick, suspect)
+    compiled = _with_put_back(fork, tick, suspect, model)
     model = compiled.model
     assert model is not None  # chosen by what ``choose`` returned
     prepare = getattr(model, "prepare", None)
@@ -102,7 +115,9 @@ async def asked_again(fork: SessionCore, tick: Tick, suspect: Suspect | None) ->
     return made
 
 
-def _with_put_back(fork: SessionCore, tick: Tick, suspect: Suspect | None) -> Compiled[ModelAdapter]:
+def _with_put_back(
+    fork: SessionCore, tick: Tick, suspect: Suspect | None, model: ModelAdapter | None
+) -> Compiled[ModelAdapter]:
     if suspect is not None and suspect.kind == "state":
         restore = fork.mount.root.restore  # the tree is not mounted yet
         restore.pop(suspect.name, None)
@@ -114,9 +129,9 @@ def _with_put_back(fork: SessionCore, tick: Tick, suspect: Suspect | None) -> Co
         fork.render()
     elif suspect is not None and suspect.kind == "part":
         if suspect.old is None:
-            return compiled_without(fork, [suspect.name.rpartition("#")[0]])
+            return compiled_without(fork, [suspect.name.rpartition("#")[0]], model)
         fork.edit(changes_of(tick.context, {suspect.name: suspect.old}))
-    return fork.compiled()
+    return fork.compiled(model)
 
 
 def _unheard(_event: object) -> None:

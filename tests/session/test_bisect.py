@@ -169,3 +169,26 @@ async def test_a_predicate_that_fails_names_the_tick() -> None:
     await session.send("Two.")
     with pytest.raises(SessionError, match="the predicate failed at tick 0: IndexError"):
         session.bisect(lambda tick: tick.tool_calls[0])
+
+
+async def test_the_model_that_was_asked_with_the_message_is_asked_again() -> None:
+    session, model = made()
+    await session.send("One.")
+    session.knobs["tone"] = "blunt"
+    await session.send("Two.", model="simulated")
+    bisection = await session.bisect(lambda tick: tick.model == "simulated")
+    assert bisection.steps[1].tick is not None
+    assert bisection.steps[1].tick.asked == "simulated"
+    assert len(model.contexts) == 1
+
+
+async def test_a_tick_that_cannot_be_asked_again_ends_it() -> None:
+    session, model = made()
+    await session.send("One.")
+    session.knobs["tone"] = "blunt"
+    await session.send("Two.")
+    model.responses = ()
+    bisection = await session.bisect(bad)
+    assert (bisection.calls, bisection.cause, bisection.done) == (0, None, True)
+    assert "could not be asked again" in bisection.conclusion
+    assert "could not be tried" in str(bisection.steps[1])
