@@ -95,14 +95,21 @@ class Bisection:
         return f"<Bisection {self.conclusion}>"
 
     def __str__(self) -> str:
-        return "\n".join([self.conclusion, *[f"  {step}" for step in self.steps], f"  {self.spent}"])
+        how = "" if self.done else "; await this, or run() it, to try what changed"
+        return "\n".join([self.conclusion, *[f"  {step}" for step in self.steps], f"  {self.spent}{how}"])
 
     @property
     def spent(self) -> str:
         """What was asked of models, in words."""
         if not self.calls:
             return "no model was called"
-        cost = "at an unknown price" if self.cost is None else f"for ${self.cost:.4f}"
+        cost = (
+            "at an unknown price"
+            if self.cost is None
+            else f"for ${self.cost:.4f}"
+            if self.cost
+            else "for free"
+        )
         return f"{_calls(self.calls)}, {self.usage.total_tokens:,} tokens {cost}"
 
     def _conclude_from_records(self) -> None:
@@ -113,9 +120,7 @@ class Bisection:
             self.conclusion = f"{where}; only the conversation went on, no knob, state or component changed"
         else:
             names = "; ".join(map(str, self.suspects))
-            self.conclusion = (
-                f"{where}; beside the conversation, this changed: {names}. Await this, or run() it, to try"
-            )
+            self.conclusion = f"{where}; beside the conversation, this changed: {names}"
 
     async def _tried(self) -> Bisection:
         if not self.done and self._task is None:

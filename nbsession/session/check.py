@@ -219,13 +219,17 @@ def _beyond(context: CompiledContext, model: ModelAdapter) -> Iterator[Finding]:
     tokens = calibrated(model.name).apply(context.tokens)
     share = f"≈{tokens:,} of the {can.window:,} tokens that {model.name} takes"
     largest = max(context.parts, key=lambda part: part.tokens, default=None)
-    most = f"; most of it is {largest.path} (≈{largest.tokens:,})" if largest is not None else ""
+    most = f"; most of it is {_name(largest)} (≈{largest.tokens:,})" if largest is not None else ""
     if tokens > can.window:
         said = f"the context has {share}{most}; leave something out, or bound it with Fit()"
         yield Finding("over-window", said, "" if largest is None else largest.path, "error")
     elif tokens > NEAR * can.window:
         said = f"the context has {share}, and the answer has to fit beside it{most}; bound it with Fit()"
         yield Finding("near-window", said, "" if largest is None else largest.path)
+
+
+def _name(part: Part) -> str:
+    return f"the tool {part.title}" if part.kind == "tool" else part.path
 
 
 def _fibers(top: Fiber) -> Iterator[Fiber]:

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 class Share(NamedTuple):
     """What one component adds to a request, in estimated tokens, and what of that is as it was sent before.
 
-    ``kept`` is ``None`` where nothing is known.
+    ``kept`` is ``None`` where nothing is known. Its ``tools`` stand apart: they come first in a request.
     """
 
     path: str
     tokens: int
     kept: int | None
+    tools: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}, tools" if self.tools else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,19 @@ def _forecast(context: CompiledContext, ticks: Sequence[Tick], reported: int | N
 
 def _shares(context: CompiledContext, kept: int | None) -> tuple[Share, ...]:
     """Add up the parts by component, in the order of a request, and what stands before its ``kept`` tokens end."""
-    tokens: dict[str, int] = {}
-    before: dict[str, int] = {}
+    tokens: dict[tuple[str, bool], int] = {}
+    before: dict[tuple[str, bool], int] = {}
     left = kept or 0
     for part in _in_order(context):
-        tokens[part.path] = tokens.get(part.path, 0) + part.tokens
+        place = (part.path, part.kind == "tool")
         taken = min(left, part.tokens)
-        before[part.path] = before.get(part.path, 0) + taken
+        tokens[place] = tokens.get(place, 0) + part.tokens
+        before[place] = before.get(place, 0) + taken
         left -= taken
-    return tuple(Share(path, count, None if kept is None else before[path]) for path, count in tokens.items())
+    return tuple(
+        Share(place[0], count, None if kept is None else before[place], place[1])
+        for place, count in tokens.items()
+    )
 
 
 def _in_order(context: CompiledContext) -> list[Part]:

@@ -38,7 +38,7 @@ def check(found: Findings, title: str = "Check") -> Table:
 def forecast(shown: Forecast, title: str = "Forecast") -> Table:
     """Lay out what of a request may be read from the provider's cache, by component."""
     rows = [
-        Row((share.path, f"≈{share.tokens:,}", "unknown" if share.kept is None else f"≈{share.kept:,}"))
+        Row((str(share), f"≈{share.tokens:,}", "unknown" if share.kept is None else f"≈{share.kept:,}"))
         for share in shown.shares
     ]
     columns = (Column("component"), Column("tokens", "n"), Column("as before", "n"))
@@ -103,7 +103,8 @@ def comparison(shown: Comparison) -> Table:
         rows.append(Row((str(pair.number), pair.what or "alike", change, *answers), here=pair is parting))
     words = []
     if parting is not None and parting.number:
-        words.append(Word("alike", f"ticks 0–{parting.number - 1}", "as both have them"))
+        last = parting.number - 1
+        words.append(Word("alike", f"ticks 0–{last}" if last else "tick 0", "as both have them"))
     columns = (
         Column("tick", "n"),
         Column("what differs"),
