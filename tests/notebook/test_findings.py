@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from nbsession import App, ModelError, Section, SessionError, System, Timeline, component, tool, use_knob
 from nbsession.notebook import extension
@@ -33,7 +34,8 @@ def Agent() -> Any:
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    made = InteractiveShell.instance(ipython_dir=str(tmp_path))
+    without_history = Config({"HistoryManager": {"enabled": False}})
+    made = InteractiveShell.instance(ipython_dir=str(tmp_path), config=without_history)
     extension.load(made)
     yield made
     extension.unload(made)
