@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text
@@ -16,6 +15,12 @@ if TYPE_CHECKING:
     from nbsession.tree import Element
 
 KEEPS: tuple[Keep, ...] = ("head", "tail", "both")
+
+MOST = 1_000_000_000
+"""The bound of a priority, both ways: sums of those inside one another stay exact."""
+
+DIGITS_TOO_MANY = 10_000
+"""Bits from which on Python refuses to write a whole number out, and nobody could read it."""
 
 
 class _Fit(Foldable):
@@ -103,6 +108,12 @@ def _is_entry(item: FlowItem) -> bool:
     return isinstance(item, Chunk) or (item.kind == "message" and bool(item.key))
 
 
+def _shown(number: object) -> str:
+    if isinstance(number, int) and number.bit_length() > DIGITS_TOO_MANY:
+        return f"a whole number of {number.bit_length():,} bits"
+    return f"{number!r:.80}"
+
+
 def _is_one_text(item: FlowItem) -> bool:
     return (
         isinstance(item, Part) and not item.key and len(item.blocks) == 1 and isinstance(item.blocks[0], Text)
@@ -153,11 +164,14 @@ def Fit(
 def Priority(number: float, *children: object, key: str | int | None = None) -> Element:
     """Say how long the children stay in a ``Fit``: ``Priority(n, *children)``; the higher, the longer.
 
+    ``number`` is from -1,000,000,000 to 1,000,000,000, else it is a ``RenderError``.
     Each part inside may go by itself (see ``Whole``). Priorities inside one another add up; a timeline, and what
     is only in a ``First``, ``Whole`` or ``Cut``, has 0. Outside a ``Fit`` it changes nothing. Give siblings that come and go a ``key``.
     """
-    if type(number) not in (int, float) or not math.isfinite(number):
-        raise RenderError(f"Priority() takes a number before its children, got {number!r:.80}")
+    if type(number) not in (int, float) or not -MOST <= number <= MOST:
+        raise RenderError(
+            f"Priority() takes a number from -{MOST:,} to {MOST:,} before its children, got {_shown(number)}"
+        )
     return _priority(*children, key=key, number=number)
 
 

@@ -18,7 +18,7 @@ class _Message(Foldable):
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
         blocks: list[Block] = []
         run: list[Part] = []
-        if any(
+        if inner.ranks is not None or any(
             not isinstance(item, Part) or (item.kind == "message" and item.title != MEDIA)
             for item in inner.body
         ):

@@ -228,14 +228,23 @@ def test_a_budget_inside_of_one_text_is_refused_with_its_place(host: Any) -> Non
         _ = render(host(Cut("text"))).context
 
 
+@pytest.mark.parametrize("host", [System, User, Section])
+def test_a_priority_inside_of_one_text_is_refused_with_its_place(host: Any) -> None:
+    with pytest.raises(CompileError, match=r"a Priority stands inside \w+.*; put the Priority around the"):
+        _ = render(host(Priority(1, "text"))).context
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: Fit(max_tokens=0), "max_tokens"),
         (lambda: Fit(max_tokens=NO_NUMBER), "max_tokens"),
         (lambda: Fit(reserve=-1), "reserve"),
-        (lambda: Priority(NO_NUMBER), "a number before its children, got 'many'"),
-        (lambda: Priority(float("nan"), "text"), "a number"),
+        (lambda: Priority(NO_NUMBER), "1,000,000,000 before its children, got 'many'"),
+        (lambda: Priority(float("nan"), "text"), "got nan"),
+        (lambda: Priority(10**400, "text"), "from -1,000,000,000 to 1,000,000,000 .* got 10000"),
+        (lambda: Priority(10**5000, "text"), "got a whole number of 16,610 bits"),
+        (lambda: Priority(-1e308, "text"), r"got -1e\+308"),
         (lambda: Cut("text", keep=HEADS), "did you mean 'head'"),
     ],
 )
