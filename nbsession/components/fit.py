@@ -19,6 +19,15 @@ KEEPS: tuple[Keep, ...] = ("head", "tail", "both")
 MOST = 1_000_000_000
 """The bound of a priority, both ways: sums of those inside one another stay exact."""
 
+REMEDIES = {
+    "fit": "put the Fit around the {0}, or beside it",
+    "priority": "put the Priority around the {0}",
+    "first": "put it beside the {0}, or in its place: each alternative goes or stays as a whole",
+    "whole": "put it beside the {0}",
+    "cut": "put it beside the {0}, or in its place: where there is room a Cut is the full text",
+}
+"""What to do about a rule that stands inside of another, the ``{0}``."""
+
 DIGITS_TOO_MANY = 10_000
 """Bits from which on Python refuses to write a whole number out, and nobody could read it."""
 
@@ -48,6 +57,7 @@ class _Priority(Foldable):
 
 class _Whole(Foldable):
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
+        _refuse_rules(fiber, inner)
         if not inner.body:
             return inner
         return inner.put_in(Box("whole", fiber.path, inner.body, inner.tokens, speaks=inner.last >= 0))
@@ -55,6 +65,7 @@ class _Whole(Foldable):
 
 class _First(Foldable):
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
+        _refuse_rules(fiber, inner)
         ways = tuple([way for way in map(_body_of, _children(fiber)) if way.body])
         if not ways:
             return inner
@@ -75,6 +86,7 @@ class _First(Foldable):
 
 class _Cut(Foldable):
     def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
+        _refuse_rules(fiber, inner)
         if not inner.body:
             return inner
         for item in unboxed(inner.body):
@@ -87,6 +99,21 @@ class _Cut(Foldable):
         keep = fiber.element.props["keep"]
         return inner.put_in(
             Box("cut", fiber.path, inner.body, inner.tokens, speaks=inner.last >= 0, keep=keep)
+        )
+
+
+def _refuse_rules(fiber: Fiber, inner: Fragment) -> None:
+    """Refuse what would have no effect where all goes, stays or is cut by the rule of ``fiber``."""
+    host = fiber.type.name
+    for item, rank in zip(inner.body, inner.ranks or (), strict=False):
+        box = item if isinstance(item, Box) and (item.kind != "whole" or host == "Cut") else None
+        if box is None and rank is None:
+            continue
+        kind = "priority" if box is None else box.kind
+        raise CompileError(
+            f"a {kind.title()} stands inside the {host} at {fiber.path}, where it would have no effect; "
+            f"{REMEDIES[kind].format(host)}",
+            path=item.path,
         )
 
 
@@ -183,7 +210,8 @@ def First(*alternatives: object, key: str | int | None = None) -> Element:
 
     It is chosen after everything of higher priority had its place in the ``Fit`` around it; where not even the
     last one has room, nothing of it is sent. An alternative is a node (several in a list) and stands or goes
-    as a whole. Outside a ``Fit`` it is the first.
+    as a whole. Outside a ``Fit`` it is the first. Raises ``CompileError`` where a timeline, ``Fit``, ``Priority``,
+    ``First`` or ``Cut`` stands inside.
     """
     return _first(*alternatives, key=key)
 
@@ -192,7 +220,10 @@ _whole = _Whole("Whole")
 
 
 def Whole(*children: object, key: str | int | None = None) -> Element:
-    """All of it or nothing: ``Whole(*children)`` goes from a ``Fit`` in one piece."""
+    """All of it or nothing: ``Whole(*children)`` goes from a ``Fit`` in one piece.
+
+    Raises ``CompileError`` where a ``Fit``, ``Priority``, ``First`` or ``Cut`` stands inside: it would have no effect.
+    """
     return _whole(*children, key=key)
 
 
@@ -201,7 +232,8 @@ def Cut(*children: object, keep: Keep = "head", key: str | int | None = None) ->
 
     ``keep`` says what stays: the ``"head"``, the ``"tail"`` or ``"both"``. In place of the rest stands how many lines
     and tokens are missing; a section's heading stays. Each part inside is shortened by itself, as
-    little as need be; where there is no room for a line it goes.
+    little as need be; where there is no room for a line it goes. Raises ``CompileError`` where a message of the
+    timeline, a picture, or a ``Fit``, ``Priority``, ``First``, ``Whole`` or ``Cut`` stands inside.
     """
     if keep not in KEEPS:
         raise RenderError(f"Cut(keep=) got {keep!r}{did_you_mean(str(keep), KEEPS)}")

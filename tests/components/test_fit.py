@@ -220,6 +220,43 @@ def test_equal_trees_make_equal_contexts() -> None:
     assert made().hash == made().hash
 
 
+INSIDE: dict[str, Any] = {
+    "Fit": lambda: Fit("text", max_tokens=9),
+    "Priority": lambda: Priority(1, "text"),
+    "First": lambda: First("text", "less"),
+    "Cut": lambda: Cut("text"),
+    "Whole": lambda: Whole("text"),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+@pytest.mark.parametrize("host", [Whole, First, Cut])
+@pytest.mark.parametrize("around", [lambda node: node, Fit])
+def test_a_rule_inside_of_another_has_its_effect_or_is_refused_with_its_place_and_a_remedy(
+    name: str, host: Any, around: Any
+) -> None:
+    tree = render(around(host([INSIDE[name](), "beside"])))
+    if name == "Whole" and host is not Cut:
+        assert tree.context.system.text == "text\n\nbeside"
+        return
+    with pytest.raises(
+        CompileError, match=rf"a {name} stands inside the {host.__name__} at .*; put (it|the \w+) "
+    ) as caught:
+        _ = tree.context
+    assert host.__name__ in caught.value.path
+
+
+@component
+def Bounded() -> Any:
+    return Fit("text", max_tokens=9)
+
+
+def test_a_budget_inside_of_an_alternative_is_refused_wherever_its_component_stands() -> None:
+    with pytest.raises(CompileError, match="put the Fit around the Whole, or beside it") as caught:
+        _ = render(Fit(First("long", Whole(Section("x"), Whole(Bounded()))), max_tokens=10)).context
+    assert caught.value.path.endswith("Bounded.0/Fit.0")
+
+
 @pytest.mark.parametrize("host", [System, User, Section])
 def test_a_budget_inside_of_one_text_is_refused_with_its_place(host: Any) -> None:
     with pytest.raises(

@@ -39,21 +39,24 @@ Plan: TypeAlias = tuple[str, Any]
 
 LINES = st.integers(1, 30)
 LEAVES = st.one_of(st.tuples(st.just("section"), LINES), st.tuples(st.just("text"), LINES))
+WHOLES = st.recursive(
+    LEAVES, lambda inner: st.tuples(st.just("whole"), st.lists(inner, max_size=3)), max_leaves=6
+)
+CUTS = st.tuples(st.just("cut"), st.tuples(st.sampled_from(["head", "tail", "both"]), LINES))
+FIRSTS = st.tuples(st.just("first"), st.lists(WHOLES, min_size=1, max_size=3))
 RIGID = st.recursive(
-    LEAVES,
+    WHOLES,
     lambda inner: st.one_of(
         st.tuples(st.just("priority"), st.tuples(st.integers(-3, 3), st.lists(inner, max_size=4))),
-        st.tuples(st.just("whole"), st.lists(inner, max_size=3)),
         st.tuples(st.just("fit"), st.tuples(st.integers(50, 900), st.lists(inner, max_size=3))),
     ),
     max_leaves=14,
 )
 PLANS = st.recursive(
-    RIGID,
+    st.one_of(RIGID, CUTS, FIRSTS),
     lambda inner: st.one_of(
         st.tuples(st.just("priority"), st.tuples(st.integers(-3, 3), st.lists(inner, max_size=4))),
-        st.tuples(st.just("first"), st.lists(inner, min_size=1, max_size=3)),
-        st.tuples(st.just("cut"), st.tuples(st.sampled_from(["head", "tail", "both"]), LINES)),
+        st.tuples(st.just("fit"), st.tuples(st.integers(50, 900), st.lists(inner, max_size=3))),
     ),
     max_leaves=14,
 )
@@ -172,7 +175,7 @@ def test_where_there_is_room_for_all_the_budget_changes_nothing(
         if kind in {"text", "section", "cut"}:
             return at
         inner = [without(child) for child in (made[1] if kind in {"priority", "fit"} else made)]
-        return ("first", inner) if kind == "first" else ("priority", (0, inner))
+        return (kind, inner) if kind in {"first", "whole"} else ("priority", (0, inner))
 
     plain = without(plan)
     context = compiled(plain, talk, 1_000_000)
