@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
 from nbsession.context import origin_of
-from nbsession.errors import ModelError, SessionBusyError, SessionError, StoreError
+from nbsession.errors import CompileError, ModelError, SessionBusyError, SessionError, StoreError
 from nbsession.events import (
     BreakpointReached,
     ConfirmationRequested,
@@ -67,7 +67,7 @@ class Work:
         self._message = Left(None, None)
         self._asked = False
         self._model = ""
-        self._made_room = False
+        self._refused: ModelError | None = None
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
@@ -157,18 +157,23 @@ class Work:
         tick = self._tick = Tick(len(core.ticks), execution.id)
         core.deliver(execution.log)
         execution.emit(TickStart(tick.number))
-        compiled, model = await self._compile(tick)
+        try:
+            compiled, model = await self._compile(tick)
+        except CompileError as too_little:
+            if self._refused is None:
+                raise
+            raise self._refused from too_little
         stood = self._sent_up_to
         response = await self._begin(tick, compiled, model)
         try:
             await self._ask(model, tick, response)
         except ModelError as error:
-            if self._made_room or not self._make_room(error, tick, compiled, model):
+            if self._refused is not None or not self._make_room(error, tick, compiled, model):
                 raise
-            self._made_room, self._sent_up_to = True, stood
+            self._refused, self._sent_up_to = error, stood
             await core.outbox.keep(core.outbox.tick_ended(tick))
             return await self._next_tick()
-        self._made_room = False
+        self._refused = None
         if tick.stop_reason == "tool_use" and tick.tool_calls:
             await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
             self._answer_calls()
@@ -191,7 +196,7 @@ class Work:
             return False
         core.keeper.changes(known)
         self._commit_response(tick)
-        tick.error, tick.should_continue, tick.reason = error, True, "sent once more with less"
+        tick.error, tick.should_continue, tick.reason = error, True, "to be sent once more with less"
         core.finish_tick(tick)
         self._tick = None
         self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, True, tick.reason))

@@ -93,7 +93,7 @@ class SessionRoom:
         )
         self.notes.append(
             f"{model} refused a request of {counted:,} tokens (estimated: {sent:,}), for it takes {error.room:,}; "
-            "it was sent once more with less, and the contexts keep to that: see context.withheld"
+            "its contexts keep to that from now on: see context.withheld"
         )
         return [(ROOM + model, error.room), (FACTOR + model, round(counted / sent, 4))]
 

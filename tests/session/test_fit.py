@@ -298,6 +298,24 @@ async def test_a_request_that_is_refused_again_fails() -> None:
     assert len(model.contexts) == 10
 
 
+async def test_where_no_less_can_be_sent_the_error_is_the_providers_and_nothing_says_that_it_was_sent_again() -> (
+    None
+):
+    model = ScriptedModel("Hello.", too_long(2000, 10), "Never.", window=4000)
+    session = App(Chat, model=model).session()
+    await session.send("Hi")
+    with pytest.raises(ModelError, match="too large") as caught:
+        await session.send("x" * 400)
+    assert isinstance(caught.value.__cause__, CompileError)
+    assert "has to stay there takes" in str(caught.value.__cause__)
+    assert len(model.contexts) == 2
+    (note,) = session.notes
+    assert note.startswith("scripted refused a request of 2,000 tokens")
+    assert "sent once more" not in note
+    assert session.status == "idle"
+    assert session.timeline[-1].role == "user"
+
+
 async def test_where_the_provider_did_not_count_less_is_sent_than_it_takes() -> None:
     model = ScriptedModel(*[ANSWER] * 8, too_long(None, 500), "At last.")
     session = App(Chat, model=model).session()
