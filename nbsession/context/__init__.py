@@ -6,7 +6,7 @@ Pure: it reads fibers and entries and calls no model.
 from nbsession.context.box import Box, Keep, is_message, unboxed
 from nbsession.context.chunk import Chunk, FlowItem, entry_tokens
 from nbsession.context.compiled import NOTHING_SENT, CompiledContext, context_of
-from nbsession.context.compiler import Compiled, Sent
+from nbsession.context.compiler import Compiled
 from nbsession.context.diff import ContextDiff
 from nbsession.context.edits import NO_EDITS, Edit, Edits, edited, place_of
 from nbsession.context.fit import UNKNOWN, Room
@@ -28,6 +28,7 @@ from nbsession.context.fragment import (
     tools_given,
 )
 from nbsession.context.part import Kind, Part, entry_part, kinds_of, sendable, tokens_of
+from nbsession.context.sent import Sent
 from nbsession.context.target import Capabilities, Target
 from nbsession.context.thinking import origin_of
 from nbsession.context.withheld import BUDGET, LEFT_OUT, Withheld

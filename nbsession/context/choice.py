@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem, flatten
 from nbsession.context.part import Part, place_of
+from nbsession.context.sent import Sent, superseded
 from nbsession.context.shorten import Shortened, shorten, shortened_to
-from nbsession.context.withheld import BUDGET, Withheld
+from nbsession.context.withheld import BUDGET, OUTDATED, Withheld
 from nbsession.errors import CompileError
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ class Choice:
 
     ``sizes`` are the units' tokens as they are now, 0 for those that are ``gone``; ``gaps`` are atoms that
     are missing in the middle of an exchange; ``ways`` says which alternative stands for a unit, ``cuts`` how it
-    was shortened.
+    was shortened. ``sent`` is the trailing context of earlier ticks; in the ``full`` scopes nothing of it
+    stands any longer but what is still said.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, sent: Sequence[Sent] = ()) -> None:
         self.layout = layout
+        self.sent = sent
+        self.full: list[Scope] = []
         self.gone: set[int] = set()
         self.gaps: set[int] = set()
         self.ways: dict[int, int] = {}
@@ -98,14 +102,24 @@ class Choice:
     # Keeping to a budget
 
     def total(self, cap: Cap) -> int:
-        """Return the tokens that a scope takes as it is now."""
+        """Return the tokens that a scope takes as it is now, what still stands of earlier ticks included."""
+        old = self._superseded() if self.sent else ()
+        standing = [
+            earlier for earlier in old if cap.scope.holds(earlier.part) and not self._is_let_go(earlier)
+        ]
+        return self.content(cap) + sum([earlier.part.tokens for earlier in standing])
+
+    def content(self, cap: Cap) -> int:
+        """Return the tokens of what a scope says now."""
         units = self.layout.units_of(cap.scope)
         return self._fixed(cap) + sum(self.sizes[units.start : units.stop])
 
     def keep_to(self, cap: Cap, cached: frozenset[int]) -> None:
         """Leave out what a scope has no room for; ``CompileError`` where what has to stay is too much."""
-        total = self.total(cap)
-        if total <= cap.tokens:
+        if self.total(cap) <= cap.tokens:
+            return
+        self.full.append(cap.scope)
+        if self.content(cap) <= cap.tokens:
             return
         units = list(self.layout.units_of(cap.scope))
         if self.gone:
@@ -202,7 +216,7 @@ class Choice:
         )
         named = [f"{_label(layout.atoms[atom])} (≈{tokens:,} tokens)" for tokens, atom in stays[:LARGEST]]
         if cap.spent:
-            named.append(f"tools and what was sent before (≈{cap.spent:,} tokens)")
+            named.append(f"tools (≈{cap.spent:,} tokens)")
         where = "the model's window" if box is None else f"the Fit at {box.path}"
         return CompileError(
             f"{where} has room for ≈{cap.tokens:,} tokens, and what has to stay there takes ≈{self._fixed(cap):,}: "
@@ -211,6 +225,11 @@ class Choice:
         )
 
     # What came of it
+
+    def standing(self) -> list[Sent]:
+        """Return what stays where it was sent."""
+        gone = {id(earlier) for earlier in self._let_go()}
+        return [earlier for earlier in self.sent if id(earlier) not in gone]
 
     def leaves_out_of(self, scope: Scope) -> bool:
         """Say whether anything of a scope is missing."""
@@ -274,7 +293,7 @@ class Choice:
             span = _key(first) if len(atoms) == 1 else f"{_key(first)} to {_key(last)}"
             tokens = sum([layout.sizes[atom] for atom in atoms])
             notes.append(Withheld(path, BUDGET, f"{count}, {span}", tokens, rank))
-        return notes
+        return [*notes, *self._outdated()]
 
     def decisions(self) -> dict[str, Any]:
         """Return by address what a later compile is to decide in the same way."""
@@ -290,6 +309,45 @@ class Choice:
             if (entry := layout.entry(atom)) is not None and entry.role != "tool":
                 decided[self._address(atom)] = self._rank_at(atom)
         return decided
+
+    def _let_go(self) -> list[Sent]:
+        return [earlier for earlier in self._superseded() if self._is_let_go(earlier)] if self.full else []
+
+    def _outdated(self) -> list[Withheld]:
+        """List what was let go and is not said any more; of the rest the notes of the units tell."""
+        let_go = [earlier.part for earlier in self._let_go()]
+        said = {item.digest for item in self.layout.atoms if isinstance(item, Part)} if let_go else ()
+        return [
+            Withheld(place_of(part), OUTDATED, str(part), part.tokens)
+            for part in let_go
+            if part.digest not in said
+        ]
+
+    def _is_let_go(self, earlier: Sent) -> bool:
+        return any(scope.holds(earlier.part) for scope in self.full)
+
+    def _superseded(self) -> list[Sent]:
+        return superseded(self.sent, self._trailing())
+
+    def _trailing(self) -> list[Part]:
+        """Return what stands behind the last message, the last first."""
+        layout = self.layout
+        units = {layout.ends[unit]: unit for unit in (*self.gone, *self.ways, *self.cuts)}
+        trailing: list[Part] = []
+        end = len(layout.atoms)
+        while end:
+            unit = units.get(end)
+            begin = end - 1 if unit is None else layout.begins[unit]
+            if unit is not None:
+                items = [] if unit in self.gone else self._written(unit)
+            else:
+                items = [] if begin in self.gaps else layout.atoms[begin:end]
+            for item in reversed(items):
+                if isinstance(item, Chunk) or item.kind == "message":
+                    return trailing
+                trailing.append(item)
+            end = begin
+        return []
 
     def _note(self, unit: int) -> Withheld:
         layout, box = self.layout, self.layout.boxes.get(unit)

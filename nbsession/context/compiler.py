@@ -12,6 +12,7 @@ from nbsession.context.fit import UNKNOWN, Fitted, Room, fit
 from nbsession.context.fitting import fitted, sizing
 from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of, messages_in
 from nbsession.context.part import Part
+from nbsession.context.sent import Sent, last_anchor, put_back
 from nbsession.context.target import Target
 from nbsession.context.thinking import replayable
 from nbsession.context.withheld import Withheld
@@ -22,23 +23,6 @@ if TYPE_CHECKING:
 
     from nbsession.tools import Tool
     from nbsession.tree import Fiber
-
-
-class Sent(NamedTuple):
-    """A trailing part as it was sent earlier in this execution, and the message it followed.
-
-    ``after`` is the id of an entry, or the path of a message of the tree.
-    """
-
-    after: str
-    part: Part
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"after": self.after, "part": self.part.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Sent:
-        return cls(data["after"], Part.from_dict(data["part"]))
 
 
 M = TypeVar("M", bound=Target)
@@ -118,8 +102,11 @@ def compile(  # noqa: A001  # the field's word for it
     if edits:
         fragment = fragment.holding(edits.body(fragment.body))
         sent = [Sent(item.after, edits.part(item.part)) for item in sent]
-    made = _fit(fragment, sent, parts, model, fresh, room) if fragment.ranks is not None else None
-    system, flow, sent_now = _arrange(fragment, made, sent)
+    made = None
+    if fragment.ranks is not None:
+        size = sizing(model, fresh)
+        made = fit(fragment.body, size, model=model, room=room, tools=parts, sent=sent)
+    system, flow, sent_now = _arrange(fragment, made, sent if made is None else made.sent)
     said = edits.lapsed((*system, *flow)) if edits else ()
     if model is not None:
         flow, unfit = fitted(flow, model, fresh)
@@ -143,24 +130,6 @@ def compile(  # noqa: A001  # the field's word for it
     return Compiled(context, _toolbox(uses), model, sent_now, made)
 
 
-def _fit(
-    fragment: Fragment,
-    sent: Sequence[Sent],
-    tools: Sequence[Part],
-    model: Target | None,
-    fresh: Container[str],
-    room: Room,
-) -> Fitted:
-    """Leave out of a body what its budgets have no room for; trailing parts that stay where they were sent count."""
-    standing = 0
-    if sent:
-        present = {item.identity: item.digest for item in unboxed(fragment.body) if isinstance(item, Part)}
-        standing = sum(
-            [item.part.tokens for item in sent if present.get(item.part.identity) != item.part.digest]
-        )
-    return fit(fragment.body, sizing(model, fresh), model=model, room=room, tools=tools, standing=standing)
-
-
 def _arrange(
     fragment: Fragment, made: Fitted | None, sent: Sequence[Sent]
 ) -> tuple[Sequence[Part], Sequence[FlowItem], tuple[Sent, ...]]:
@@ -178,44 +147,12 @@ def _arrange(
     if not trailing and not sent:
         return system, body[first:], ()
     flow = list(body[first : last + 1])
-    end = _last_entry(flow)
-    flow, kept = _place(flow, sent)
+    end = last_anchor(flow)
+    flow, kept = put_back(flow, sent)
     standing = {item.part.identity: item.part.digest for item in kept}
     new = [part for part in trailing if standing.get(part.identity) != part.digest]
     flow.extend(new)
     return system, flow, (*kept, *[Sent(end, part) for part in new])
-
-
-def _place(flow: list[FlowItem], sent: Sequence[Sent]) -> tuple[list[FlowItem], list[Sent]]:
-    """Put trailing parts of earlier ticks back behind the entries they followed."""
-    if not sent:
-        return flow, []
-    waiting: dict[str, list[Sent]] = {}
-    for earlier in sent:
-        waiting.setdefault(earlier.after, []).append(earlier)
-    placed: list[FlowItem] = []
-    kept: list[Sent] = []
-    for item in flow:
-        parts = item.parts if isinstance(item, Chunk) else (item,)
-        if isinstance(item, Chunk) and waiting.keys().isdisjoint([entry.id for entry in item.entries]):
-            placed.append(item)
-            continue
-        for part in parts:
-            placed.append(part)
-            for before in waiting.get(_anchor(part), ()):
-                placed.append(before.part)
-                kept.append(before)
-    return placed, kept
-
-
-def _last_entry(flow: Sequence[FlowItem]) -> str:
-    last = flow[-1]
-    return last.entries[-1].id if isinstance(last, Chunk) else _anchor(last)
-
-
-def _anchor(part: Part) -> str:
-    """Name a message among the flow's parts; ``""`` for what is none."""
-    return (part.key or part.path) if part.kind == "message" else ""
 
 
 def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[FlowItem] | None) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbsession.context.chunk import FlowItem
     from nbsession.context.compiled import CompiledContext
     from nbsession.context.part import Part
+    from nbsession.context.sent import Sent
     from nbsession.context.target import Target
     from nbsession.context.withheld import Withheld
 
@@ -60,10 +61,14 @@ UNKNOWN: Room = _Unknown()
 
 
 class Fitted:
-    """A body that keeps to its budgets; what was left out of it is worked out when it is asked for."""
+    """A body that keeps to its budgets; what was left out of it is worked out when it is asked for.
+
+    ``sent`` is the trailing context of earlier ticks that there is room to leave where it stood.
+    """
 
     def __init__(self, choice: Choice, limits: Mapping[str, int]) -> None:
         self.body: Sequence[FlowItem] = choice.body()
+        self.sent: Sequence[Sent] = choice.standing()
         self._choice = choice
         self._limits = limits
 
@@ -88,23 +93,21 @@ def fit(
     model: Target | None = None,
     room: Room = UNKNOWN,
     tools: Sequence[Part] = (),
-    standing: int = 0,
+    sent: Sequence[Sent] = (),
 ) -> Fitted:
     """Leave out of a body what its budgets have no room for.
 
-    ``size`` gives the tokens of an item as the model is sent it; ``tools`` are all tools, ``standing`` the
-    tokens of trailing parts that stay where they were sent. Raises ``CompileError`` where
+    ``size`` gives the tokens of an item as the model is sent it; ``tools`` are all tools, ``sent`` the
+    trailing parts that were sent earlier in this execution. Raises ``CompileError`` where
     what has to stay is too much.
     """
     layout = Layout(body, size)
-    caps = list(_caps(layout, model, room, tools, standing))
+    caps = list(_caps(layout, model, room, tools))
     limits = {_path(cap.scope): cap.tokens for cap in caps}
-    return Fitted(_choose(layout, caps, limits, room, tools), limits)
+    return Fitted(_choose(layout, caps, limits, room, tools, sent), limits)
 
 
-def _caps(
-    layout: Layout, model: Target | None, room: Room, tools: Sequence[Part], standing: int
-) -> Iterator[Cap]:
+def _caps(layout: Layout, model: Target | None, room: Room, tools: Sequence[Part]) -> Iterator[Cap]:
     """Say what each scope may take, inner ones first and the window last."""
     *fits, everything = layout.scopes
     factor = 1.0 if model is None else room.factor(model.name)
@@ -116,8 +119,7 @@ def _caps(
         assert box is not None
         if box.limit is not None:
             inside = sum([use.part.tokens for use in box.tools if use.tool.audience != "user"])
-            stands = standing if box.speaks and scope in outermost else 0
-            yield Cap(scope, int(box.limit / factor), inside + stands)
+            yield Cap(scope, int(box.limit / factor), inside)
         elif scope in outermost and model is not None:
             windows.add(model.capabilities.window)
             reserve = max(reserve, box.reserve)
@@ -125,7 +127,7 @@ def _caps(
         windows.add(room.reported(model.name))
         if known := [window for window in windows if window is not None]:
             most = max(int((min(known) - reserve) / factor), 0)
-            yield Cap(everything, most, sum([part.tokens for part in tools]) + standing)
+            yield Cap(everything, most, sum([part.tokens for part in tools]))
 
 
 def _outermost(fits: Sequence[Scope]) -> list[Scope]:
@@ -137,13 +139,18 @@ def _outermost(fits: Sequence[Scope]) -> list[Scope]:
 
 
 def _choose(
-    layout: Layout, caps: Sequence[Cap], limits: Mapping[str, int], room: Room, tools: Sequence[Part]
+    layout: Layout,
+    caps: Sequence[Cap],
+    limits: Mapping[str, int],
+    room: Room,
+    tools: Sequence[Part],
+    sent: Sequence[Sent],
 ) -> Choice:
     """Keep to the budgets as it was decided before, unless there is reason to decide anew.
 
     Reasons are another budget, and room: for all that was left out and some to spare, or for an eighth of the budget.
     """
-    choice, left = Choice(layout), room.left
+    choice, left = Choice(layout, sent), room.left
     recalled = choice.recall(left)
     if all(choice.total(cap) <= cap.tokens for cap in caps) and not recalled:
         return choice
@@ -153,7 +160,7 @@ def _choose(
     changed = any(left.get(path) != tokens for path, tokens in limits.items())
     if not recalled or not (changed or any(_free(choice, cap) >= cap.spare for cap in caps)):
         return choice
-    anew = Choice(layout)
+    anew = Choice(layout, sent)
     for cap in caps:
         anew.keep_to(cap, cached)
     return anew if any(_is_worth_it(choice, anew, cap, changed=changed) for cap in caps) else choice
@@ -161,7 +168,7 @@ def _choose(
 
 def _is_worth_it(choice: Choice, anew: Choice, cap: Cap, *, changed: bool) -> bool:
     """Say whether what was decided anew lets enough more in that it may break the prefix."""
-    before, now = choice.total(cap), anew.total(cap)
+    before, now = choice.content(cap), anew.content(cap)
     if changed or now <= before:
         return now > before
     filled = cap.tokens - cap.spare

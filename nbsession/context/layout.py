@@ -23,6 +23,12 @@ class Scope(NamedTuple):
     end: int
     box: Box | None
 
+    def holds(self, part: Part) -> bool:
+        """Say by its path whether a part, which may be one of earlier, belongs there."""
+        if self.box is None:
+            return True
+        return part.path == self.box.path or part.path.startswith(f"{self.box.path}/")
+
 
 class Frame(NamedTuple):
     """A fit that is being laid out: its body from ``at`` on, what its priorities begin from, and where it began."""
@@ -138,7 +144,7 @@ class Layout:
                 self._unit((text,), rank or 0)
         else:
             items = tuple(unboxed((item,)))
-            if any(self._is_last(part) for part in items):
+            if not items or any(self._is_last(part) for part in items):
                 self._append(items)
             else:
                 self.boxes[len(self.begins)] = item

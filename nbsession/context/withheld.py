@@ -7,6 +7,9 @@ from typing import NamedTuple
 BUDGET = "budget"
 """The reason of what was left out for want of room."""
 
+OUTDATED = "outdated"
+"""The reason of an earlier text of a part, which a budget had no room to leave where it was sent."""
+
 LEFT_OUT = "left out"
 """The reason of a component that somebody left out of the tree, to see what it does."""
 
@@ -16,7 +19,8 @@ class Withheld(NamedTuple):
 
     ``reason`` is ``"user audience"``, ``"collapsed"``, or of a timeline's entries
     ``"policy"``, ``"filtered"``, ``"compacted"`` or ``"rewritten"``, or a sentence;
-    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority; ``"left out"`` is a
+    ``"budget"`` is what a ``Fit`` had no room for, and then ``priority`` is its priority; ``"outdated"`` is what
+    a trailing part said earlier in the execution, which a ``Fit`` had no room to leave where it stood; ``"left out"`` is a
     component that a session was told to leave out.
     ``tokens`` is what it would cost.
     """

@@ -24,7 +24,16 @@ REPEATED = 40
 NEAR = 0.8
 """The share of the model's window from which on a context is near it."""
 
-AS_MEANT = ("user audience", "collapsed", "policy", "filtered", "compacted", "rewritten", "left out")
+AS_MEANT = (
+    "user audience",
+    "collapsed",
+    "policy",
+    "filtered",
+    "compacted",
+    "rewritten",
+    "left out",
+    "outdated",
+)
 """Why things are withheld that somebody asked to withhold."""
 
 Severity = Literal["error", "warning", "note"]

@@ -22,6 +22,7 @@ from nbsession import (
     component,
     tool,
     use_knob,
+    use_state,
 )
 from nbsession.content import Entry, Text, ToolCall, ToolResult
 from nbsession.hooks import Environment, StateLog
@@ -245,6 +246,72 @@ def test_every_tick_compiles_to_its_hash_again_and_so_does_a_session_that_is_ope
         assert opened.compile().hash == now.hash
         for tick in opened.ticks:
             assert opened.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+    asyncio.run(live())
+
+
+def limits(plan: Plan, at: str = "t") -> dict[str, int]:
+    """Return the budgets of the fits in a tree, by the names of their places."""
+    kind, made = plan
+    if kind in {"text", "section", "cut"}:
+        return {}
+    found = {f"Fit[{at}]": made[0]} if kind == "fit" else {}
+    for number, child in enumerate(made[1] if kind in {"priority", "fit"} else made):
+        found |= limits(child, f"{at}{number}")
+    return found
+
+
+def check_budgets(context: CompiledContext, budgets: dict[str, int], around_timeline: str) -> None:
+    """No fit is over its budget, and nothing that is sent is said to be left out."""
+    for place, budget in budgets.items():
+        inside = [part for part in context.parts if place in part.path.split("/")]
+        if place == around_timeline:
+            inside += [part for part in context.parts if part.path == "timeline"]
+        assert sum(part.tokens for part in inside) <= budget
+    shown = [part.text for part in context.parts]
+    for item in context.withheld:
+        assert item.reason in {"budget", "outdated"}
+        assert item.text not in shown
+
+
+@given(PLANS, st.lists(st.tuples(LINES, st.booleans()), min_size=1, max_size=7), st.integers(100, 1500))
+@settings(max_examples=60, deadline=None)
+def test_whatever_stands_behind_the_timeline_no_tick_is_over_a_budget(
+    plan: Plan, steps: list[tuple[int, bool]], budget: int
+) -> None:
+    @component
+    def Root() -> Any:
+        seen, set_seen = use_state(0)
+
+        @tool
+        def read(lines: int, new: bool) -> str:
+            """Read."""
+            if new:
+                set_seen(lines)
+            return text(lines, "read")
+
+        return Fit(
+            System("Be kind."),
+            read,
+            Fit(Timeline(), Section(text(seen, "seen"), id="seen"), max_tokens=budget, key="inner"),
+            node(plan),
+            max_tokens=budget + 300,
+            key="outer",
+        )
+
+    async def live() -> None:
+        calls = [[call("read", lines=lines, new=new)] for lines, new in steps]
+        session = App(Root, model=ScriptedModel(*calls, "Done.", "More.")).session()
+        for message in ("Read.", "And?"):
+            try:
+                await session.send(message)
+            except CompileError:
+                break
+        for tick in session.ticks:
+            assert tick.context.tokens <= budget + 300
+            check_budgets(tick.context, {**limits(plan), "Fit[inner]": budget}, "Fit[inner]")
+            check_pairs(tick.context)
+            assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
 
     asyncio.run(live())
 

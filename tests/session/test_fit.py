@@ -10,6 +10,7 @@ import pytest
 from nbsession import (
     App,
     CompileError,
+    Cut,
     First,
     Fit,
     ModelError,
@@ -17,9 +18,11 @@ from nbsession import (
     Section,
     System,
     Timeline,
+    Whole,
     component,
     tool,
     use_knob,
+    use_state,
 )
 from nbsession.content import ToolCall, ToolResult
 from nbsession.session import room
@@ -183,6 +186,70 @@ async def test_among_equals_what_is_new_goes_before_what_the_provider_has_cached
     assert [part.key for part in second.system] == ["a", "b", "c"]
     assert second.diff(first).prefix_broken_by is None
     assert [note.path for note in second.withheld] == ["Notes/Fit.0/0/Priority[d]/Section[d]"]
+
+
+@tool
+def look() -> str:
+    """Look."""
+    return "r" * 200
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        lambda: Priority(-1, Section("s" * 400, id="s")),
+        lambda: Whole(Section("s" * 200, id="s"), Section("t" * 200, id="t")),
+        lambda: Cut(Section(("s" * 39 + "\n") * 10, id="s")),
+        lambda: First([Section("s" * 400, id="s")], Section("s" * 300, id="s")),
+        lambda: Fit(Priority(0, Section("s" * 400, id="s")), max_tokens=110),
+    ],
+)
+async def test_what_was_sent_behind_the_timeline_goes_from_where_it_stood_when_the_budget_leaves_it_out(
+    behind: Any,
+) -> None:
+    @component
+    def Looking() -> Any:
+        return Fit(look, Timeline(), behind(), max_tokens=250)
+
+    session = App(Looking, model=ScriptedModel(*[[call("look")]] * 3, "Done.")).session()
+    contexts = [tick.context for tick in (await session.send("?")).ticks]
+    for context in contexts:
+        assert context.tokens <= 250
+        shown = [part.text for part in context.parts]
+        assert not [item for item in context.withheld if item.text in shown]
+        assert len([part for part in context.parts if part.key == "s"]) <= 1
+    assert not contexts[0].withheld
+    assert [item for item in contexts[-1].withheld if item.path != "timeline"]
+    for tick in session.ticks:
+        assert session.fork(at=tick.number, before=True).compile().hash == tick.context.hash
+
+
+async def test_what_a_part_said_earlier_stays_where_it_stood_until_its_own_fit_has_no_room_and_that_is_said() -> (
+    None
+):
+    @component
+    def Counting() -> Any:
+        count, set_count = use_state(0)
+
+        @tool
+        def look() -> str:
+            """Look."""
+            set_count(count + 1)
+            return "r" * 20
+
+        inner = Fit(Timeline(), Section(f"{count} " + "s" * 200, id="s"), max_tokens=200, key="inner")
+        return Fit(look, inner, max_tokens=1000)
+
+    session = App(Counting, model=ScriptedModel(*[[call("look")]] * 7, "Done.")).session()
+    contexts = [tick.context for tick in (await session.send("?")).ticks]
+    standing = [[part.text[0] for part in context.parts if part.key == "s"] for context in contexts]
+    assert standing[:5] == [["0"], ["0", "1"], ["0", "1", "2"], ["3"], ["3", "4"]]
+    outdated = [(item.text[0], item.tokens) for item in contexts[3].withheld if item.reason == "outdated"]
+    assert outdated == [("0", 51), ("1", 51), ("2", 51)]
+    assert not any(context.withheld for context in contexts[:3])
+    for context in contexts:
+        inside = [part for part in context.parts if part.kind == "message" or part.key == "s"]
+        assert sum(part.tokens for part in inside) <= 200
 
 
 async def test_every_tick_compiles_again_to_its_hash_before_it() -> None:
