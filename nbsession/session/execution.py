@@ -55,8 +55,8 @@ class Execution:
         self.log = EventLog(limit=EVENTS)
         self._core = core
         self._work = Work(core, self)
-        self._outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        self._outcome.set_running_or_notify_cancel()
+        self.outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        self.outcome.set_running_or_notify_cancel()
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[None] | None = None
         self._driver: asyncio.Task[None] | None = None
@@ -86,12 +86,12 @@ class Execution:
     @property
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._outcome.done()
+        return self.outcome.done()
 
     @property
     def error(self) -> BaseException | None:
         """The error it failed with, ``None`` while it runs or when it did not fail."""
-        return self._outcome.exception() if self.done else None
+        return self.outcome.exception() if self.done else None
 
     @property
     def partial(self) -> Result:
@@ -133,11 +133,11 @@ class Execution:
 
     async def _wait(self) -> Result:
         self._refuse_deadlock()
-        waiter = asyncio.wrap_future(self._outcome)
+        waiter = asyncio.wrap_future(self.outcome)
         try:
             return await asyncio.shield(waiter)
         except asyncio.CancelledError:
-            if not self._outcome.done():
+            if not self.outcome.done():
                 self.abort("the task that awaited it was cancelled")
                 await asyncio.wait({waiter}, timeout=PATIENCE)
             raise
@@ -168,16 +168,16 @@ class Execution:
         work.ticks, work.stop, work.reason = list(result.ticks), result.stop_reason, result.reason
         if result.stop_reason is StopReason.error:
             failed = next((tick.error for tick in result.ticks if tick.error is not None), None)
-            execution._outcome.set_exception(failed or SessionError(result.reason))
+            execution.outcome.set_exception(failed or SessionError(result.reason))
         else:
-            execution._outcome.set_result(result)
+            execution.outcome.set_result(result)
         execution.log.close()
         return execution
 
     def read_as(self, output: Output) -> None:
         """Read an answer of before as the type asked for: which one it was is not kept."""
         if self._past and self.error is None:
-            result = self._outcome.result()
+            result = self.outcome.result()
             result.output = output_of(result.ticks[-1], output) if result.ticks else None
 
     @property
@@ -240,10 +240,10 @@ class Execution:
 
     async def settled(self) -> None:
         """Wait for the end, however it ends."""
-        await asyncio.wait({asyncio.wrap_future(self._outcome)})
+        await asyncio.wait({asyncio.wrap_future(self.outcome)})
 
     def _abort(self, reason: str) -> None:
-        if self._outcome.done() or self._abort_reason is not None:
+        if self.outcome.done() or self._abort_reason is not None:
             return
         self._abort_reason = reason
         if self._driver is None:
@@ -264,7 +264,7 @@ class Execution:
 
     def _driven(self, driver: asyncio.Task[None]) -> None:
         """Finish what a loop that winds up cancelled before its first step."""
-        if not self._outcome.done():
+        if not self.outcome.done():
             self._core.line.withdraw(LOOP_CLOSED)
             self._finish(None if driver.cancelled() else driver.exception())
         if not driver.cancelled():
@@ -364,16 +364,16 @@ class Execution:
         self._settle(None if isinstance(error, BudgetError) else error)
 
     def _settle(self, error: BaseException | None) -> None:
-        if self._outcome.done():
+        if self.outcome.done():
             return
         self.status = "done"
         self.log.close()
         row = {"status": "ended", "stop_reason": self._work.stop, "reason": self._work.reason}
         self._core.requests.end(self, partial(Execution.again, self._core, self.id, row))
         if error is None:
-            self._outcome.set_result(self._work.result())
+            self.outcome.set_result(self._work.result())
         else:
-            self._outcome.set_exception(error)
+            self.outcome.set_exception(error)
 
 
 _inside: contextvars.ContextVar[tuple[Execution, ...]] = contextvars.ContextVar(

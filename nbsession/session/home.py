@@ -10,20 +10,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from nbsession import threads
 from nbsession.errors import SessionError
+from nbsession.session.shared_loop import PATIENCE, SLICE, Carried, SharedLoop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
-
-SLICE = 0.05
-"""Seconds between two looks at whether a loop that is waited for still runs."""
-PATIENCE = 4.0
-"""Seconds that carried work gets to wind up after an interrupt."""
 
 
 class Home:
@@ -41,6 +37,7 @@ class Home:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.user_loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.RLock()
+        self._shared = SharedLoop(self._lock, self._let_go)
 
     def bind(
         self, loop: asyncio.AbstractEventLoop, *, user_loop: asyncio.AbstractEventLoop | None = None
@@ -51,28 +48,36 @@ class Home:
         self.loop = loop
         self.user_loop = user_loop
 
-    def settle(self) -> asyncio.AbstractEventLoop:
-        """Return the home loop, binding the running one when none is bound or the old one was closed."""
+    def settle(self, work: concurrent.futures.Future[Any] | None = None) -> asyncio.AbstractEventLoop:
+        """Return the home loop, binding the running one when none is bound or the old one was closed.
+
+        ``work`` is what is brought to it: the loop of blocking runs stays until that is done.
+        """
         self._bind_default()
-        if self.loop is None or self.loop.is_closed():
-            try:
-                running = asyncio.get_running_loop()
-            except RuntimeError:
-                raise SessionError(
-                    "no event loop is running here; await this inside an async function, "
-                    "or use the blocking session.run(message)"
-                ) from None
-            self.bind(running)
+        with self._lock:
+            if not self.here:
+                self._shared.settle()
+            if self._unbound:
+                self.bind(_loop_to_bind())
+            if work is not None and self._shared.holds(self.loop):
+                self._shared.keep(work)
         assert self.loop is not None
-        if not self.loop.is_running():
+        if not self._alive():
             raise SessionError(
                 "these sessions live on an event loop that is open but does not run; run it again, or close it first"
             )
         return self.loop
 
+    def _let_go(self) -> None:
+        self.loop = None
+
     def _bind_default(self) -> None:
-        if Home.default is not None and (self.loop is None or self.loop.is_closed()):
+        if Home.default is not None and self._unbound:
             Home.default(self)
+
+    @property
+    def _unbound(self) -> bool:
+        return self.loop is None or self.loop.is_closed()
 
     @property
     def here(self) -> bool:
@@ -83,14 +88,13 @@ class Home:
             return False
 
     def _alive(self) -> bool:
-        return self.loop is not None and not self.loop.is_closed() and self.loop.is_running()
+        return self.loop is not None and (self.loop.is_running() or self._shared.holds(self.loop))
 
     def call(self, fn: Callable[[], T]) -> T:
         """Call ``fn`` on the home loop and wait for what it returns or raises."""
         self._bind_default()
-        if self.here or not self._alive():
-            return self._call_here(fn)
-        assert self.loop is not None
+        if self.here:
+            return fn()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def carried() -> None:
@@ -101,108 +105,106 @@ class Home:
             except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
                 outcome.set_exception(error)
 
-        try:
-            self.loop.call_soon_threadsafe(carried)
-        except RuntimeError:  # it was closed just now
-            return self._call_here(fn)
+        with self._lock:  # no blocking run begins a loop while a call is made here
+            self._shared.settle()
+            if not self._hand_over(carried):
+                return fn()
+            if self._shared.holds(self.loop):
+                self._shared.keep(outcome)
         while True:
             concurrent.futures.wait([outcome], timeout=SLICE)
             if outcome.done():
                 return outcome.result()
             if not self._alive() and outcome.cancel():
-                return self._call_here(fn)
-
-    def _call_here(self, fn: Callable[[], T]) -> T:
-        with self._lock:
-            return fn()
+                with self._lock:
+                    return fn()
 
     def post(self, fn: Callable[[], object]) -> None:
         """Call ``fn`` on the home loop, in the order posted, without waiting."""
-        if self.loop is not None and self._alive() and not self.here:
-            try:
-                self.loop.call_soon_threadsafe(fn)
-            except RuntimeError:  # it was closed just now
-                self._call_here(fn)
+        if self.here:
+            fn()
         else:
-            self._call_here(fn)
+            with self._lock:
+                self._shared.settle()
+                if not self._hand_over(fn):
+                    fn()
+
+    def _hand_over(self, fn: Callable[[], object]) -> bool:
+        """Have the home loop call ``fn``, unless it is to be called here."""
+        if self.loop is None or not self._alive():
+            return False
+        try:
+            self.loop.call_soon_threadsafe(fn)
+        except RuntimeError:  # it was closed just now
+            return False
+        return True
 
     async def carry(self, start: Callable[[], Awaitable[T]]) -> T:
         """Await on the home loop what ``start`` makes there, from whichever loop this is."""
-        home = self.settle()
-        if self.here:
+        brought: concurrent.futures.Future[None] = concurrent.futures.Future()
+        home = self.settle(None if self.here else brought)
+        if home is asyncio.get_running_loop():
             return await start()
 
         async def carried() -> T:
             return await start()
 
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(carried(), home))
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(carried(), home))
+        finally:
+            brought.set_result(None)
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine to its end and wait for it, from wherever this is called.
 
         From another thread than the home loop's it waits; without any loop it
-        makes one; on the running home loop itself, where nothing else can work,
-        it nests (with nest-asyncio2, applied at that first use only). An interrupt
-        from the keyboard cancels the coroutine and waits until it has wound up.
+        makes one, which all that run at the same time share; on the running home
+        loop itself, where nothing else can work, it nests (with nest-asyncio2,
+        applied at that first use only). An interrupt from the keyboard cancels the
+        coroutine and waits until it has wound up.
         """
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
+        running = _running_loop()
         self._bind_default()
-        if running is not None and (self.loop is None or self.loop.is_closed()):
-            self.bind(running)
-        if self.loop is not None and self._alive() and running is not self.loop:
-            return _Carried(self.loop, start()).wait()
-        if running is not None:
-            if not threads.can_start():  # such a loop is the browser's, and does not nest
-                raise SessionError(
-                    "nothing may block here, for there is one thread only; await session.send(...)"
-                )
-            return _nested(running, start())
-        if self.loop is not None and not self.loop.is_closed():
-            return self.loop.run_until_complete(start())
-        return asyncio.run(start())
+        with self._lock:
+            self._shared.settle()
+            if self._unbound and running is not None:
+                self.bind(running)
+            shares = running is None and (self._unbound or self._shared.holds(self.loop))
+            if shares:
+                self.bind(self._shared.join())
+            loop = self.loop
+            assert loop is not None
+            carried = None
+            if shares or (running is not loop and self._alive()):
+                carried = Carried(loop, start())
+            if carried is not None and not shares and self._shared.holds(loop):
+                self._shared.keep(carried.ended)
+        if carried is not None:
+            return self._shared.run(carried) if shares else carried.wait()
+        if running is None:
+            return loop.run_until_complete(start())
+        if not threads.can_start():  # such a loop is the browser's, and does not nest
+            raise SessionError(
+                "nothing may block here, for there is one thread only; await session.send(...)"
+            )
+        return _nested(running, start())
 
 
-class _Carried(Generic[T]):
-    """A coroutine on a loop of another thread, which waits for it."""
+def _loop_to_bind() -> asyncio.AbstractEventLoop:
+    running = _running_loop()
+    if running is None:
+        raise SessionError(
+            "no event loop is running here; await this inside an async function, "
+            "or use the blocking session.run(message)"
+        )
+    return running
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
-        self._loop = loop
-        self._ended: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._task: asyncio.Task[T] | None = None
-        loop.call_soon_threadsafe(self._start, work)
 
-    def wait(self) -> T:
-        """Wait in slices, so that an interrupt is seen; it cancels the work and lets it wind up."""
-        try:
-            while not self._ended.done():
-                concurrent.futures.wait([self._ended], timeout=SLICE)
-                if self._loop.is_closed() and not self._ended.done():
-                    raise SessionError("the event loop of these sessions was closed before this ended")
-            return self._ended.result()
-        except KeyboardInterrupt:
-            self._loop.call_soon_threadsafe(self._cancel)
-            concurrent.futures.wait([self._ended], timeout=PATIENCE)
-            raise
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(work)
-        self._task.add_done_callback(self._finish)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _finish(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            self._ended.cancel()
-            self._ended.set_running_or_notify_cancel()
-        elif (error := task.exception()) is not None:
-            self._ended.set_exception(error)
-        else:
-            self._ended.set_result(task.result())
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _nested(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:

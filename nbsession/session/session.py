@@ -141,18 +141,23 @@ class Session(SessionInquiry):
             Budget.of(budget),
         )
         drafts = drafts_of(message)
+        brought = not self._core.home.here
         if request_id is None:
-            return self._enqueue(drafts, options)
+            return self._enqueue(drafts, options, brought=brought)
         if type(request_id) is not str or not request_id.strip():
             raise SessionError(f"request_id= takes a non-empty string, got {request_id!r}")
-        return self._core.home.call(lambda: self._once(request_id, drafts, options))
+        return self._core.home.call(lambda: self._once(request_id, drafts, options, brought=brought))
 
     def render(self, **props: Any) -> Execution:
         """Run without a new message; ``props`` replace those of the root component."""
-        return self._enqueue([], Options(), props)
+        return self._enqueue([], Options(), props, brought=not self._core.home.here)
 
     def run(self, message: Any, **options: Any) -> Result:
-        """Send a message and wait for its result, from a program without a loop or inside a running one."""
+        """Send a message and wait for its result, from a program without a loop or inside a running one.
+
+        From several threads at once, too: the runs of one app share a loop, those of one
+        session take turns.
+        """
 
         async def sending() -> Result:
             return await self.send(message, **options)
@@ -189,7 +194,7 @@ class Session(SessionInquiry):
                 running.abort("interrupted")
 
         if execution is not None:
-            core.home.settle()
+            core.home.settle(None if core.home.here else execution.outcome)
         core.home.post(interrupting)
         return execution
 
@@ -372,12 +377,12 @@ class Session(SessionInquiry):
 
     # Inside
 
-    def _once(self, request_id: str, drafts: list[Draft], options: Options) -> Execution:
+    def _once(self, request_id: str, drafts: list[Draft], options: Options, *, brought: bool) -> Execution:
         """Send under a request id; a second time gives the execution of the first."""
         digest = digest_of(drafts)
         known = cast("Execution | None", self._core.requests.find(request_id, digest))
         if known is None:
-            known = self._enqueue(drafts, options)
+            known = self._enqueue(drafts, options, brought=brought)
         elif options.output is not None:
             known.read_as(options.output)
         return known
@@ -393,13 +398,16 @@ class Session(SessionInquiry):
     def _root(self) -> Any:
         return self._node if self._node is not None else self.app.element(self._props)
 
-    def _enqueue(self, drafts: Any, options: Options, props: Mapping[str, Any] | None = None) -> Execution:
+    def _enqueue(
+        self, drafts: Any, options: Options, props: Mapping[str, Any] | None = None, *, brought: bool
+    ) -> Execution:
+        """Put an execution into the line; one that was ``brought`` from elsewhere keeps the loop of blocking runs."""
         self._open()
         core = self._core
-        core.home.settle()
         if props:
             self.app.element({**self._props, **props})  # refused here, not on the home loop
         execution = Execution(self, core, drafts, options)
+        core.home.settle(execution.outcome if brought else None)
         core.requests.begin(execution)
 
         def enqueue() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -306,3 +307,124 @@ async def test_a_blocking_run_inside_a_loop_leaves_asyncio_run_as_it_was() -> No
     before = asyncio.run
     assert agent("a").run("hi").text == "a"
     assert asyncio.run is before
+
+
+def shared(*responses: Any) -> App:
+    return App(Root, model=ScriptedModel(*responses))
+
+
+def held(text: str, asked: threading.Event, released: threading.Event) -> Any:
+    async def answer(_: Any) -> str:
+        asked.set()
+        await asyncio.to_thread(released.wait, 10)
+        return text
+
+    return answer
+
+
+def test_blocking_runs_of_several_threads_all_have_their_results_on_sessions_of_one_app() -> None:
+    for _ in range(10):
+        app = shared(*["a"] * 8)
+        with ThreadPoolExecutor(4) as pool:
+            texts = list(pool.map(lambda number: app.session(f"s{number}").run("x").text, range(8)))  # noqa: B023
+        assert texts == ["a"] * 8
+
+
+def test_blocking_runs_of_several_threads_on_one_session_take_turns() -> None:
+    session = shared(*map(str, range(8))).session()
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda _: session.run("x").text, range(8)))
+    assert sorted(texts) == list("01234567")
+    assert [entry.role for entry in session.timeline] == ["user", "assistant"] * 8
+
+
+def test_one_request_from_several_threads_is_sent_once() -> None:
+    session = shared("once").session()
+    with ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda _: session.run("x", request_id="r").text, range(8)))
+    assert texts == ["once"] * 8
+    assert len(session.timeline) == 2
+
+
+def test_a_session_opened_by_several_threads_is_one_session() -> None:
+    app = shared(*["a"] * 8)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: app.session("one").run("x"), range(8)))
+    assert [result.text for result in results] == ["a"] * 8
+    assert len(app.session("one").timeline) == 16
+
+
+def test_a_blocking_run_returns_when_its_own_work_has_ended_and_the_others_go_on() -> None:
+    asked, released = ([threading.Event() for _ in range(2)] for _ in range(2))
+    app = shared(*[held(str(n), asked[n], released[n]) for n in range(2)], "after")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: app.session("first").run("x").text)
+        assert asked[0].wait(10)
+        second = pool.submit(lambda: app.session("second").run("x").text)
+        assert asked[1].wait(10)
+        released[0].set()
+        assert first.result(10) == "0"
+        assert not second.done()
+        released[1].set()
+        assert second.result(10) == "1"
+    assert app.session("first").run("again").text == "after"
+
+
+def test_a_blocking_run_stays_until_what_another_loop_sent_has_its_answer() -> None:
+    asked, released = ([threading.Event() for _ in range(2)] for _ in range(2))
+    app = shared(*[held(str(n), asked[n], released[n]) for n in range(2)])
+
+    async def elsewhere() -> str:
+        return (await app.session("second").send("x", request_id="r")).text
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: app.session("first").run("x").text)
+        assert asked[0].wait(10)
+        second = pool.submit(lambda: asyncio.run(elsewhere()))
+        assert asked[1].wait(10)
+        released[0].set()
+        ended = app.session("first").executions[0]
+        asyncio.run(asyncio.wait_for(ended.settled(), 10))
+        released[1].set()
+        assert (first.result(10), second.result(10)) == ("0", "1")
+
+
+def test_a_tool_in_a_thread_runs_another_session_on_the_loop_of_the_run_that_called_it() -> None:
+    @tool
+    def ask_other(word: str) -> str:
+        """Ask another session."""
+        return app.session("other").run(word).text
+
+    app = App(Root, model=ScriptedModel([call("ask_other", word="x")], "inner", "outer"), tools=[ask_other])
+    result = app.session().run("go")
+    assert [run.result.text for run in result.tool_calls if run.result] == ["inner"]
+    assert result.text == "outer"
+
+
+def test_an_interrupt_of_one_blocking_run_leaves_those_of_other_threads_running() -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    async def interrupted(_: Any) -> str:
+        asked.set()
+        await asyncio.to_thread(other_asked.wait, 10)
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+        return "never"
+
+    other_asked = threading.Event()
+    app = shared(interrupted, held("other", other_asked, released), "fine")
+
+    def beside() -> str:
+        asked.wait(10)
+        return app.session("other").run("x").text
+
+    session = app.session("interrupted")
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(beside)
+        with pytest.raises(KeyboardInterrupt):
+            session.run("hi")
+        assert session.executions[0].partial.stop_reason is StopReason.aborted
+        assert not other.done()
+        released.set()
+        assert other.result(10) == "other"
+    assert session.run("again").text == "fine"
