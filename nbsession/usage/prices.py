@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 FREE = ("simulated", "scripted", "recorded", "ollama", "llamacpp", "lmstudio", "vllm")
 """Models that cost nothing: rules, scripts, replays, and those that run on one's own machine."""
 
+PROVIDERS = (*FREE, "anthropic", "openai")
+"""What may stand before the colon of a name; any other word there is part of the id."""
+
 _MILLION = 1_000_000
 # Anthropic writes 20251001, OpenAI 2025-10-01, and a response carries it where the request did not.
 _DATE = re.compile(r"-\d{8}$|-\d{4}-\d{2}-\d{2}$")
+_GATEWAYS = (
+    re.compile(r"(?:openai|anthropic)/(.+)"),  # OpenRouter: anthropic/claude-sonnet-4.5
+    re.compile(r"(?:[a-z-]+\.)?anthropic\.(.+?)(?:-v\d+(?::\d+)?)?"),  # Bedrock: us.anthropic.claude-…-v1:0
+    re.compile(r"(claude-.+)@(?:\d{8}|default)"),  # Vertex AI: claude-sonnet-4-5@20250929
+)
 _set: dict[str, dict[str, Any]] = {}
 
 
@@ -35,7 +43,8 @@ def cost(model: str, usage: Usage, *, asked: str = "") -> float | None:
     """Return what one answer of ``model`` cost, or ``None`` where no price is known.
 
     ``model`` is a name with or without its provider's prefix and with or without
-    the date at the end of an id. ``usage`` is that of a single answer: some models
+    the date at the end of an id, or as OpenRouter, Bedrock and Vertex AI spell one of OpenAI
+    or Anthropic (then the price is its maker's; a gateway may ask another). ``usage`` is that of a single answer: some models
     charge long prompts at another rate. What was read from and written to the
     provider's cache has its own price, as have the searches it made; what its other
     tools cost is not in the usage and not counted. ``asked`` is the name that the model was
@@ -90,7 +99,8 @@ def set_price(
 ) -> None:
     """Set the price of ``model`` for this process, in US dollars per million tokens, and its window in tokens.
 
-    Where no price is given for the cache, its tokens cost what other input does.
+    It holds for the name with and without its provider before and a date after it, and for no
+    other size or model of a gateway. Where no price is given for the cache, its tokens cost what other input does.
     Raises ``ValueError`` for a negative price.
     """
     price = {
@@ -102,7 +112,7 @@ def set_price(
     }
     given = {name: value for name, value in price.items() if value is not None}
     _check(model, given)
-    _set[_family(model)] = given
+    _set[_named(model)] = given
 
 
 def priced_models() -> tuple[str, ...]:
@@ -116,21 +126,31 @@ def price_date() -> str:
 
 
 def _price_of(model: str, asked: str = "") -> Mapping[str, Any] | None:
-    answered, asked = _family(model), _family(asked)
-    for prices, families in (
-        (_set, (asked, answered)),
-        (_own(), (asked, answered)),
-        (_packaged()["models"], (answered, asked)),
+    answered, asked_for = _spellings(model), _spellings(asked)
+    for prices, names in (
+        (_set, asked_for + answered),
+        (_own(), asked_for + answered),
+        (_packaged()["models"], answered + asked_for),
     ):
-        for family in families:
-            if family in prices:
-                found: Mapping[str, Any] = prices[family]
+        for name in names:
+            if name in prices:
+                found: Mapping[str, Any] = prices[name]
                 return found
     return None
 
 
-def _family(model: str) -> str:
-    return _DATE.sub("", model.rpartition(":")[2])
+def _named(model: str) -> str:
+    """Return a name without its provider's and its date; a colon may also stand in an id (``qwen3:8b``)."""
+    provider, _, rest = model.partition(":")
+    return _DATE.sub("", rest if provider in PROVIDERS else model)
+
+
+def _spellings(model: str) -> tuple[str, str]:
+    """Return the names that a model's price may stand under: as it is offered, and as its maker calls it."""
+    name = _named(model)
+    offered = next((found for gateway in _GATEWAYS if (found := gateway.fullmatch(name))), None)
+    made = _DATE.sub("", offered[1] if offered else name)
+    return name, made.replace(".", "-") if made.startswith("claude-") else made
 
 
 @functools.cache
@@ -165,7 +185,7 @@ def _own() -> Mapping[str, Any]:
 def _read(path: str, changed: int) -> Mapping[str, Any]:  # noqa: ARG001  # a key of the cache
     try:
         models = {
-            _family(name): price
+            _named(name): price
             for name, price in json.loads(Path(path).read_text(encoding="utf-8"))["models"].items()
         }
         for name, price in models.items():

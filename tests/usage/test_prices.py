@@ -62,6 +62,69 @@ def test_a_price_holds_for_the_dated_name_that_a_response_carries(monkeypatch: p
     assert cost("openai:gpt-mine-2025", Usage(MILLION, MILLION)) is None
 
 
+@pytest.mark.parametrize(
+    ("priced", "other"),
+    [
+        ("us.anthropic.claude-mine-4-5-20251001-v1:0", "us.anthropic.claude-yours-4-5-20251101-v1:0"),
+        ("openai:qwen3:8b", "openai:llama3:8b"),
+        ("qwen3:8b", "qwen3:14b"),
+        ("meta/llama:free", "openai:openai/gpt-oss:free"),
+        ("somebody:knows", "knows"),
+        ("openai/mine", "mine"),
+    ],
+)
+def test_a_price_of_one_model_prices_no_other(
+    priced: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    set_price(priced, input=7, output=0)
+    assert cost(priced, Usage(MILLION, 0)) == pytest.approx(7)
+    assert cost(other, Usage(MILLION, 0)) is None
+
+
+def test_one_price_of_ones_own_leaves_the_list_to_the_other_models_of_a_gateway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prices, "_set", {})
+    haiku, opus = (f"us.anthropic.claude-{name}-v1:0" for name in ("haiku-4-5-20251001", "opus-4-5-20251101"))
+    set_price(haiku, input=7, output=0)
+    assert cost(haiku, Usage(MILLION, 0)) == pytest.approx(7)
+    assert cost(opus, Usage(MILLION, 0)) == pytest.approx(5)
+    assert cost("claude-haiku-4-5", Usage(MILLION, 0)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "maker"),
+    [
+        ("openai/gpt-4o", "gpt-4o"),
+        ("openai:openai/gpt-4.1-mini", "gpt-4.1-mini"),
+        ("openai/gpt-4o-2024-11-20", "gpt-4o"),
+        ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("openai:anthropic/claude-opus-4.6", "claude-opus-4-6"),
+        ("claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "claude-haiku-4-5"),
+        ("us.anthropic.claude-opus-4-5-20251101-v1:0", "claude-opus-4-5"),
+        ("us-gov.anthropic.claude-opus-4-6-v1", "claude-opus-4-6"),
+        ("anthropic:global.anthropic.claude-sonnet-4-6", "claude-sonnet-4-6"),
+        ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
+        ("claude-opus-4-6@default", "claude-opus-4-6"),
+    ],
+)
+def test_a_model_behind_a_gateway_has_the_price_and_window_of_its_maker(name: str, maker: str) -> None:
+    usage = Usage(1_000, 1_000, cache_read_tokens=500)
+    assert cost(name, usage) == cost(maker, usage)
+    assert cost(name, usage) is not None
+    assert window_of(name) == window_of(maker)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["openai/gpt-4o:free", "somebody/gpt-4o", "anthropic/claude-sonnet-4.5:beta", "openai/claude", "gpt-4-1"],
+)
+def test_a_name_that_could_be_another_model_has_no_price(name: str) -> None:
+    assert cost(name, Usage(5, 5)) is None
+
+
 def test_a_file_of_ones_own_prices_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "prices.json"
     own.write_text(json.dumps({"models": {"claude-opus-5": {"input": 1, "output": 1}}}))
