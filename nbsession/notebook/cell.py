@@ -121,8 +121,8 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
     text = body.strip("\n")
     if not text.strip():
         raise SessionError("there is no message: write it below the %%session line")
+    session, said = sessions.get(line.word(0)), ""  # before the cell's own expressions do anything
     message, inserted = Filled(text) if line.get("raw") else filled(text, sessions.namespace)
-    session, said = sessions.get(line.word(0)), ""
     if "fork" in line.options:
         at = line.options["fork"]
         session, said = sessions.fork(line.word(0), None if at is True else at)

@@ -95,6 +95,13 @@ def test_an_expression_stands_for_what_it_gives_and_raw_leaves_it(any_kernel: Ke
     assert "{{len(df)}}" in fine(any_kernel.run("print(bot.model.contexts[1].messages[-1])")).text
 
 
+def test_an_expression_is_not_worked_out_for_a_session_that_is_not_there(kernel: Kernel) -> None:
+    open_session(kernel, "'ok'")
+    fine(kernel.run("worked = []"))
+    assert kernel.run("%%session nobody\n{{worked.append(1)}}").error is not None
+    assert fine(kernel.run("print(worked)")).text.strip() == "[]"
+
+
 def test_an_expression_that_raises_sends_nothing(any_kernel: Kernel) -> None:
     open_session(any_kernel, "'ok'", "--as talk")
     ran = any_kernel.run("%%session\n{{nowhere}}")
