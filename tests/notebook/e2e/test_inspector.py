@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +11,10 @@ from playwright.sync_api import expect
 from tests.notebook.e2e.test_sessions import errors, output
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from tests.notebook.e2e.conftest import MakeNotebook
+    from tests.notebook.e2e.lab import Notebook
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -52,43 +54,123 @@ def Planner():
 TOWNS = ["Zürich", "Bern", "Sankt Gallen", "Lugano", "Genf"]
 turns = [turn for town in TOWNS for turn in (call("add_stop", town=town, nights=2), f"**{town}** is on the plan: two nights, by train, about 1 h 20 min from the stop before.")]
 app = App(Planner, model=ScriptedModel(*turns, "Nothing more."))
-%session new app --id trip
+%session new app --id NAME --as session
 for town in TOWNS:
-    app.session("trip").run(f"Please add {town} for two nights to our trip, and say how long the train takes.")
+    session.run(f"Please add {town} for two nights to our trip, and say how long the train takes.")
 '''
+
+
+def planner(name: str) -> str:
+    """Return a cell that makes a session of that name, of ten ticks."""
+    return PLANNER.replace("NAME", name)
 
 
 def test_ticks_are_stepped_through_by_keyboard_and_all_that_is_shown_stays_in_step(
     notebook: MakeNotebook, page: Page
 ) -> None:
-    opened = notebook(PLANNER, "%session inspect", "app.session('trip').run('And now?').text")
+    opened = notebook(planner("stepped"), "%session inspect", "session.run('And now?').text")
     opened.run(0)
     opened.run(1)
     assert errors(opened) == []
     panel = output(opened, 1).locator(".nbs-inspector")
-    slider = panel.get_by_role("slider", name="Tick")
-    expect(panel.locator(".now")).to_have_text("Tick 9")
+    slider = panel.get_by_role("slider", name="Tick", exact=True)
+    now = panel.locator(".now")
+    expect(now).to_have_text("Tick 9")
     expect(panel.locator(".bars > i")).to_have_count(10)
+    expect(output(opened, 1).locator(".nbs-inspected")).to_be_hidden()
     slider.focus()
     page.keyboard.press("Home")
-    expect(panel.locator(".now")).to_have_text("Tick 0")
+    expect(now).to_have_text("Tick 0")
     expect(panel.locator(".after")).to_contain_text("Zürich for 2 nights is stop 1.")
-    expect(panel.locator(".tree")).to_contain_text("stops = []")
+    expect(panel.locator(".tree").first).to_contain_text("stops = []")
     page.keyboard.press("ArrowRight")
-    expect(panel.locator(".now")).to_have_text("Tick 1")
+    expect(now).to_have_text("Tick 1")
     expect(panel.locator(".after")).to_contain_text("Zürich is on the plan")
-    expect(panel.locator(".tree")).to_contain_text("stops = ['Zürich']")
+    expect(panel.locator(".tree").first).to_contain_text("stops = ['Zürich']")
     expect(slider).to_be_focused()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^tick 1, ≈[0-9,]+ tokens"))
     page.keyboard.press("End")
+    expect(now).to_have_text("Tick 9")
+    panel.locator(".bars > i").nth(3).click()
+    expect(now).to_have_text("Tick 3")
+    panel.get_by_role("button", name="The next tick").press("Enter")
+    expect(now).to_have_text("Tick 4")
+    pictures(opened, panel, "inspector")
+    slider.focus()
+    page.keyboard.press("End")
+    opened.run(2)
+    expect(now).to_have_text("Tick 10")
+    expect(panel.locator(".after")).to_contain_text("Nothing more.")
+    expect(panel.locator(".bars > i")).to_have_count(11)
+    assert opened.errors == []
+
+
+def test_ticks_are_compared_components_left_out_and_run_without_and_forks_gone_through(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(planner("compared"), "%session inspect")
+    opened.run(0)
+    opened.run(1)
+    assert errors(opened) == []
+    panel = output(opened, 1).locator(".nbs-inspector")
+    panel.get_by_label("compared with").select_option("tick …")
+    number = panel.get_by_label("Number of the tick to compare with")
+    number.fill("2")
+    expect(panel.locator(".since")).to_contain_text("since tick 2")
+    expect(panel.locator(".since")).to_contain_text("the prefix is broken by Plan")
+    expect(panel.locator(".w").first).to_contain_text("`stops` went from ['Zürich'] to ['Zürich', 'Bern'")
+    pictures(opened, panel, "inspector-compared")
+    panel.get_by_role("checkbox", name="Send Rules").uncheck()
+    expect(panel.locator(".ctx .title")).to_contain_text("Context without Rules")
+    expect(panel.get_by_role("checkbox", name="Send Rules")).to_be_focused()
+    panel.get_by_role("button", name="Run without it").click()
+    expect(panel.locator(".trial")).to_contain_text("Nothing more.")
+    expect(panel.locator(".after")).to_contain_text("Genf is on the plan")
+    panel.get_by_text("Forks").click()
+    pictures(opened, panel, "inspector-without")
+    panel.locator(".trial").get_by_role("button").click()
+    expect(panel.locator(".head")).to_contain_text("fork of compared, forked before tick 9")
+    expect(panel.locator(".after")).to_contain_text("Nothing more.")
+    expect(panel.locator("[aria-current]")).to_have_count(1)
+    assert opened.errors == []
+
+
+def test_it_opens_beside_the_notebook_in_step_and_is_there_in_a_saved_notebook(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(planner("beside"), "%session inspect")
+    opened.run(0)
+    opened.run(1)
+    panel = output(opened, 1).locator(".nbs-inspector")
     expect(panel.locator(".now")).to_have_text("Tick 9")
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:create-output-view')")
+    beside = page.locator(".jp-LinkedOutputView .nbs-inspector")
+    expect(beside.locator(".now")).to_have_text("Tick 9")
+    expect(page.locator(".jp-LinkedOutputView .nbs-inspected")).to_be_hidden()
+    beside.get_by_role("slider", name="Tick", exact=True).press("Home")
+    expect(beside.locator(".now")).to_have_text("Tick 0")
+    expect(panel.locator(".now")).to_have_text("Tick 0")
+    opened.screenshot("inspector-beside", of=beside)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.close()")
+    # The static form follows once the reader rests.
+    saved = output(opened, 1).locator(".nbs-inspected")
+    expect(saved).to_contain_text("tick 0 of 10")
+    opened.reopen_without_kernel()
+    expect(saved).to_be_visible()
+    expect(saved).to_contain_text("Zürich for 2 nights is stop 1.")
+    expect(saved.locator("button, input, select")).to_have_count(0)
+    assert "widgets" not in opened.path.read_text("utf-8").partition('"metadata": {')[0]
+    opened.screenshot("inspector-saved", of=saved)
+    assert opened.errors == []
+
+
+def pictures(opened: Notebook, panel: Locator, name: str) -> None:
+    """Keep pictures of the panel in both themes, wide and narrow."""
+    before = opened.page.viewport_size
     for width in (1200, 600):
-        page.set_viewport_size({"width": width, "height": 1300})
+        opened.page.set_viewport_size({"width": width, "height": 1300})
         for theme in ("Light", "Dark"):
             opened.theme(f"JupyterLab {theme}")
-            slider.focus()
-            page.keyboard.press("Home")
-            for _ in range(4):
-                page.keyboard.press("ArrowRight")
-            expect(panel.locator(".now")).to_have_text("Tick 4")
-            opened.screenshot(f"inspector-{width}-{theme.lower()}", of=panel.locator(".head"))
-    assert opened.errors == []
+            opened.screenshot(f"{name}-{width}-{theme.lower()}", of=panel.locator(".head"))
+    assert before is not None
+    opened.page.set_viewport_size(before)

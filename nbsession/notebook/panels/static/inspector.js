@@ -29,7 +29,7 @@ function render({ model, el }) {
 
   const ask = (message) => {
     if (waits) {
-      if (message.k === "go" && next.at(-1)?.k === "go") next.pop();
+      if (["go", "compare"].includes(message.k) && next.at(-1)?.k === message.k) next.pop();
       next.push(message);
       return;
     }
@@ -53,15 +53,17 @@ function render({ model, el }) {
 
   const stand = ({ tick, last, older, beside, words, slots }) => {
     const range = find(".ticks");
+    const number = find(".older[type]");
     range.disabled = last < 1;
     range.max = Math.max(last, 0);
-    find(".older[type]").max = range.max;
+    number.max = range.max;
     if (!next.some((asked) => asked.k === "go")) range.value = tick;
     range.setAttribute("aria-valuetext", words);
     find(".now").textContent = tick < 0 ? "No tick" : `Tick ${tick}`;
     find("[data-do=beside]").value = typeof beside === "number" ? "tick" : beside;
-    find(".older[type]").hidden = typeof beside !== "number";
-    if (typeof beside === "number") find(".older[type]").value = beside;
+    number.hidden = typeof beside !== "number";
+    // What is being typed stays.
+    if (!number.hidden && document.activeElement !== number) number.value = beside;
     Object.assign(find(".inspect").dataset, { at: tick, older });
     for (const [name, html] of Object.entries(slots)) put(slot(name), html);
     typeset(model, el);
@@ -121,20 +123,16 @@ function render({ model, el }) {
     }
   };
 
-  const input = (event) => {
-    if (event.target.matches(".ticks")) go(Number(event.target.value));
+  const input = ({ target }) => {
+    if (target.matches(".ticks")) go(Number(target.value));
+    else if (target.matches(".older") && target.value) ask({ k: "compare", beside: Number(target.value) });
   };
 
-  const change = (event) => {
-    const older = find(".older[type]");
-    if (event.target.matches("[data-do^='leave:']")) {
-      const path = event.target.dataset.do.slice("leave:".length);
-      ask({ k: "leave", path, out: !event.target.checked });
-    } else if (event.target.matches("[data-do=beside]")) {
-      const { value } = event.target;
-      ask({ k: "compare", beside: value === "tick" ? Number(older.value) : value });
-    } else if (event.target === older && older.value !== "") {
-      ask({ k: "compare", beside: Number(older.value) });
+  const change = ({ target }) => {
+    if (target.matches("[data-do^='leave:']")) {
+      ask({ k: "leave", path: target.dataset.do.slice("leave:".length), out: !target.checked });
+    } else if (target.matches("[data-do=beside]")) {
+      ask({ k: "compare", beside: target.value === "tick" ? Number(find(".older[type]").value) : target.value });
     }
   };
 
