@@ -43,9 +43,8 @@ def short(value: Any) -> str:
     """Write a value in short: a longer collection as how many items it has."""
     if isinstance(value, (list, tuple, set, frozenset, dict)) and value:
         written = _SHORT.repr(value)
-        return (
-            written if len(written) <= _SHORT.maxstring else f"{len(value):,} item{'s' * (len(value) != 1)}"
-        )
+        whole = len(value) <= _SHORT.maxlist and len(written) <= _SHORT.maxstring
+        return written if whole else f"{len(value):,} item{'s' * (len(value) != 1)}"
     return _SHORT.repr(value)
 
 

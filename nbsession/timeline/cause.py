@@ -70,13 +70,13 @@ def why(path: str, causes: Sequence[Cause]) -> str:
 def net(causes: Sequence[Cause]) -> tuple[Cause, ...]:
     """Make one cause of what happened to the same thing over several ticks, from its first old value to its last new one.
 
-    What is in the end as it was is none.
+    What went and came back to what it was is none.
     """
     met: dict[tuple[str, Kind, str], Cause] = {}
     for cause in causes:
         thing = (cause.path, cause.kind, cause.name)
         met[thing] = cause._replace(old=met[thing].old) if thing in met else cause
-    return tuple(cause for cause in met.values() if not cause.old or cause.old != cause.new)
+    return tuple(cause for cause in met.values() if cause in causes or cause.old != cause.new)
 
 
 def upwards(path: str) -> Sequence[str]:

@@ -376,3 +376,29 @@ async def test_a_session_that_is_no_fork_of_this_one_is_not_opened() -> None:
     assert panel.session is session
     assert "no fork 'stranger' around session 'pad'" in words(panel.html())
     assert not session.app.knows("stranger")
+
+
+async def test_what_stands_in_a_component_that_is_left_out_goes_with_it_and_a_fork_says_without_what() -> (
+    None
+):
+    @component
+    def Rules() -> Any:
+        return Section("Be quick.", id="rules")
+
+    @component
+    def Agent() -> Any:
+        return [System("You help."), Rules(), Timeline()]
+
+    session = App(Agent, model=ScriptedModel("Yes.", "No.")).session("s")
+    await session.send("Hi")
+    panel = Inspector(session)
+    rules = next(share.place.path for share in moment(session, 0).tree if share.place.name == "Rules")
+    panel.hear({"k": "leave", "path": rules, "out": True})
+    html = panel.html()
+    assert f'data-do="leave:{rules}" aria-label="Send Rules">' in html
+    assert f'data-do="leave:{rules}/Section[rules]" aria-label="Send Section" disabled>' in html
+    panel.hear({"k": "run"})
+    assert panel.trial is not None
+    await panel.trial.over.wait()
+    assert "forked before tick 0 · 1 tick" in words(panel.html())
+    assert "· without Rules" in words(panel.html())

@@ -108,3 +108,11 @@ async def test_the_reasons_outlive_the_process(tmp_path: Path) -> None:
     again = App(Trip, model=ScriptedModel(), store=SqlStore(url)).session("trip")
     assert [str(cause) for cause in again.ticks[1].causes] == said
     assert again.ticks[1].why(part_of(again.ticks[1], "section", "Basel")).startswith("`plan` went from")
+
+
+async def test_a_longer_collection_is_told_by_how_many_it_has_so_that_old_and_new_differ() -> None:
+    stops = [call("add_stop", stop=f"stop {n}") for n in range(5)]
+    session = App(Trip, model=ScriptedModel(*stops, "Done.")).session()
+    await session.send("Go.")
+    plan = part_of(session.ticks[5], "section", "stop 4")
+    assert "`plan` went from 4 items to 5 items" in session.ticks[5].why(plan)

@@ -78,6 +78,10 @@ class Moment:
         """The signed tokens from the older context to this one."""
         return self.card.tokens - self.older.tokens if self.older is not None else 0
 
+    def is_out(self, place: Place) -> bool:
+        """Whether a component is left out, or stands in one that is."""
+        return any(place.path == path or place.path.startswith(f"{path}/") for path in self.left_out)
+
     @property
     def missing(self) -> str:
         """What is left out, by the components' names."""

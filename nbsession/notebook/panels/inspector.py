@@ -190,6 +190,11 @@ class Inspector:
         return self._trials.get((self.session.id, self._number, self.left_out))
 
     @property
+    def tried(self) -> Mapping[str, str]:
+        """What each fork was made for here, by its id."""
+        return {trial.fork.id: f"without {trial.without}" for trial in self._trials.values()}
+
+    @property
     def forks(self) -> Tree:
         """The tree of forks that the session belongs to."""
         return tables.history(self.session.history())
@@ -229,7 +234,7 @@ class Inspector:
         shown = self.shown
         if shown is None or not shown.left_out or shown.refused or self.trial is not None:
             return
-        trial = Trial(self.session, self._number, shown.left_out)
+        trial = Trial(self.session, self._number, shown.left_out, shown.missing)
         self._trials[self.session.id, self._number, self.left_out] = trial
 
         async def run() -> None:

@@ -21,10 +21,14 @@ NOBODY = "nobody is asked while a tick is run again"
 
 
 class Trial:
-    """Runs in ``fork``, from where the tick was compiled; ``over`` is set at the end, ``error`` says why it failed."""
+    """Runs in ``fork``, from where the tick was compiled, without the components at ``paths``; ``without`` names them.
 
-    def __init__(self, session: Session, tick: int, without: Sequence[str]) -> None:
-        self.fork = session.fork(tick, before=True, without=without)
+    ``over`` is set at the end, ``error`` says why it failed.
+    """
+
+    def __init__(self, session: Session, tick: int, paths: Sequence[str], without: str) -> None:
+        self.fork = session.fork(tick, before=True, without=paths)
+        self.without = without
         self.tick = tick
         self.over = asyncio.Event()
         self.error = ""

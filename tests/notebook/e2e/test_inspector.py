@@ -118,7 +118,9 @@ def test_ticks_are_compared_components_left_out_and_run_without_and_forks_gone_t
     number.fill("2")
     expect(panel.locator(".since")).to_contain_text("since tick 2")
     expect(panel.locator(".since")).to_contain_text("the prefix is broken by Plan")
-    expect(panel.locator(".w").first).to_contain_text("`stops` went from ['Zürich'] to ['Zürich', 'Bern'")
+    expect(panel.locator(".w").first).to_contain_text(
+        "`stops` went from ['Zürich'] to 5 items, set by the tool add_stop in tick 8"
+    )
     pictures(opened, panel, "inspector-compared")
     panel.get_by_role("checkbox", name="Send Rules").uncheck()
     expect(panel.locator(".ctx .title")).to_contain_text("Context without Rules")
