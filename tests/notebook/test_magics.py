@@ -414,6 +414,17 @@ def test_ticks_tree_model_fork_and_reset(kernel: Kernel) -> None:
     assert any(line.startswith("*") and "side" in line for line in listed.splitlines())
 
 
+def test_the_inspector_is_a_widget_and_its_static_form_by_magic_and_from_python(kernel: Kernel) -> None:
+    open_session(kernel, "'one', 'two'")
+    fine(kernel.run("%%session\nfirst"))
+    for code in ("%session inspect", f"import nbsession.notebook; nbsession.notebook.inspect({CURRENT})"):
+        widget, static = [message["data"] for message in fine(kernel.run(code)).of("display_data")]
+        assert "application/vnd.jupyter.widget-view+json" in widget
+        assert set(static) == {"text/html", "text/plain"}
+        assert "first" in static["text/html"]
+        assert "one" in static["text/plain"]
+
+
 def test_an_old_ticks_context_is_viewed_and_compared_with_another(kernel: Kernel) -> None:
     open_session(kernel, "'one', 'two'")
     fine(kernel.run("%%session\nfirst"))
