@@ -199,10 +199,13 @@ def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause
     timelines = [place.path for place in outline.places if place.name == "Timeline"]
     # Entries stand at "timeline", whichever component shows them; of one alone it is clear which.
     told = timelines[0] if len(timelines) == 1 else ""
-    tokens: dict[str, int] = {}
+    given: dict[str, int] = {}
     for part in context.parts:
-        for path in upwards(told if part.path == "timeline" else part.path):
-            tokens[path] = tokens.get(path, 0) + part.tokens
+        given[part.path] = given.get(part.path, 0) + part.tokens
+    tokens: dict[str, int] = {}
+    for at, count in given.items():
+        for path in upwards(told if at == "timeline" else at):
+            tokens[path] = tokens.get(path, 0) + count
     return [
         Share(
             place,

@@ -99,6 +99,9 @@ class Group:
         return f"{only.title}, {only.note}"
 
 
+NO_TREE = Branch("", "", "", 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """A compiled context as it is shown.
@@ -121,7 +124,7 @@ class Card:
     pending: tuple[str, ...] = ()
     strip: Strip = field(default_factory=lambda: Strip(()))
     inserted: tuple[str, ...] = ()
-    tree: Branch = field(default_factory=lambda: Branch("", "", "", 0))
+    tree: Branch = NO_TREE
     brief: bool = False
 
 
@@ -141,7 +144,7 @@ def card(
 
     With a ``ledger``, texts that it knows are left out, and those written here
     are noted in it under ``tick`` and ``cell``. With ``recent``, messages before the last
-    so many become one row where they stand as they stood.
+    so many become one row where they stand as they stood, and there is no tree: for who passes many by.
     """
     rows = _Rows(context, older, key, ledger, tick, cell, why, recent, sources)
     end = rows.diff.prefix_broken_by if rows.diff is not None else None
@@ -158,7 +161,7 @@ def card(
         pending=context.pending,
         strip=strip_of(context, rows.diff),
         inserted=tuple(_inserted(part) for part in context.flow if part.inserted and rows.is_new(part)),
-        tree=tree_of(context, rows.diff, key, sources),
+        tree=tree_of(context, rows.diff, key, sources) if recent is None else NO_TREE,
         brief=rows.diff is not None and ledger is not None,
     )
 
