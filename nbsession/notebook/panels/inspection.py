@@ -10,6 +10,7 @@ from nbsession.notebook.panels.tables import shortened
 from nbsession.notebook.panels.trial import aftermath
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card
+from nbsession.notebook.view.sources import NO_SOURCES, Sources
 from nbsession.notebook.view.strip import Strip, strip_of
 from nbsession.timeline import net, upwards, why
 
@@ -47,11 +48,15 @@ class Bar(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A component's share in a context: the tokens of what it and those below it gave, and what made it another one."""
+    """A component's share in a context: the tokens of what it and those below it gave.
+
+    ``causes`` say what made it another one, ``written`` where its author wrote it.
+    """
 
     place: Place
     tokens: int
     causes: Sequence[str]
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +145,18 @@ def moment(
     tick, other = ticks[number], older_of(ticks, number, beside)
     context, older = tick.context, other.context if other is not None else None
     against = f"tick {other.number}" if other is not None else ""
-    there, tree, complaint = _standing(session, tick)
-    left_out = tuple(share.place.path for share in tree if share.place.path in without)
+    there = _standing(session, tick)
+    left_out = tuple(share.place.path for share in there.tree if share.place.path in without)
     why, refused = _why(ticks, other, tick), ""
-    if there is not None and left_out:
+    if there.fork is not None and left_out:
         try:
-            context, older, why = there.without(*left_out), context, None
+            context, older, why = there.fork.without(*left_out), context, None
             against = "what was sent"
         except NbsessionError as error:
             refused = str(error)
-    laid_out = _steady(card(context, older, why=why, recent=recent))
+    laid_out = _steady(card(context, older, why=why, recent=recent, sources=there.sources))
     run = aftermath([tick], f"t{number}")
-    return Moment(tick, laid_out, run, older, against, tree, left_out, refused, complaint)
+    return Moment(tick, laid_out, run, older, against, there.tree, left_out, refused, there.complaint)
 
 
 def older_of(ticks: Sequence[Tick], number: int, beside: Beside) -> Tick | None:
@@ -182,19 +187,31 @@ def _steady(shown: Card) -> Card:
     return replace(shown, groups=groups, withheld=tuple(map(named, shown.withheld)))
 
 
-def _standing(session: Session, tick: Tick) -> tuple[Session | None, Sequence[Share], str]:
-    """Mount the components as they stood when a tick was compiled, in a fork that nothing keeps; nothing runs.
+class _Standing(NamedTuple):
+    """The components as they stood at a tick, in a fork that nothing keeps; without one, ``complaint`` says why."""
 
-    Where that fails, as with a component that was redefined, there is the reason instead.
+    fork: Session | None = None
+    tree: Sequence[Share] = ()
+    sources: Sources = NO_SOURCES
+    complaint: str = ""
+
+
+def _standing(session: Session, tick: Tick) -> _Standing:
+    """Mount the components as they stood when a tick was compiled; nothing runs.
+
+    That fails where they cannot be rendered any more, as with a component that was redefined.
     """
     try:
-        there = session.branch(tick.number, before=True)
-        return there, shares_of(there.outline(), tick.context, tick.causes), ""
+        fork = session.branch(tick.number, before=True)
+        sources = Sources(fork.sources())
+        return _Standing(fork, shares_of(fork.outline(), tick.context, tick.causes, sources), sources)
     except NbsessionError as error:
-        return None, (), str(error)
+        return _Standing(complaint=str(error))
 
 
-def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause]) -> Sequence[Share]:
+def shares_of(
+    outline: Outline, context: CompiledContext, causes: Sequence[Cause], sources: Sources = NO_SOURCES
+) -> Sequence[Share]:
     """Say of each component what it contributes to a context, and what made it another one."""
     timelines = [place.path for place in outline.places if place.name == "Timeline"]
     # Entries stand at "timeline", whichever component shows them; of one alone it is clear which.
@@ -211,6 +228,7 @@ def shares_of(outline: Outline, context: CompiledContext, causes: Sequence[Cause
             place,
             tokens.get(place.path, 0),
             [str(cause) for cause in causes if cause.path == place.path and cause.kind != "timeline"],
+            sources.at(place.path),
         )
         for place in outline.places
     ]
