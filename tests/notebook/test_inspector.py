@@ -402,3 +402,13 @@ async def test_what_stands_in_a_component_that_is_left_out_goes_with_it_and_a_fo
     await panel.trial.over.wait()
     assert "forked before tick 0 · 1 tick" in words(panel.html())
     assert "· without Rules" in words(panel.html())
+
+
+async def test_the_ticks_of_a_closed_session_can_be_looked_at_and_the_tree_says_why_it_is_not_there() -> None:
+    session = await noted("Milk.")
+    panel = Inspector(session)
+    await session.aclose()
+    panel.hear({"k": "go", "tick": 0})
+    seen = words(panel.html())
+    assert "Milk." in seen
+    assert "The tree cannot be rendered as it was: session 'pad' is closed" in seen

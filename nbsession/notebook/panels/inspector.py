@@ -162,11 +162,15 @@ class Inspector:
             self._ui.open[str(message.get("d"))] = message.get("open") is True
             return
         self.said, self._is_whole = "", False
+        before = self._number, self.beside, self.left_out
         try:
             self._do(str(kind), message)
+            answer = self.answer()
         except NbsessionError as error:
+            self._number, self.beside, self.left_out = before
             self.said = str(error)
-        self._send({**self.answer(), "me": me})
+            answer = self.answer()
+        self._send({**answer, "me": me})
         self._rest()
 
     @property
