@@ -91,17 +91,17 @@ def _context(context: CompiledContext) -> str:
 
 
 def _diff(diff: ContextDiff) -> str:
-    from nbsession.notebook.view.cards import changes
+    from nbsession.notebook.view.cards import broken_by, changes
     from nbsession.notebook.view.live import Ui
 
-    return _page("panels", "difference", Ui(), changes(diff), diff)
+    return _page("panels", "difference", Ui(), changes(diff), diff, broken_by(diff))
 
 
 def _preview(preview: Preview) -> str:
-    from nbsession.notebook.view.cards import changes
+    from nbsession.notebook.panels.knobs import Change
     from nbsession.notebook.view.live import Ui
 
-    return _page("panels", "preview", Ui(), preview, changes(preview.diff), "", False)
+    return _page("panels", "preview", Ui(), Change.of(preview), "", False)
 
 
 def _part(part: Part) -> str:

@@ -157,6 +157,86 @@ async def test_only_the_latest_of_many_values_is_taken_up() -> None:
     assert len(session.knobs.history) <= 5
 
 
+async def test_a_control_moved_there_and_back_leaves_the_knob_where_it_stands() -> None:
+    session = opened()
+    await session.send("Hello.")
+    panel = Panel(session)
+
+    def drag() -> None:
+        for value in (8, 3, 9, 3):
+            panel.controls["depth"].value = value
+
+    await asyncio.to_thread(drag)
+    await asyncio.to_thread(session.knobs.values)  # after all that was posted to the loop before
+    assert session.knobs["depth"] == panel.controls["depth"].value == 3
+
+
+async def test_beside_each_knob_stands_who_set_it_last() -> None:
+    session = opened(call("set_knob", name="depth", value=7), "Done.")
+    panel = Panel(session)
+    panel.follow()
+    assert panel.setter("depth") == ""
+    await session.send("Deeper.")
+    await _until(lambda: panel.setter("depth") == "set by the model", panel._setters["depth"])
+    session.knobs["depth"] = 2
+    await _until(lambda: panel.setter("depth") == "set by the program", panel._setters["depth"])
+    panel.controls["depth"].value = 4
+    await _until(lambda: panel.setter("depth") == "set by you", panel._setters["depth"])
+    _, static = panel.bundles()
+    assert "depth = 4  (set by you)" in static["text/plain"]
+    assert "depth 4 set by you" in words(static["text/html"])
+    panel.close()
+
+
+async def test_the_preview_tells_tokens_before_and_after_and_what_breaks_the_prefix() -> None:
+    session = opened()
+    panel = Panel(session)
+    before = session.compile().tokens
+    panel.controls["name"].value = "Ada B."
+    after = session.compile().tokens
+    seen = words(panel.preview)
+    assert f"≈{before:,} → ≈{after:,} tokens ( +{after - before} )" in seen
+    assert re.search(r"prefix kept: ≈\d+ of ≈\d+ tokens, broken by system · Agent/System", seen)
+
+
+async def test_send_with_this_asks_what_stands_in_the_field() -> None:
+    session = opened("Hello.", "Hi.")
+    await session.send("Hello.")
+    panel = Panel(session)
+    panel.follow()
+    panel.controls["tone"].value = "terse"
+    panel.asking.field.value = "And now?"
+    panel.asking.button.click()
+    await _until(lambda: "Nothing would change" in words(panel.preview), panel._preview)
+    assert [entry.text for entry in session.timeline] == ["Hello.", "Hello.", "And now?", "Hi."]
+    assert "terse" in str(session.ticks[-1].context)
+    assert panel.asking.field.value == ""
+    panel.close()
+
+
+async def test_send_with_this_asks_the_last_message_again_in_its_place() -> None:
+    session = opened("At length.", "In short.")
+    await session.send("Tell me.", metadata={"cell": "c1"})
+    panel = Panel(session)
+    panel.follow()
+    panel.controls["tone"].value = "terse"
+    panel.asking.button.click()
+    await _until(lambda: "Nothing would change" in words(panel.preview), panel._preview)
+    assert [entry.text for entry in session.timeline] == ["Tell me.", "In short."]
+    assert session.timeline[0].metadata["cell"] == "c1"
+    assert ["".join(map(str, tick.response)) for tick in session.ticks] == ["At length.", "In short."]
+    panel.close()
+
+
+async def test_send_with_this_says_where_there_is_nothing_to_ask_again() -> None:
+    session = opened()
+    panel = Panel(session)
+    panel.asking.button.click()
+    await _until(lambda: "Refused" in panel.preview, panel._preview)
+    assert "has no message to ask again yet; write one" in words(panel.preview)
+    assert not session.ticks
+
+
 async def test_a_static_table_stands_for_the_controls_where_there_is_no_kernel() -> None:
     panel = Panel(opened())
     live, static = panel.bundles()

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import visible
 from nbsession.errors import KnobError, NbsessionError
 from nbsession.export import panel_part
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
+from nbsession.notebook.panels.asking import Asking
 from nbsession.notebook.panels.controls import control, label
+from nbsession.notebook.panels.wanted import Wanted
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.cards import card, changes
+from nbsession.notebook.view.cards import Row, broken_by, card, changes
 from nbsession.notebook.view.live import Ui
 
 if TYPE_CHECKING:
@@ -27,15 +29,18 @@ if TYPE_CHECKING:
 
     from ipywidgets import Widget
 
-    from nbsession.context import CompiledContext
-    from nbsession.knobs import KnobSpec
+    from nbsession.context import CompiledContext, ContextDiff
+    from nbsession.knobs import By, KnobSpec
     from nbsession.notebook.panels.tables import Table, Tree
-    from nbsession.session import Frozen, Session, Sweep
+    from nbsession.session import Execution, Frozen, Preview, Session, Sweep
 
 SMOOTH_SECONDS = 0.05
 """A slider previews while it moves if that takes no longer than this; beyond, when it is let go."""
 
+MOVING = frozenset({"knob_set", "tick_end", "execution_start", "execution_end"})
+"""Events after which a panel may have to show something else."""
 
+SET: Mapping[By, str] = {"user": "set by you", "program": "set by the program", "model": "set by the model"}
 COMPILED = "Compiled context"
 
 
@@ -110,6 +115,22 @@ def knobs(session: Session) -> None:
 _panels: dict[tuple[str, str], Panel] = {}
 
 
+class Change(NamedTuple):
+    """What moving knobs would change, laid out; ``tokens`` are those of the new context."""
+
+    knobs: Mapping[str, tuple[Any, Any]]
+    tokens: int
+    diff: ContextDiff
+    rows: tuple[Row, ...]
+    broken_by: str
+
+    @classmethod
+    def of(cls, preview: Preview) -> Change:
+        """Lay out a preview."""
+        diff = preview.diff
+        return cls(preview.knobs, preview.context.tokens, diff, changes(diff), broken_by(diff))
+
+
 class Panel:
     """The controls of one session's knobs, and what moving them would change.
 
@@ -123,20 +144,23 @@ class Panel:
 
         self._session = session
         self._home = session.app.home
-        self._wanted: dict[str, Any] = {}
-        self._known: dict[str, Any] = {}
+        self._wanted = Wanted()
         self._specs: dict[str, KnobSpec] = {}
         self._controls: dict[str, Widget] = {}
+        self._setters: dict[str, Widget] = {}
         self._follower: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._smooth = True
         self._behind = False
         self.reset = widgets.Button(
             description="Reset", tooltip="Bring back the values last sent", layout={"width": "max-content"}
         )
         self.reset.on_click(lambda _: self._home.post(self._bring_back))
+        self.asking = Asking(session, self._show)
         self._preview = widgets.HTML()
         self._rows = widgets.VBox()
-        self._box = widgets.VBox([self._rows, self.reset, self._preview])
+        buttons = widgets.HBox([self.asking.button, self.reset]).add_class("nbs-do")
+        self._box = widgets.VBox([self._rows, self._preview, self.asking.field, buttons])
         self._box.add_class("nbs-knobs")
         self._build()
         self._show()
@@ -151,10 +175,16 @@ class Panel:
         """The HTML under the controls."""
         return str(self._preview.value)
 
+    def setter(self, name: str) -> str:
+        """What stands beside a control: who set its knob last."""
+        return str(self._setters[name].value)
+
     def bundles(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the two outputs: the widget, and what stands there where no widget can."""
+        values, setters = self._session.knobs.values(), self._last_setters()
         rows = [
-            (spec.name, self._known[name], spec.description, spec.group) for name, spec in self._specs.items()
+            (name, values[name], spec.description, spec.group, setters.get(name, ""))
+            for name, spec in self._specs.items()
         ]
         table = templates.macro("panels", "table")(self._session.id, rows)
         live = {
@@ -165,10 +195,10 @@ class Panel:
             },
             "text/plain": "",
         }
-        plain = "\n".join(f"{name} = {value!r}" for name, value, *_ in rows) or "no knobs"
+        plain = [f"{name} = {value!r}" + (f"  ({who})" if who else "") for name, value, *_, who in rows]
         return live, {
             "text/html": f"{templates.style()}{templates.style('panels')}{table}",
-            "text/plain": plain,
+            "text/plain": "\n".join(plain) or "no knobs",
         }
 
     def follow(self) -> None:
@@ -190,9 +220,18 @@ class Panel:
         loop = asyncio.get_running_loop()
         async for event in self._session.subscribe():
             # The first events are those of the past, all at once: they make one change.
-            if event.type in ("knob_set", "tick_end", "execution_end") and not self._behind:
+            if event.type in MOVING and not self._behind:
                 self._behind = True
                 loop.call_soon(self._catch_up)
+            current = self._session.current
+            if event.type == "execution_end" and current is not None:
+                # It is stored before the session is idle again.
+                self._ending = loop.create_task(self._see_end(current))
+
+    async def _see_end(self, execution: Execution) -> None:
+        async for _ in execution:
+            pass
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """Take over values, and knobs, that changed elsewhere."""
@@ -201,51 +240,61 @@ class Panel:
             return
         if self._session.knobs.specs() != self._specs:
             self._build()
-        moved = False
-        for name, value in self._session.knobs.values().items():
-            if name in self._controls and name not in self._wanted and value != self._known[name]:
-                moved = True
-                self._known[name] = value
-                self._controls[name].value = value
+        moved = self._move()
         if moved or self._session.status != "running":
             self._show()
 
+    def _move(self) -> bool:
+        """Let the controls stand where the knobs do, and say who set them; return whether one had to move."""
+        moved = False
+        for name, value in self._session.knobs.values().items():
+            if name in self._controls and self._wanted.stand(name, value):
+                moved = True
+                self._controls[name].value = value
+        for name, who in self._last_setters().items():
+            if name in self._setters:
+                self._setters[name].value = who
+        return moved
+
+    def _last_setters(self) -> dict[str, str]:
+        return {setting.name: SET[setting.by] for setting in self._session.knobs.history}
+
     def _build(self) -> None:
         """Make the controls anew, grouped as the specs say."""
+        import ipywidgets as widgets
+
         self._specs = self._session.knobs.specs()
-        values = self._session.knobs.values()
-        self._known = {name: values[name] for name in self._specs}
+        values, setters = self._session.knobs.values(), self._last_setters()
+        for name in self._specs:
+            self._wanted.stand(name, values[name])
         self._controls = {name: control(spec, values[name]) for name, spec in self._specs.items()}
+        self._setters = {name: label(setters.get(name, "")).add_class("nbs-who") for name in self._specs}
         rows: list[Widget] = []
         for group in dict.fromkeys(["", *(spec.group for spec in self._specs.values())]):
             if group:
                 rows.append(label(group).add_class("nbs-group"))
-            rows.extend(self._controls[name] for name, spec in self._specs.items() if spec.group == group)
+            rows.extend(
+                widgets.HBox([self._controls[name], self._setters[name]]).add_class("nbs-knob")
+                for name, spec in self._specs.items()
+                if spec.group == group
+            )
         for name, made in self._controls.items():
             made.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
         self._rows.children = rows or [label("This session has no knobs.")]
 
     def _moved(self, name: str, value: Any) -> None:
-        # A value set here by _catch_up is known already: only the user's own go on.
-        if value == self._known.get(name):
-            return
-        waiting = bool(self._wanted)
-        self._wanted[name] = value
-        if not waiting:
+        if self._wanted.note(name, value):
             self._home.post(self._take_up)
 
     def _take_up(self) -> None:
         """Set what the user wanted last, and show what it changes."""
         began = time.perf_counter()
-        wanted, self._wanted = self._wanted, {}
         complaint = ""
-        for name, value in wanted.items():
+        for name, value in self._wanted.take().items():
             try:
                 self._session.knobs.set(name, value, by="user")
             except KnobError as error:
                 complaint = str(error)
-            else:
-                self._known[name] = self._session.knobs[name]
         self._show(complaint)
         self._pace(time.perf_counter() - began)
 
@@ -257,10 +306,7 @@ class Panel:
             self._session.knobs.set_many({name: old for name, (old, _) in changed.items()}, by="user")
         except NbsessionError as error:
             complaint = str(error)
-        for name, value in self._session.knobs.values().items():
-            if name in self._controls:
-                self._known[name] = value
-                self._controls[name].value = value
+        self._move()
         self._show(complaint)
 
     def _show(self, complaint: str = "") -> None:
@@ -272,8 +318,8 @@ class Panel:
                 preview = self._session.preview()
             except NbsessionError as error:
                 complaint = str(error)
-        rows = changes(preview.diff) if preview is not None else ()
-        self._preview.value = str(macro(Ui(), preview, rows, complaint, running))
+        change = Change.of(preview) if preview is not None else None
+        self._preview.value = str(macro(Ui(), change, complaint, running))
         self.reset.disabled = preview is not None and not preview.knobs
 
     def _pace(self, took: float) -> None:

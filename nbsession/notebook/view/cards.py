@@ -147,14 +147,13 @@ def card(
     so many become one row where they stand as they stood, and there is no tree: for who passes many by.
     """
     rows = _Rows(context, older, key, ledger, tick, cell, why, recent, sources)
-    end = rows.diff.prefix_broken_by if rows.diff is not None else None
     return Card(
         key=key,
         tokens=context.tokens,
         groups=tuple(rows.groups()),
         summary=summary(rows.diff) if rows.diff is not None else "",
         kept=rows.diff.prefix_tokens_kept if rows.diff is not None else 0,
-        broken_by=f"{end.title or end.role or end.kind} · {authored(end.path)}" if end is not None else "",
+        broken_by=broken_by(rows.diff) if rows.diff is not None else "",
         trade=str(rows.diff.trade or "") if rows.diff is not None else "",
         settings=tuple(_settings(context, rows.diff)),
         withheld=tuple(_withheld(f"{key}.w{n}", item) for n, item in enumerate(context.withheld)),
@@ -180,6 +179,12 @@ def summary(diff: ContextDiff) -> str:
     if diff.settings:
         words.append(f"~{len(diff.settings)} setting{'s' if len(diff.settings) > 1 else ''}")
     return " · ".join(words)
+
+
+def broken_by(diff: ContextDiff) -> str:
+    """Name the part that ends the prefix that two contexts share, ``""`` where none does."""
+    end = diff.prefix_broken_by
+    return f"{end.title or end.role or end.kind} · {authored(end.path)}" if end is not None else ""
 
 
 def row(part: Part, *, key: str = "p") -> Row:

@@ -82,8 +82,8 @@ class Output:
         """Whether changes reach a page before the end."""
         return self._widget is not None
 
-    def display(self) -> DisplayHandle | None:
-        """Make the output in the calling cell, and return its handle.
+    def display(self, place: DisplayHandle | None = None) -> DisplayHandle | None:
+        """Make the output in the calling cell, or in the ``place`` of an earlier one, and return its handle.
 
         In a terminal, where an output cannot be replaced, nothing is shown
         before the end, and there is no handle.
@@ -99,7 +99,11 @@ class Output:
             self._widget = widget()
             self._widget.on_msg(self._on_message)
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
-        self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # as IPython has it
+        if place is not None:
+            place.update(bundle, raw=True)  # type: ignore[no-untyped-call]  # as IPython has it
+        else:
+            place = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # the same
+        self._handle = place
         return self._handle
 
     def begin(self) -> None:

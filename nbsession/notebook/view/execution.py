@@ -56,12 +56,12 @@ class ExecutionView:
         self._output = Output(self, live=live, finished=finished)
         self._alone = False  # whether plain text is all that is shown, as in a terminal
 
-    def display(self) -> DisplayHandle | None:
-        """Make the output in the calling cell, and return its handle; see ``Output.display``."""
+    def display(self, place: DisplayHandle | None = None) -> DisplayHandle | None:
+        """Make the output in the calling cell, or in an earlier one's place; see ``Output.display``."""
         from IPython.core.getipython import get_ipython
 
         self._run.cell = kernel.cell_id(get_ipython()) or self._run.cell
-        handle = self._output.display()
+        handle = self._output.display(place)
         self._alone = handle is None
         if self._output.has_page:
             self._ui.root = desk().knows(cast("Session", self._execution.session))
