@@ -6,6 +6,7 @@ The values themselves know no HTML.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from nbsession.notebook.view import templates
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from IPython.core.interactiveshell import InteractiveShell
+    from matplotlib.figure import Figure
 
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.session import (
@@ -32,17 +34,25 @@ if TYPE_CHECKING:
     from nbsession.timeline import History, Tick
 
 
+PNG = "image/png"
+FIGURE = ("matplotlib.figure", "Figure")
+"""What ``Sweep.plot`` returns: IPython shows one only where pyplot was imported."""
+
+
 def register(shell: InteractiveShell) -> None:
     """Let the shell show our values as HTML."""
     for mime, formatters in _BY_MIME.items():
         for (module, name), show in formatters.items():
             _formatter(shell, mime).for_type_by_name(f"nbsession.{module}", name, show)
+    pictures = _formatter(shell, PNG)
+    if ".".join(FIGURE) not in pictures:  # pyplot, once it is imported, brings its own
+        pictures.for_type_by_name(*FIGURE, _figure)
 
 
 def unregister(shell: InteractiveShell) -> None:
     """Take back what ``register`` did."""
-    for mime, formatters in _BY_MIME.items():
-        formatter, ours = _formatter(shell, mime), set(formatters.values())
+    for mime, ours in [*((mime, set(by.values())) for mime, by in _BY_MIME.items()), (PNG, {_figure})]:
+        formatter = _formatter(shell, mime)
         for kept in (formatter.deferred_printers, formatter.type_printers):
             for key in [key for key, show in kept.items() if show in ours]:
                 del kept[key]
@@ -167,6 +177,12 @@ def _frozen_text(frozen: Frozen, printer: Any, _cycle: bool) -> None:
     from nbsession.notebook.panels.knobs import frozen_bundle
 
     printer.text(frozen_bundle(frozen)["text/plain"])
+
+
+def _figure(figure: Figure) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    return drawn.getvalue()
 
 
 def _sweep_text(sweep: Sweep, printer: Any, _cycle: bool) -> None:

@@ -146,6 +146,8 @@ class Magics:
 
     async def sweep(self, line: str) -> None:
         """Run ``%session sweep`` on the kernel's loop; ``line`` is what follows ``%session``."""
+        from nbsession.notebook.sweep import pair
+
         with one_line_errors():
             sweep, view = self._sweep(arguments.parse_command(line), to_await=True)
             if sweep is None or view is None:
@@ -154,6 +156,7 @@ class Magics:
             async with kernel.live_comms(self.shell):
                 with kernel.interruptible_tools():
                     await cell.wait(sweep, work)
+            pair.show(sweep)
 
     def _sweep(self, line: Line, *, to_await: bool) -> tuple[Sweep | None, View | None]:
         """Begin a sweep and show it; where only the contexts are asked for, there is nothing to wait for."""
@@ -180,11 +183,14 @@ class Magics:
         return sweep, view
 
     def _block_on_sweep(self, line: Line) -> None:
+        from nbsession.notebook.sweep import pair
+
         with self.sessions.blocking():
             sweep, view = self._sweep(line, to_await=False)
             if sweep is not None and view is not None:
                 work = self.sessions.engine.submit(cell.see_sweep_through(sweep, view))
                 cell.block(sweep, work, cell.Questions(cell.deny))
+                pair.show(sweep)
 
     def _refuse_to_block(self, session: Session, magic: str) -> None:
         if self.sessions.engine.is_the_cells:

@@ -16,9 +16,13 @@ from nbsession.content import drafts_of
 from nbsession.errors import KnobError, NbsessionError, SessionError
 from nbsession.events import ConfirmationRequested
 from nbsession.session.spending import Spending
+from nbsession.session.sweep_frame import frame_of, plot_of
 from nbsession.usage import Budget, Usage
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from nbsession.content import Entry
     from nbsession.context import CompiledContext
     from nbsession.session.core import SessionCore
@@ -193,6 +197,24 @@ class Sweep:
             elif row.execution is not None:
                 # A tick that runs has no cost yet, which is not to say that its price is unknown.
                 yield from ((tick.usage, tick.cost) for tick in row.execution.ticks if tick.ended is not None)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a pandas data frame, as they stand: one each, in their order.
+
+        A column for each knob, then ``run``, ``tokens`` (of the context, estimated), ``input_tokens``,
+        ``output_tokens``, ``cost`` (US dollars), ``seconds``, ``text``, ``stop_reason`` and ``error``;
+        what is not known is missing. A knob that is called as one of these stands as ``"tokens (knob)"``.
+        Raises ``SessionError`` where pandas is not installed.
+        """
+        return frame_of(self.rows, list(self.values))
+
+    def plot(self) -> Figure:
+        """Draw tokens, cost, time and the number of different answers by the varied values, as they stand.
+
+        A bar stands at the mean of its runs, and each run is a dot. Returns a matplotlib ``Figure``
+        that pyplot knows nothing of. Raises ``SessionError`` where matplotlib is not installed.
+        """
+        return plot_of(self.rows, self.varied)
 
     def abort(self, reason: str | None = None) -> None:
         """Stop it; what was answered so far is kept. A second call, or one after the end, does nothing."""

@@ -85,3 +85,14 @@ async def test_recordings_of_one_day_are_labelled_once(shell: InteractiveShell) 
     assert html(shell, result).count("recorded 2026-11-21 09:45 UTC</b>") == 1
     result.ticks[1].recorded = "2026-11-22T10:00:00+00:00"
     assert html(shell, result).count("UTC</b>") == 2
+
+
+def test_a_figure_is_shown_as_a_picture_where_pyplot_is_not_imported(shell: InteractiveShell) -> None:
+    formatters.register(shell)
+    figure = App(Agent).session("drawn").sweep("Hi", tone=["friendly", "terse"], context_only=True).plot()
+    assert shell.display_formatter is not None
+    data, _ = shell.display_formatter.format(figure)  # type: ignore[no-untyped-call]  # IPython does not type it
+    assert data["image/png"].startswith(b"\x89PNG")
+    formatters.unregister(shell)
+    data, _ = shell.display_formatter.format(figure)  # type: ignore[no-untyped-call]  # as above
+    assert "image/png" not in data

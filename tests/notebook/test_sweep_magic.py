@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.notebook.kernels import OLDER, ROOT, Kernel, older_ipykernel, running_kernel
+from tests.notebook.kernels import OLDER, ROOT, Kernel, Ran, older_ipykernel, running_kernel
 from tests.notebook.test_magics import CURRENT, SETUP, fine, one_line, open_session
 
 if TYPE_CHECKING:
@@ -61,18 +61,23 @@ def say(kernel: Kernel, comm: str, **message: Any) -> None:
     kernel.comm(comm, {"method": "custom", "content": message})
 
 
+def table(ran: Ran) -> str:
+    """The sweep's table as text: what stands below it, to choose two rows, has none."""
+    return [shown for shown in ran.shown if shown][-1]
+
+
 def test_a_sweep_asks_under_every_combination_and_shows_them_side_by_side(any_kernel: Kernel) -> None:
     open_session(any_kernel, "*['one', 'two', 'three', 'four']")
     ran = fine(
         any_kernel.run('%session sweep tone=friendly,terse depth=1,3 --message "Who are you?" --as found')
     )
     assert "4 model calls at least (tools ask for more), ≈" in ran.text
-    lines = ran.shown[-1].splitlines()
+    lines = table(ran).splitlines()
     assert lines[1].split()[:4] == ["#", "tone", "depth", "context"]
     assert [line.split()[1:3] for line in lines[2:6]] == [
         ["friendly", "1"], ["friendly", "3"], ["terse", "1"], ["terse", "3"],
     ]  # fmt: skip
-    assert "+ You are terse, 1 deep." in ran.shown[-1]
+    assert "+ You are terse, 1 deep." in table(ran)
     assert fine(any_kernel.run("print(len(found), found[3].text != '')")).text == "4 True\n"
     assert fine(any_kernel.run(f"print(len({CURRENT}.timeline), len({CURRENT}.ticks))")).text == "0 0\n"
 
@@ -86,8 +91,8 @@ def test_an_interrupt_stops_a_sweep_and_what_was_answered_stays(any_kernel: Kern
     ran = any_kernel.finish(cell)
     assert time.monotonic() - began < 2
     assert one_line(ran) == "SessionInterrupted: stopped by the interrupt; what came is kept"
-    assert "Primus" in ran.shown[-1]
-    assert "not asked" in ran.shown[-1]
+    assert "Primus" in table(ran)
+    assert "not asked" in table(ran)
     assert fine(any_kernel.run("print(found[0].text, found.done)")).text == "Primus True\n"
 
 
@@ -138,7 +143,7 @@ def test_without_a_message_the_last_one_is_asked_again(kernel: Kernel) -> None:
     assert said.endswith('has no message to ask again yet; give one: %session sweep … --message "…"')
     fine(kernel.run("%%session\nWho are you?"))
     ran = fine(kernel.run("%session sweep tone=friendly,terse --as found"))
-    assert "“Who are you?”" in ran.shown[-1]
+    assert "“Who are you?”" in table(ran)
     texts = fine(
         kernel.run("print([e.text for e in found[1].session.timeline][0], len(found[1].session.timeline))")
     )
@@ -148,8 +153,8 @@ def test_without_a_message_the_last_one_is_asked_again(kernel: Kernel) -> None:
 def test_contexts_alone_are_shown_and_nothing_is_sent(kernel: Kernel) -> None:
     open_session(kernel, "'never'")
     ran = fine(kernel.run('%session sweep depth=1,2,3 --message "Hi" --context-only --as found'))
-    assert "nothing was sent; sending would take 3 model calls at least" in ran.shown[-1]
-    assert "depth = 3" in ran.shown[-1]
+    assert "nothing was sent; sending would take 3 model calls at least" in table(ran)
+    assert "depth = 3" in table(ran)
     assert fine(kernel.run("print(len(bot.model.contexts), len(found))")).text == "0 3\n"
 
 
@@ -165,8 +170,8 @@ bot = App(Echo, model=Priced(*["ok"] * 6))
 """)
     )
     ran = fine(kernel.run('%session sweep --repeat 6 --message "Hi" --max-cost 30 --as found'))
-    assert "stopped by the budget" in ran.shown[-1]
-    assert "pass the sweep's budget of $30.0000" in ran.shown[-1]
+    assert "stopped by the budget" in table(ran)
+    assert "pass the sweep's budget of $30.0000" in table(ran)
     spent = fine(kernel.run("print(0 < found.cost <= 30, 0 < sum(row.text == 'ok' for row in found) < 6)"))
     assert spent.text == "True True\n"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
+from ipywidgets import Widget
 
 from nbsession import (
     App,
@@ -23,6 +26,7 @@ from nbsession.knobs import KnobSpec
 from nbsession.notebook.arguments import parse_command
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.sweep.differences import differences
+from nbsession.notebook.sweep.pair import Pair
 from nbsession.notebook.sweep.request import choices, read
 from nbsession.notebook.sweep.view import SweepView
 from nbsession.testing import ScriptedModel, call, pause
@@ -202,6 +206,8 @@ async def test_a_running_sweep_shows_how_far_it_is() -> None:
     view = SweepView(sweep)
     page = view.html()
     assert "1 of 3 answered, 1 under way" in page
+    assert '<progress max=3 value=1 aria-label="rows answered">' in page
+    assert "██████░░░░░░░░░░░░░░ 1 of 3 answered, 1 under way" in view.static()["text/plain"]
     assert "running…" in page
     assert "waiting" in page
     assert "data-do=stop" in page
@@ -288,3 +294,51 @@ def test_what_a_knob_can_be_completed_with_can_be_read_again() -> None:
         if words:
             line = parse_command(f"sweep {spec.name}={','.join(words)}")
             assert read(line.words, SPECS)[spec.name] == list(spec.options or (True, False))
+
+
+async def test_a_cell_has_a_bar_as_wide_as_its_share_of_the_most() -> None:
+    sweep = await session("word " * 40, "word " * 10).sweep("Hi", tone=["friendly", "terse"], concurrency=1)
+    grid = sweep_table.laid_out(sweep)
+    most = max(line.usage.output_tokens for line in grid.lines if line.usage is not None)
+    assert grid.most.output == most
+    widths = [grid.most.share("output", line.usage.output_tokens) for line in grid.lines if line.usage]
+    assert widths[0] == 100
+    assert widths[1] in range(20, 31)
+    assert f'style="--w:{widths[1]}%"' in html(sweep)
+    assert "--w" not in html(await session("one").sweep("Hi", tone=["terse"])).partition("</style><div")[2]
+
+
+async def test_two_rows_that_are_chosen_are_compared_by_context_and_answer() -> None:
+    sweep = await session("It is far.\nGo by train.", "It is near.\nGo by train.", "It is near.").sweep(
+        "Hi", tone=["friendly", "terse"], depth=[1, 3], concurrency=1
+    )
+    pair = Pair(sweep)
+    assert "Choose two rows" in pair.html
+    assert pair.one.options[2] == ("2: tone = terse, depth = 1", 2)
+    pair.other.value = 2
+    seen = words(pair.html)
+    assert "− You are friendly ." in seen
+    assert "+ You are terse ." in seen
+    pair.one.value = 1
+    pair.other.value = 0
+    seen = words(pair.html)
+    assert "− It is near ." in seen
+    assert "+ It is far ." in seen
+    assert "Go 3 levels deep." in seen
+    pair.one.value = 2
+    pair.other.value = 1
+    assert "differs" in words(pair.html)
+    Widget.close_all()
+
+
+async def test_rows_with_nasty_values_and_answers_are_compared_without_coming_alive() -> None:
+    sweep = await session(NASTY, f"{NASTY}!").sweep(NASTY, tone=["terse", NASTY], concurrency=1)
+    pair = Pair(sweep)
+    pair.other.value = 1
+    for tag in ("<script", "<img", "src=", "</details></td>"):
+        assert tag not in pair.html
+    Widget.close_all()
+
+
+def words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())

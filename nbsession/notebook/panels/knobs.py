@@ -19,6 +19,7 @@ from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.asking import Asking
 from nbsession.notebook.panels.controls import control, label
 from nbsession.notebook.panels.wanted import Wanted
+from nbsession.notebook.sweep import pair
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import Row, broken_by, card, changes
@@ -56,6 +57,7 @@ def sweep(shown: Sweep) -> None:
     from IPython.display import display
 
     display(sweep_table.bundle(shown), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+    pair.show(shown)
 
 
 def frozen(shown: Frozen) -> None:

@@ -59,7 +59,7 @@ def differences(sweep: Sweep) -> Differences:
     rows = [
         replace(row, note=_where(sweep, each.numbers))
         for n, each in enumerate(kept[:MOST_DIFFERENCES])
-        for row in _rows(each.diff, f"d{n}")
+        for row in rows_of(each.diff, f"d{n}")
     ]
     values = ", ".join(f"{name} = {written(first.knobs[name])}" for name in sweep.varied)
     return Differences(values, tuple(rows), sum(map(len, found.values())) - len(rows))
@@ -92,17 +92,15 @@ def _steps(sweep: Sweep, number: int) -> int:
     return sum(row.knobs[name] != first.knobs[name] for name in sweep.varied)
 
 
-def _rows(single: ContextDiff, key: str) -> Iterable[Row]:
-    if not single.settings:
-        return [
-            replace(row, text=row.text and _cut(row.text), lines=tuple(_trimmed(row.lines)))
-            for row in changes(single, key=key)
-        ]
-    ((name, (old, new)),) = single.settings.items()
-    return [Row(key, name, "settings", 0, text=f"{old!r} → {new!r}", change="changed")]
+def rows_of(diff: ContextDiff, key: str) -> Iterator[Row]:
+    """Lay out what differs, parts and settings, cut to what can be read."""
+    for row in changes(diff, key=key):
+        yield replace(row, text=row.text and _cut(row.text), lines=tuple(trimmed(row.lines)))
+    for n, (name, (old, new)) in enumerate(diff.settings.items()):
+        yield Row(f"{key}.s{n}", name, "settings", 0, text=f"{old!r} → {new!r}", change="changed")
 
 
-def _trimmed(lines: Sequence[Compared]) -> Iterator[Compared]:
+def trimmed(lines: Sequence[Compared]) -> Iterator[Compared]:
     """Keep of long lines what differs, and a little around it: a prompt may be one line of many pages."""
     waiting = list(lines)
     while waiting:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import drafts_of, visible
 from nbsession.notebook.panels.tables import aligned, count, shortened
+from nbsession.notebook.sweep.bars import Most, most_of, progress
 from nbsession.notebook.sweep.differences import Differences, as_text, differences, written
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
@@ -98,6 +99,10 @@ class Grid:
     differences: Differences
     answers: bool
     state: str
+    running: bool
+    over: int
+    count: int
+    most: Most
     seconds: float
     source: tuple[tuple[str, str, str], ...]
     sources: bool
@@ -119,8 +124,10 @@ class Grid:
         )
 
     def __str__(self) -> str:
+        under_way = [f"{progress(self.over, self.count)} {self.state}"] if self.running else []
         lines = [
             " · ".join([self.title, *self.facts]),
+            *under_way,
             *aligned([self._heads(), *map(self._cells, self.lines)]),
         ]
         source = ", ".join(_source(*told) for told in self.source)
@@ -198,6 +205,10 @@ def summed(sweep: Sweep) -> Grid:
         differences=Differences("", (), 0),
         answers=begun or not sweep.done,
         state=state(sweep),
+        running=not sweep.done,
+        over=_over(sweep),
+        count=len(sweep),
+        most=most_of(sweep.rows) if sweep.done else Most(),  # each answer would make all bars others
         seconds=_seconds(sweep),
         source=one,
         sources=bool(sources),
@@ -240,9 +251,12 @@ def line(sweep: Sweep, number: int) -> Line:
 
 def state(sweep: Sweep) -> str:
     """Say how far a sweep is."""
-    over = sum(row.status in ("done", "failed") for row in sweep.rows)
     running = sum(row.status == "running" for row in sweep.rows)
-    return f"{over} of {len(sweep)} answered" + (f", {running} under way" if running else "")
+    return f"{_over(sweep)} of {len(sweep)} answered" + (f", {running} under way" if running else "")
+
+
+def _over(sweep: Sweep) -> int:
+    return sum(row.status in ("done", "failed") for row in sweep.rows)
 
 
 def planned(sweep: Sweep) -> str:

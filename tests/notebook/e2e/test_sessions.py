@@ -397,6 +397,12 @@ def test_a_sweep_fills_in_is_stopped_and_is_legible_wide_and_narrow(
     expect(output(opened, 2)).to_contain_text("What differs in the context, against row 0")
     table.locator("details summary").first.click()
     expect(table.locator("details h2").first).to_be_visible()
+    output(opened, 2).get_by_label("with row").select_option("3: tone = terse, verbosity = 1")
+    expect(output(opened, 2).locator(".nbs-pair")).to_contain_text("+ You are a terse assistant")
+    expect(output(opened, 2).locator(".nbs-pair")).to_contain_text(
+        re.compile("Answer: (differs|the same in both)")
+    )
+    opened.screenshot("sweep-pair", of=output(opened, 2).locator(".nbs-pair"))
     opened.start(4)
     expect(output(opened, 4)).to_contain_text("under way")
     expect(output(opened, 4).locator("tbody tr").first).to_contain_text("A short answer.")
