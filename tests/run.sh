@@ -42,8 +42,9 @@ postgres >/dev/null 2>&1 || install_postgres ||
 node() { command -v node && command -v npm; }
 install_node() { as_root_on_debian && apt-get -qq update && apt-get -qq install -y --no-install-recommends nodejs npm; }
 node >/dev/null || install_node ||
-    stop 'no Node.js for the tests in Pyodide; install nodejs and npm (Debian: apt-get install nodejs npm)'
+    stop 'no Node.js for the tests in Pyodide and of accessibility; install nodejs and npm (Debian: apt-get install nodejs npm)'
 sh tests/support/pyodide/install.sh || stop 'Pyodide could not be installed'
+sh tests/support/axe/install.sh || stop 'axe-core could not be installed'
 
 PYTHONHASHSEED=${PYTHONHASHSEED:-0}
 export PYTHONHASHSEED

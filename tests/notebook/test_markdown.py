@@ -48,11 +48,13 @@ def assert_harmless(html: str) -> None:
     seen = Seen(html)
     assert seen.tags <= TAGS
     for name, value in seen.attributes:
-        assert name in ("href", "title", "rel", "start", "style")
+        assert name in ("href", "title", "rel", "start", "style", "tabindex")
         if name == "href":
             assert value.startswith(("http://", "https://"))
         if name == "style":
             assert value.startswith("text-align")
+        if name == "tabindex":
+            assert value == "0"
     json.dumps(html).encode("utf-8")
 
 

@@ -270,7 +270,7 @@ async def test_quiet_shows_the_answer_and_the_footer_only() -> None:
 
 async def test_raw_shows_the_answer_as_the_model_wrote_it() -> None:
     html = (await shown(opened("Done **well**."), "Go.", raw=True))["text/html"]
-    assert "<pre class=raw>Done **well**.</pre>" in html
+    assert "<pre class=raw tabindex=0>Done **well**.</pre>" in html
 
 
 async def test_an_execution_shown_after_its_end_reads_the_same() -> None:

@@ -18,6 +18,7 @@ from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.asking import Asking
 from nbsession.notebook.panels.controls import control, label
+from nbsession.notebook.panels.names import names
 from nbsession.notebook.panels.wanted import Wanted
 from nbsession.notebook.sweep import pair
 from nbsession.notebook.sweep import table as sweep_table
@@ -162,7 +163,7 @@ class Panel:
         self._preview = widgets.HTML()
         self._rows = widgets.VBox()
         buttons = widgets.HBox([self.asking.button, self.reset]).add_class("nbs-do")
-        self._box = widgets.VBox([self._rows, self._preview, self.asking.field, buttons])
+        self._box = widgets.VBox([self._rows, self._preview, self.asking.field, buttons, names()])
         self._box.add_class("nbs-knobs")
         self._build()
         self._show()

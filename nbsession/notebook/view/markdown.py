@@ -67,6 +67,9 @@ def render(text: str, *, growing: bool = False) -> str:
         tags=set(TAGS),
         attributes={"a": {"href", "title"}, "ol": {"start"}, "th": {"style"}, "td": {"style"}},
         tag_attribute_values={"span": {"class": {mathematics.TYPESET}}},
+        set_tag_attribute_values={
+            "pre": {"tabindex": "0"}
+        },  # what scrolls is to be scrolled by keyboard, too
         url_schemes={"http", "https"},
         link_rel=LINK_REL,
         filter_style_properties={"text-align"},
