@@ -23,6 +23,7 @@ from nbsession.notebook.panels.wanted import Wanted
 from nbsession.notebook.sweep import pair
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.cards import Row, broken_by, card, changes
 from nbsession.notebook.view.live import Ui
 
@@ -87,7 +88,10 @@ def context_bundle(
     """Return a compiled context as HTML and plain text, all of it written out."""
     laid_out = card(shown, older)
     html = templates.macro("panels", "context")(Ui(), laid_out, title)
-    return {"text/html": f"{templates.style()}{html}", "text/plain": visible(str(shown))}
+    return {
+        "text/html": f"{templates.style()}{html}",
+        "text/plain": bounded(visible(str(shown)), ANSWER_CHARACTERS),
+    }
 
 
 def knobs(session: Session) -> None:

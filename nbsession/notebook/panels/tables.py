@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import visible
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.session import Fact, reported_by
 from nbsession.tree import Element
 
@@ -104,7 +105,7 @@ def bundle(shown: Table | Tree) -> dict[str, str]:
     """Return it as HTML and as plain text."""
     html = templates.macro("tables", "table" if isinstance(shown, Table) else "tree")(shown)
     style = f"{templates.style()}{templates.style('tables')}"
-    return {"text/html": f"{style}{html}", "text/plain": visible(str(shown))}
+    return {"text/html": f"{style}{html}", "text/plain": bounded(visible(str(shown)), ANSWER_CHARACTERS)}
 
 
 def ticks(session: Session) -> Table:

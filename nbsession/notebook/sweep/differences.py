@@ -10,8 +10,7 @@ from nbsession.context import ContextDiff
 from nbsession.notebook.panels.tables import shortened
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import Row, changes
-from nbsession.notebook.view.difference import Line as Compared
-from nbsession.notebook.view.difference import Piece, shared
+from nbsession.notebook.view.difference import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
 MOST_DIFFERENCES = 20
 """Differences of contexts that are shown; of the others it says how many there are."""
-AROUND = 120
-"""Characters that stand around what differs in a long line."""
-MOST_TEXT = 1_500
-"""Characters of a line or a text of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,44 +90,9 @@ def _steps(sweep: Sweep, number: int) -> int:
 def rows_of(diff: ContextDiff, key: str) -> Iterator[Row]:
     """Lay out what differs, parts and settings, cut to what can be read."""
     for row in changes(diff, key=key):
-        yield replace(row, text=row.text and _cut(row.text), lines=tuple(trimmed(row.lines)))
+        yield replace(row, text=row.text and cut(row.text))
     for n, (name, (old, new)) in enumerate(diff.settings.items()):
         yield Row(f"{key}.s{n}", name, "settings", 0, text=f"{old!r} → {new!r}", change="changed")
-
-
-def trimmed(lines: Sequence[Compared]) -> Iterator[Compared]:
-    """Keep of long lines what differs, and a little around it: a prompt may be one line of many pages."""
-    waiting = list(lines)
-    while waiting:
-        old = waiting.pop(0)
-        new = waiting[0] if waiting and old.sign == "−" and waiting[0].sign == "+" else None
-        if new is None or max(len(old.text), len(new.text)) <= MOST_TEXT:
-            yield old if len(old.text) <= MOST_TEXT else _plain(old.sign, old.text)
-            continue
-        waiting.pop(0)
-        front = shared(old.text, new.text)
-        shorter = min(len(old.text), len(new.text)) - front
-        end = min(shorter, shared(old.text[::-1], new.text[::-1]))
-        for line in (old, new):
-            yield _plain(
-                line.sign, line.text[: len(line.text) - end], front, line.text[len(line.text) - end :]
-            )
-
-
-def _plain(sign: str, text: str, front: int = 0, end: str = "") -> Compared:
-    """Make a line of a text whose first characters, and ``end``, stand in the other line, too."""
-    if not front and not end:
-        return Compared(sign, (Piece(_cut(text), False),))
-    before, differs = text[:front], _cut(text[front:])
-    shown = ("…" if front > AROUND else "") + before[-AROUND:]
-    after = end[:AROUND] + ("…" if len(end) > AROUND else "")
-    pieces = (Piece(shown, False), Piece(differs, True), Piece(after, False))
-    return Compared(sign, tuple(piece for piece in pieces if piece.text))
-
-
-def _cut(text: str) -> str:
-    left = len(text) - MOST_TEXT
-    return text if left <= 0 else f"{text[:MOST_TEXT]}… ({left:,} more characters)"
 
 
 def _where(sweep: Sweep, numbers: Sequence[int]) -> str:

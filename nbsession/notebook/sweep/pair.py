@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.notebook import kernel
 from nbsession.notebook.panels.tables import shortened
-from nbsession.notebook.sweep.differences import rows_of, trimmed, written
+from nbsession.notebook.sweep.differences import rows_of, written
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.difference import Line, compare
 from nbsession.notebook.view.live import Ui
@@ -64,7 +64,7 @@ def _answers(before: str | None, after: str | None) -> tuple[str, tuple[Line, ..
         return "there are not two to compare", ()
     if before == after:
         return "the same in both", ()
-    return "differs", tuple(trimmed(compare(before, after)))
+    return "differs", compare(before, after)
 
 
 def show(sweep: Sweep) -> None:

@@ -15,6 +15,7 @@ from nbsession.notebook.panels.tables import aligned, count, shortened
 from nbsession.notebook.sweep.bars import Most, most_of, progress
 from nbsession.notebook.sweep.differences import Differences, as_text, differences, written
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.transcript import why_stopped
 
@@ -161,7 +162,10 @@ class Grid:
 def bundle(sweep: Sweep) -> dict[str, str]:
     """Return a sweep as HTML and as plain text."""
     grid = laid_out(sweep)
-    return {"text/html": f"{style()}{page(grid, Ui())}", "text/plain": visible(str(grid))}
+    return {
+        "text/html": f"{style()}{page(grid, Ui())}",
+        "text/plain": bounded(visible(str(grid)), ANSWER_CHARACTERS),
+    }
 
 
 def style() -> str:

@@ -13,6 +13,12 @@ MOST_LINES = 5000
 """Lines beyond which texts are not compared; 5,000 take about 12 ms."""
 
 MOST_WORDS = 600
+MOST_TEXT = 1_500
+"""Characters of a line that stand in a difference; of a longer one stands what differs."""
+
+AROUND = 120
+"""Characters that stand around what differs in a long line."""
+
 SHOWN = 60
 
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
@@ -53,8 +59,8 @@ def compare(old: str, new: str, *, shown: int = SHOWN) -> tuple[Line, ...]:
     else:
         lines = list(_compared(before, after))
     if len(lines) <= shown:
-        return tuple(lines)
-    return (*lines[:shown], _plain("…", f"{len(lines) - shown:,} more lines of this difference"))
+        return tuple(_trimmed(lines))
+    return (*_trimmed(lines[:shown]), _plain("…", f"{len(lines) - shown:,} more lines of this difference"))
 
 
 def shared(before: Sequence[str], after: Sequence[str]) -> int:
@@ -100,6 +106,42 @@ def _words(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
         if j < j_end:
             right.append(Piece("".join(b[j:j_end]), changed))
     return tuple(left), tuple(right)
+
+
+def _trimmed(lines: Sequence[Line]) -> Iterator[Line]:
+    """Keep of long lines what differs, and a little around it: a prompt may be one line of many pages."""
+    waiting = list(lines)
+    while waiting:
+        old = waiting.pop(0)
+        new = waiting[0] if waiting and old.sign == "−" and waiting[0].sign == "+" else None
+        if new is None or max(len(old.text), len(new.text)) <= MOST_TEXT:
+            yield old if len(old.text) <= MOST_TEXT else _around(old.sign, old.text)
+            continue
+        waiting.pop(0)
+        front = shared(old.text, new.text)
+        shorter = min(len(old.text), len(new.text)) - front
+        end = min(shorter, shared(old.text[::-1], new.text[::-1]))
+        for line in (old, new):
+            yield _around(
+                line.sign, line.text[: len(line.text) - end], front, line.text[len(line.text) - end :]
+            )
+
+
+def _around(sign: str, text: str, front: int = 0, end: str = "") -> Line:
+    """Make a line of a text whose first characters, and ``end``, stand in the other line, too."""
+    if not front and not end:
+        return Line(sign, (Piece(cut(text), False),))
+    before, differs = text[:front], cut(text[front:])
+    shown = ("…" if front > AROUND else "") + before[-AROUND:]
+    after = end[:AROUND] + ("…" if len(end) > AROUND else "")
+    pieces = (Piece(shown, False), Piece(differs, True), Piece(after, False))
+    return Line(sign, tuple(piece for piece in pieces if piece.text))
+
+
+def cut(text: str) -> str:
+    """Return as much of a text as stands in a row, with what is left out of it in words."""
+    left = len(text) - MOST_TEXT
+    return text if left <= 0 else f"{text[:MOST_TEXT]}… ({left:,} more characters)"
 
 
 def _plain(sign: str, text: str) -> Line:

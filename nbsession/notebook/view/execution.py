@@ -11,6 +11,7 @@ from nbsession.events import BreakpointReached, TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.arguments_form import faults_in, filled, read, with_faults
+from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.desk import desk
 from nbsession.notebook.view.display import Output
 from nbsession.notebook.view.ledger import carries_style, ledger_of
@@ -87,7 +88,7 @@ class ExecutionView:
         page = templates.macro("execution", "page")(self._ui.static(), self._run)
         return {
             "text/html": f"{style}{page}",
-            "text/markdown": as_markdown(self._run),
+            "text/markdown": bounded(as_markdown(self._run), ANSWER_CHARACTERS),
             "text/plain": as_text(self._run, most=None if self._alone else PLAIN),
         }
 

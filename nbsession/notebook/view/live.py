@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nbsession.content import visible
 from nbsession.notebook.view import markdown, templates
+from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.look import look
 from nbsession.notebook.view.pieces import Call, Prose
 
@@ -65,8 +66,8 @@ class Ui:
         return both + self.fold(f"{key}:{which}", which == self.choice)
 
     def markdown(self, text: str) -> Markup:
-        """Render untrusted Markdown."""
-        return _markup(markdown.render(text))
+        """Render untrusted Markdown, as far as it is shown."""
+        return _markup(markdown.render(bounded(text, ANSWER_CHARACTERS)))
 
     def finished(self, prose: Prose) -> Markup:
         """Give the finished blocks of a growing text."""

@@ -1,6 +1,6 @@
 """The templates, styles and scripts of all views, and how figures are written in them.
 
-Every value is escaped, and hidden characters in it are spelled out, on its way
+Every value is escaped and bounded, and hidden characters in it are spelled out, on its way
 into a template; only ``Markup`` that this package made goes in as it is.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nbsession.content import visible
 from nbsession.notebook.view import mathematics
+from nbsession.notebook.view.bounds import bounded
 from nbsession.notebook.view.look import look
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def style(name: str = "view") -> Markup:
     css = re.sub(r"\s+", " ", css)
     css = re.sub(r"\s*([{};,>~])\s*|(:) ", r"\1\2", css).replace(";}", "}")
     return Markup("<style>") + Markup(css.strip()) + Markup("</style>")  # noqa: S704  # our own file
+
+
+def whole(value: str) -> Markup:
+    """Write a text in full, however long: what a reader is to edit must not lose its end."""
+    from markupsafe import escape
+
+    return escape(visible(value))
 
 
 def tokens(count: int, *, about: bool = True) -> str:
@@ -107,8 +115,9 @@ def _environment() -> Environment:
         loader=Tight(STATIC),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(bounded(value)) if type(value) is str else value,
     )
     environment.globals["root"] = _root
+    environment.filters.update(whole=whole)
     environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment
