@@ -10,6 +10,7 @@ import pytest
 
 from nbsession import App, Section, System, Timeline, component, tool
 from nbsession.notebook.panels.knobs import context_bundle
+from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import MOST_CHARACTERS, MOST_LINES, bounded
 from nbsession.notebook.view.difference import compare
 from nbsession.notebook.view.execution import ExecutionView
@@ -76,3 +77,8 @@ def test_a_long_line_shows_where_it_differs() -> None:
     assert "left" in lines[0].text
     assert "right" in lines[1].text
     assert max(len(line.text) for line in lines) < 2_000
+
+
+def test_what_is_to_be_edited_is_never_cut() -> None:
+    text = "x" * 100_000 + "<end>"
+    assert str(templates.whole(text)) == "x" * 100_000 + "&lt;end&gt;"

@@ -163,7 +163,7 @@ async def test_what_the_model_got_stands_beside_what_is_shown_of_it_where_they_d
     raw = session.ticks[0].tool_calls[0].result
     assert raw is not None
     assert "&#34;cake&#34;: [\n" in html
-    folded = html.partition("As the model got it</summary><pre>")[2].partition("</pre>")[0]
+    folded = html.partition("As the model got it</summary><pre tabindex=0>")[2].partition("</pre>")[0]
     assert folded.replace("&#34;", '"') == raw.text
     plain = (await shown(opened([call("add_note", note="x")], "Done."), "Go."))["text/html"]
     assert "As the model got it" not in plain

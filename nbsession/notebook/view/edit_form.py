@@ -9,7 +9,7 @@ from nbsession.content import Text, ToolResult
 from nbsession.context import edited, place_of
 from nbsession.errors import KnobError, SessionError
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.cards import changes, row
+from nbsession.notebook.view.cards import broken_by, changes, row
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.transcript import Transcript
 
@@ -81,7 +81,7 @@ def read(session: Session, fields: Mapping[str, Any]) -> tuple[dict[str, str], d
 def difference(context: CompiledContext, older: CompiledContext) -> str:
     """Show what an edit would send, beside what was sent."""
     diff = context.diff(older)
-    shown = templates.macro("panels", "difference")(Ui(), changes(diff), diff)
+    shown = templates.macro("panels", "difference")(Ui(), changes(diff), diff, broken_by(diff))
     notes = [item for item in context.withheld if item not in older.withheld]
     return templates.macro("desk", "compared")(shown, notes)
 

@@ -53,10 +53,10 @@ document.addEventListener("submit", () => window.trapped.push("submit"), true);
 FOUND = """() => {
     const allowed = new Set(
         ("A B BLOCKQUOTE BODY BR BUTTON CODE DD DEL DETAILS DIV DL DT EM H1 H2 H3 H4 H5 H6 HEAD HR HTML I IMG INS LI OL P PRE " +
-         "PROGRESS S SMALL SPAN STRONG STYLE SUMMARY TABLE TBODY TD TH THEAD TIME TR UL").split(" "));
+         "PROGRESS S SELECT OPTION INPUT TEXTAREA LABEL SMALL SPAN STRONG STYLE SUMMARY TABLE TBODY TD TH THEAD TIME TR UL").split(" "));
     const known = new Set(
         ("alt aria-hidden aria-label class colspan data-d data-do data-s data-grows data-t href id max open rel role scope src start style " +
-         "tabindex title type value").split(" "));
+         "tabindex title type value for name rows step min max selected checked placeholder readonly data-f data-n data-k data-lm-suppress-shortcuts data-p aria-invalid aria-describedby").split(" "));
     const styled = /^((--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?)$/;
     const found = [...window.trapped];
     for (const each of document.querySelectorAll("*")) {
