@@ -95,7 +95,7 @@ def moment(at: str) -> str:
         return at
 
 
-def _root() -> str:
+def root() -> str:
     """Return the classes of the root of every page: nothing is typeset but mathematics in answers; the theme."""
     return mathematics.IGNORED if look.theme == "auto" else f"{mathematics.IGNORED} {look.theme}"
 
@@ -117,7 +117,7 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: visible(bounded(value)) if type(value) is str else value,
     )
-    environment.globals["root"] = _root
+    environment.globals["root"] = root
     environment.filters.update(whole=whole)
     environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment
