@@ -179,6 +179,14 @@ def Fit(
     is room for all of it or for an eighth of the budget. What is not sent is listed in ``context.withheld`` as
     ``"budget"``; a tool is always sent.
 
+    Within an execution, what stood behind the conversation stays where it was sent, and what is said anew follows: all
+    of it counts. Where there is no room, what was said earlier and is not said any more goes first, all of it
+    (as ``"outdated"``), and what the budget leaves out or shortens goes from where it was sent.
+
+    One part that is too large takes with it what has a lower priority, even what would have room (``behind`` says so
+    in ``withheld``): else a larger budget could drop what a smaller one kept. Put it into a ``Cut`` or a ``First``, or give it
+    a lower priority.
+
     A ``Fit`` inside another has a budget of its own and counts for the outer one. Raises ``CompileError`` where
     what has to stay is too much, naming the largest parts.
     """
@@ -192,6 +200,7 @@ def Priority(number: float, *children: object, key: str | int | None = None) -> 
     """Say how long the children stay in a ``Fit``: ``Priority(n, *children)``; the higher, the longer.
 
     ``number`` is from -1,000,000,000 to 1,000,000,000, else it is a ``RenderError``.
+    Where one part goes, all in the ``Fit`` that has a lower priority goes too, however small it is.
     Each part inside may go by itself (see ``Whole``). Priorities inside one another add up; a timeline, and what
     is only in a ``First``, ``Whole`` or ``Cut``, has 0. Outside a ``Fit`` it changes nothing. Give siblings that come and go a ``key``.
     """

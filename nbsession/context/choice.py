@@ -276,10 +276,14 @@ class Choice:
         body.extend(compress(layout.atoms[done:], stays[done:]))
         return body
 
-    def withheld(self) -> list[Withheld]:
+    def withheld(self, caps: Sequence[Cap]) -> list[Withheld]:
         """List what is missing, with its priority and what it would cost."""
         layout = self.layout
-        notes = [self._note(unit) for unit in sorted({*self.gone, *self.ways, *self.cuts} - layout.spoken)]
+        too_large = self._too_large(caps)
+        notes = [
+            self._note(unit)._replace(behind=too_large.get(unit, ""))
+            for unit in sorted({*self.gone, *self.ways, *self.cuts} - layout.spoken)
+        ]
         silent: dict[tuple[str, float], list[int]] = {}
         for unit in sorted(self.gone & layout.spoken):
             silent.setdefault((layout.atoms[layout.begins[unit]].path, layout.ranks[unit]), []).extend(
@@ -312,6 +316,22 @@ class Choice:
 
     def _let_go(self) -> list[Sent]:
         return [earlier for earlier in self._superseded() if self._is_let_go(earlier)] if self.full else []
+
+    def _too_large(self, caps: Sequence[Cap]) -> dict[int, str]:
+        """Return for what went and would have room the path of what took it along."""
+        found: dict[int, str] = {}
+        for cap in caps:
+            room = cap.tokens - self.total(cap)
+            gone = self.gone.intersection(self.layout.units_of(cap.scope))
+            large = [unit for unit in gone if self._whole[unit] > room]
+            if not large:
+                continue
+            first = max(large, key=self.layout.ranks.__getitem__)
+            place = _place(self.layout.atoms[self.layout.begins[first]])
+            for unit in gone - found.keys():
+                if self._whole[unit] <= room and self.layout.ranks[unit] < self.layout.ranks[first]:
+                    found[unit] = place
+        return found
 
     def _outdated(self) -> list[Withheld]:
         """List what was let go and is not said any more; of the rest the notes of the units tell."""

@@ -66,15 +66,16 @@ class Fitted:
     ``sent`` is the trailing context of earlier ticks that there is room to leave where it stood.
     """
 
-    def __init__(self, choice: Choice, limits: Mapping[str, int]) -> None:
+    def __init__(self, choice: Choice, caps: Sequence[Cap], limits: Mapping[str, int]) -> None:
         self.body: Sequence[FlowItem] = choice.body()
         self.sent: Sequence[Sent] = choice.standing()
         self._choice = choice
+        self._caps = caps
         self._limits = limits
 
     def withheld(self) -> Sequence[Withheld]:
         """List what was left out."""
-        return self._choice.withheld()
+        return self._choice.withheld(self._caps)
 
     def decisions(self) -> Mapping[str, Any]:
         """Return what a later compile is to decide in the same way.
@@ -104,7 +105,7 @@ def fit(
     layout = Layout(body, size)
     caps = list(_caps(layout, model, room, tools))
     limits = {_path(cap.scope): cap.tokens for cap in caps}
-    return Fitted(_choose(layout, caps, limits, room, tools, sent), limits)
+    return Fitted(_choose(layout, caps, limits, room, tools, sent), caps, limits)
 
 
 def _caps(layout: Layout, model: Target | None, room: Room, tools: Sequence[Part]) -> Iterator[Cap]:

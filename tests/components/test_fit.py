@@ -77,6 +77,21 @@ def test_nothing_of_lower_priority_stays_where_something_higher_went() -> None:
     assert shown(render(tree).context) == "a"
 
 
+def test_what_would_have_room_and_went_says_behind_what() -> None:
+    tree = Fit(Priority(2, doc("a")), Priority(1, doc("b", 300)), Priority(0, doc("c")), max_tokens=300)
+    large, small = render(tree).context.withheld
+    assert (large.behind, small.behind) == ("", "Fit/Priority.1/Section[b]")
+    assert str(small) == (
+        "Fit/Priority.2/Section[c]: budget (priority 0, ≈100 tokens; "
+        "nothing below Fit/Priority.1/Section[b] stays, which has no room)"
+    )
+
+
+def test_what_has_no_room_of_its_own_is_behind_nothing() -> None:
+    tree = Fit(Priority(2, doc("a")), Priority(1, doc("b")), Priority(0, doc("c")), max_tokens=199)
+    assert [item.behind for item in render(tree).context.withheld] == ["", ""]
+
+
 def test_what_has_no_priority_stays() -> None:
     tree = Fit(System(words(100, "s")), Priority(9, doc("a")), doc("b"), max_tokens=200)
     assert shown(render(tree).context) == "sb"
