@@ -189,7 +189,7 @@ class Execution:
 
     @property
     def left(self) -> Left | None:
-        """Where its message stands, if it may be sent again: nothing was sent to a model, for want of the store."""
+        """Where its message stands, if it may be sent again because nothing of it went to a model."""
         return self._work.left
 
     @property

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall
 from nbsession.context import origin_of
-from nbsession.errors import CompileError, ModelError, SessionBusyError, SessionError, StoreError
+from nbsession.errors import (
+    CompileError,
+    MissingKeyError,
+    ModelError,
+    RecordingMissError,
+    SessionBusyError,
+    SessionError,
+)
 from nbsession.events import (
     BreakpointReached,
     ConfirmationRequested,
@@ -137,7 +144,7 @@ class Work:
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
         self._core.spending.end()
-        if isinstance(error, (StoreError, SessionBusyError)) and not self._asked:
+        if not self._asked:
             self.left = self._message
         tick, self._tick = self._tick, None
         if tick is None:
@@ -266,10 +273,13 @@ class Work:
 
     async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
         """Stream the model's answer and commit it."""
-        core, self._asked = self._core, True
+        core, asked, self._asked = self._core, self._asked, True
         flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
         try:
             await call_model(model, tick.context, tick, response, self._execution.emit, core.record.has_call)
+        except (MissingKeyError, RecordingMissError):  # found out before anything is sent
+            self._asked = asked
+            raise
         finally:
             if flusher is not None:
                 flusher.cancel()

@@ -126,9 +126,9 @@ class Session(SessionInquiry):
         ``TypedDict``, ``list[…]``, a union, an enum or a plain type. With a ``request_id``
         the same message is sent once in this session, also after a restart, and has the
         options and the outcome of the first time; another message under its id is a
-        ``SessionError``. It may be sent again where nothing went to a model, because it was
-        withdrawn before it began, another process held the session, or the store had no
-        room. Await the execution for its ``Result``, or iterate it for its events.
+        ``SessionError``. Where nothing went to a model it may be sent again, and stands in the
+        timeline once: what did not compile or render, a missing key, a budget, a stop before
+        the first request, a store without room, a session that another process held. Await the execution for its ``Result``, or iterate it for its events.
         """
         uses = tools_given(tools, "send")
         options = Options(

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, SessionBusyError, SessionError, StoreError, Timeline
+from nbsession import (
+    App,
+    NbsessionError,
+    RenderError,
+    Section,
+    SessionBusyError,
+    SessionError,
+    StopReason,
+    StoreError,
+    Timeline,
+    component,
+    tool,
+    use_knob,
+    use_on_tick_start,
+)
 from nbsession.session import feed as feeds
 from nbsession.session import line as lines
 from nbsession.stores import MemoryStore, SqlStore
-from nbsession.testing import ScriptedModel
+from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,19 +163,101 @@ async def test_a_request_that_went_to_a_model_is_not_sent_again_whatever_the_sto
     assert len(model.contexts) == 1
 
 
-async def test_a_request_that_failed_otherwise_before_a_model_was_asked_fails_again() -> None:
-    def refuse(_: Any) -> Any:
-        raise ValueError("not these")
+@component
+def Frail() -> Any:
+    fault, _ = use_knob("fault", "none", options=["none", "no timeline", "render", "compile"])
+    if fault == "render":
+        raise ValueError("not today")
+    if fault == "compile":
+        return [Timeline(), Timeline()]
+    return Section("A section.") if fault == "no timeline" else Timeline()
 
-    model = ScriptedModel("never")
-    session = App(Timeline(), model=model, policies=[refuse]).session()
-    first = session.send("hi", request_id="r")
-    assert session.send("hi", request_id="r") is first
-    with pytest.raises(ValueError, match="not these"):
-        await first
-    with pytest.raises(ValueError, match="not these"):
+
+FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "does not render": ("render", {}),
+    "does not compile": ("compile", {}),
+    "has no Timeline": ("no timeline", {}),
+    "has no key": ("none", {"model": "anthropic:claude-haiku-4-5"}),
+    "has no recording": ("none", {"model": "recorded:nowhere.jsonl"}),
+    "has no budget": ("none", {"budget": {"tokens": 1}}),
+}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("fault", list(FAULTS))
+async def test_a_request_of_which_nothing_went_to_a_model_is_sent_once_its_cause_is_mended(
+    fault: str, restarted: bool
+) -> None:
+    value, options = FAULTS[fault]
+    store = MemoryStore()
+
+    def open_one() -> tuple[ScriptedModel, Session]:
+        model = ScriptedModel("fine")
+        return model, App(Frail, model=model, store=store).session("s")
+
+    model, session = open_one()
+    session.compile()
+    session.knobs["fault"] = value
+    for _ in range(2):
+        if "budget" in options:
+            assert (await session.send("hi", request_id="r", **options)).stop_reason is StopReason.budget
+        else:
+            with pytest.raises(NbsessionError):
+                await session.send("hi", request_id="r", **options)
+        assert (model.contexts, said(session)) == ([], ["hi"])
+    if restarted:
+        await session.aclose()
+        model, session = open_one()
+        assert said(session) == ["hi"]
+    session.knobs["fault"] = "none"
+    for _ in range(2):
+        assert (await session.send("hi", request_id="r")).text == "fine"
+    assert (len(model.contexts), said(session)) == (1, ["hi", "fine"])
+    await session.aclose()
+    model, session = open_one()
+    assert (await session.send("hi", request_id="r")).text == "fine"
+    assert model.contexts == []
+    assert session.verify() == []
+
+
+async def test_a_request_that_was_stopped_before_a_model_was_asked_is_sent_when_it_is_sent_again() -> None:
+    begun = asyncio.Event()
+
+    @component
+    def Slow() -> Any:
+        async def wait(*_: Any) -> None:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+
+        use_on_tick_start(wait)
+        return Timeline()
+
+    session = App(Slow, model=ScriptedModel("fine")).session()
+    stopped = session.send("hi", request_id="r")
+    await begun.wait()
+    stopped.abort()
+    assert (await stopped).stop_reason is StopReason.aborted
+    assert (await session.send("hi", request_id="r")).text == "fine"
+    assert said(session) == ["hi", "fine"]
+
+
+async def test_a_request_whose_second_tick_fails_is_not_sent_again_for_the_first_went_to_a_model() -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        session.knobs["fault"] = "render"
+        return "seen"
+
+    model = ScriptedModel([call("look")], "never")
+    session = App(Frail, model=model, tools=[look]).session()
+    session.compile()
+    with pytest.raises(RenderError):
         await session.send("hi", request_id="r")
-    assert said(session) == ["hi"]
+    session.knobs["fault"] = "none"
+    with pytest.raises(RenderError):
+        await session.send("hi", request_id="r")
+    assert len(model.contexts) == 1
 
 
 async def test_after_a_restart_too_a_request_that_had_no_room_may_be_sent_and_its_message_stands_there_once() -> (
