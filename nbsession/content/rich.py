@@ -33,6 +33,7 @@ from nbsession.content.picture import (
     sniff,
 )
 from nbsession.content.table import table_of
+from nbsession.content.unsaid import own_text, safe_repr
 from nbsession.errors import CompileError, SessionError
 from nbsession.tree import Element
 
@@ -71,8 +72,9 @@ def result_content(value: Any) -> tuple[Rich, ...]:
     models) as compact JSON; data frames as a Markdown table of their first and
     last rows and columns (a wide one with shorter cells); pictures and figures, and ``Image()`` and ``Document()``, as what they show;
     bytes by what they show; content and lists with pictures in them piece by piece;
-    anything else as its repr. A text is cut in the middle beyond 30,000 characters, saying
-    by how much. Raises ``CompileError`` for any other element: only a tree can show it.
+    anything else as its own text. A text is cut in the middle beyond 30,000 characters, saying
+    by how much. Raises ``CompileError`` for any other element, which only a tree can show, and for what
+    has no text of its own: functions, iterators, objects of which only an address is known.
     """
     if isinstance(value, Element):
         return (_block_of(value),)
@@ -102,7 +104,8 @@ def message_content(role: Role, value: Any) -> tuple[Block, ...]:
     """Return ``value`` as the content of a message: text, pictures, frames, figures, or a list of those.
 
     Blocks that the role holds stay as they are, as an assistant's ``ToolCall``; a ``ToolResult`` that
-    the user gives is what it says. Raises ``SessionError`` for other blocks and for no content at all.
+    the user gives is what it says. Raises ``SessionError`` for other blocks, for what cannot be said, as a
+    function, and for no content at all.
     """
     if isinstance(value, str):
         value = Text(value)
@@ -112,14 +115,16 @@ def message_content(role: Role, value: Any) -> tuple[Block, ...]:
         return tuple(block for item in value for block in message_content(role, item))
     if role == "tool":
         raise SessionError(
-            f"a tool's entry holds ToolResult(call_id, name, content), got {type(value).__name__}: {value!r}"
+            f"a tool's entry holds ToolResult(call_id, name, content), got {type(value).__name__}: {_short(value)}"
         )
     if isinstance(value, (Thinking, ToolCall, ServerTool)):
         raise SessionError(f"a message of the {role} holds no {type(value).__name__}, got {value!r}")
     if isinstance(value, Mapping) and value.get("type") == "text" and isinstance(value.get("text"), str):
         return (Text(value["text"]),)
     if value is None or isinstance(value, (bool, int, float, set)):
-        raise SessionError(f"a message is text, content or an entry, got {type(value).__name__}: {value!r}")
+        raise SessionError(
+            f"a message is text, content or an entry, got {type(value).__name__}: {_short(value)}"
+        )
     if isinstance(value, Mapping) and value.get("type") in _PROVIDERS:
         raise SessionError(
             f"a message holds a provider's {value['type']!r} block, which would be sent as text; "
@@ -128,9 +133,7 @@ def message_content(role: Role, value: Any) -> tuple[Block, ...]:
     try:
         return result_content(value)
     except CompileError as error:
-        if isinstance(value, Element):
-            raise SessionError(str(error)) from None
-        raise
+        raise SessionError(str(error)) from error
 
 
 def bounded(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -303,16 +306,16 @@ def _table(value: Any, kind: str) -> str:
 
 
 def _data_text(value: Any) -> str:
-    """Return data as compact JSON, and what is no data as its repr."""
+    """Return data as compact JSON, and what is no data as its own text."""
     if not (
         isinstance(value, (bool, int, float, Mapping, list, tuple, set, frozenset))
         or _as_data(value) is not value
     ):
-        return _repr(value)
+        return own_text(value)
     try:
         return json.dumps(_keyed(value), ensure_ascii=False, separators=(",", ":"), default=_jsonable)
     except (ValueError, TypeError, RecursionError):  # it holds itself, or a key that JSON has no word for
-        return _repr(value)
+        return safe_repr(value)
 
 
 def _keyed(value: Any) -> Any:
@@ -331,7 +334,7 @@ def _keyed(value: Any) -> Any:
 
 def _jsonable(value: Any) -> Any:
     data = _as_data(value)
-    return _repr(value) if data is value else _keyed(data)
+    return own_text(value) if data is value else _keyed(data)
 
 
 def _as_data(value: Any) -> Any:
@@ -367,13 +370,6 @@ def _in_order(items: Iterable[Any]) -> list[Any]:
         return sorted(found, key=repr)
 
 
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001  # a broken repr must not lose the tool's result
-        return f"({type(value).__name__}, whose repr raised {type(error).__name__}: {error})"
-
-
 def _short(value: Any) -> str:
-    text = _repr(value)
+    text = safe_repr(value)
     return text if len(text) <= 80 else text[:79] + "…"

@@ -44,9 +44,8 @@ def filled(text: str, names: Mapping[str, Any]) -> Filled:
         if isinstance(piece, str):
             said: Any = piece
         else:
-            value = piece.value(names)
-            inserted.append(Inserted(piece.source, size_of(value)))
-            said = _said(piece.source, value)
+            said, size = piece.said(names)
+            inserted.append(Inserted(piece.source, size))
         if isinstance(said, str) and pieces and isinstance(pieces[-1], str):
             pieces[-1] += said
         else:
@@ -71,14 +70,21 @@ class _Expression(NamedTuple):
     source: str
     code: CodeType
 
-    def value(self, names: Mapping[str, Any]) -> Any:
+    def said(self, names: Mapping[str, Any]) -> tuple[Any, str]:
+        """Return what stands for the expression, and the size of what it gave."""
         try:
-            return eval(self.code, dict(names))  # noqa: S307  # the cell's own author wrote it
+            value = eval(self.code, dict(names))  # noqa: S307  # the cell's own author wrote it
         except Exception as error:
-            said = " ".join(str(error).split())
-            raise SessionError(
-                f"{{{{{self.source}}}}} raised {type(error).__name__}: {said}; nothing was sent ({RAW})"
-            ) from error
+            raise self._fault(f"raised {_named(error)}") from error
+        try:
+            return _said(value), size_of(value)
+        except NbsessionError as error:
+            raise self._fault(f"cannot be said: {error}") from error
+        except Exception as error:  # what an object's own methods raise
+            raise self._fault(f"cannot be said: {_named(error)}") from error
+
+    def _fault(self, told: str) -> SessionError:
+        return SessionError(f"{{{{{self.source}}}}} {told}; nothing was sent ({RAW})")
 
 
 def _pieces(text: str) -> Iterator[str | _Expression]:
@@ -103,10 +109,10 @@ def _read(behind: str) -> tuple[_Expression, str]:
     end = behind.find("}}")
     while end >= 0:
         # Of three braces the first is the expression's own: {{ {"a": 1}}}
-        stop = end + 1 if behind[end + 2 : end + 3] == "}" and _compiled(behind[: end + 1]) else end
+        stop = end + 1 if behind[end + 2 : end + 3] == "}" and _is_whole(behind[: end + 1]) else end
         source = behind[:stop].strip()
         try:
-            return _Expression(source, compile(source, "<prompt>", "eval")), behind[stop + 2 :]
+            return _Expression(" ".join(source.split()), _compiled(source)), behind[stop + 2 :]
         except (SyntaxError, ValueError) as error:
             fault = fault or (error if isinstance(error, SyntaxError) else None)
         end = behind.find("}}", end + 1)
@@ -115,26 +121,33 @@ def _read(behind: str) -> tuple[_Expression, str]:
     raise SessionError(f"{{{{{first}}}}} is no Python expression{why}; nothing was sent ({RAW})")
 
 
-def _compiled(source: str) -> bool:
+def _compiled(source: str) -> CodeType:
+    """Compile an expression; lines of one go on as between parentheses."""
+    whole = f"({source}\n)" if "\n" in source else source
+    return compile(whole, "<prompt>", "eval")
+
+
+def _is_whole(source: str) -> bool:
     try:
-        compile(source.strip(), "<prompt>", "eval")
+        _compiled(source.strip())
     except (SyntaxError, ValueError):
         return False
     return True
 
 
-def _said(source: str, value: Any) -> Any:
+def _said(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (bool, int, float)):
         return str(value)
-    try:
-        content = result_content(value)
-    except NbsessionError as error:
-        raise SessionError(f"{{{{{source}}}}} cannot be said: {error}; nothing was sent") from error
+    content = result_content(value)
     if len(content) == 1 and isinstance(content[0], Text) and "\n" not in content[0].text:
         return content[0].text
     return list(content)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _count(number: int, one: str) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import Rich, Text, ToolCall, ToolResult, bounded, result_content
-from nbsession.errors import ToolError
+from nbsession.errors import CompileError, ToolError
 from nbsession.tools import steps
-from nbsession.tools.steps import finish, is_unfinished, run_through
+from nbsession.tools.steps import as_data, finish, is_stepwise, is_unfinished, run_through
 from nbsession.tools.worker import in_thread
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ async def run_tool(
     ``thread=False`` here), an async one on ``user_loop`` where that is another
     loop that runs, else here; context variables reach it. What a generator yields
     is told by ``context``, as text where it is no JSON; the last of it is the value
-    where it returns none. Only cancellation is raised: it is carried to an async
+    where it returns none. Another iterator is read as a list, of 1,000 items at most. A result that
+    cannot be said, as a function, is an error. Only cancellation is raised: it is carried to an async
     tool, and leaves a thread behind, whose result is dropped; a generator is closed.
     ``KeyboardInterrupt`` in a tool gives the status ``"interrupted"``.
     """
@@ -146,7 +147,7 @@ async def _invoke(
 def _call(handler: Callable[..., Any], arguments: dict[str, Any]) -> _Run:
     try:
         value = handler(**arguments)
-        return _Run(value, () if is_unfinished(value) else result_content(value))
+        return _Run(value) if is_unfinished(value) and is_stepwise(handler) else _given(value)
     except BaseException as error:  # noqa: BLE001  # even SystemExit must not end the thread or the loop
         return _Run(error=error)
 
@@ -156,8 +157,7 @@ def _through(run: _Run, tell: Tell, is_given_up: Callable[[], bool]) -> _Run:
     if not inspect.isgenerator(run.value):
         return run
     try:
-        value = run_through(run.value, tell, is_given_up)
-        return _Run(value, result_content(value))
+        return _given(run_through(run.value, tell, is_given_up))
     except BaseException as error:  # noqa: BLE001  # as above
         return _Run(error=error)
 
@@ -170,11 +170,23 @@ async def _call_async(handler: Callable[..., Any], arguments: dict[str, Any], te
     return await _finish(value, tell)
 
 
+def _given(value: Any) -> _Run:
+    """Return what a tool gave, with what a model reads of it where that is all."""
+    value = as_data(value)
+    if is_unfinished(value):
+        return _Run(value)
+    try:
+        return _Run(value, result_content(value))
+    except CompileError as error:
+        raise ToolError(f"what the tool gave cannot be said: {error}") from error
+
+
 async def _finish(value: Any, tell: Tell) -> _Run:
     try:
-        while is_unfinished(value):
-            value = await finish(value, tell)
-        return _Run(value, result_content(value))
+        run = _Run(value)
+        while is_unfinished(run.value):
+            run = _given(await finish(run.value, tell))
+        return run
     except asyncio.CancelledError as error:
         return _cancelled_inside(error)
     except GeneratorExit:

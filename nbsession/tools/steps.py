@@ -1,17 +1,57 @@
 """A generator as a tool: each value it yields is told as progress, and the last of them, or what it returns, is the result.
 
 A bare ``yield`` tells nothing. However the run ends, the generator is closed, so that its ``finally`` runs.
+A generator that a plain function returns is data, as any iterator: the list of its items.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing
+from itertools import islice
 from typing import Any, TypeAlias
 
+MOST_ITEMS = 1000
+"""Items that are read of an iterator; what is said of the others is one more."""
+
+_UNREAD = f"(the items after the first {MOST_ITEMS:,} were not read)"
+
 Tell: TypeAlias = Callable[[Any], None]
+
+
+def is_stepwise(handler: Callable[..., Any]) -> bool:
+    """Say whether a tool's function, maybe under its decorators, is a generator function."""
+    written = inspect.unwrap(handler)
+    functions = (handler, written, type(written).__call__)
+    return any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in functions)
+
+
+def as_data(value: Any) -> Any:
+    """Return an iterator as the list of its items, to be awaited of an async one; anything else as it is."""
+    if inspect.isawaitable(value):
+        return value
+    if isinstance(value, Iterator):
+        return _listed(list(islice(value, MOST_ITEMS + 1)))
+    return _read(value) if isinstance(value, AsyncIterator) else value
+
+
+async def _read(items: AsyncIterator[Any]) -> list[Any]:
+    found = []
+    try:
+        async for item in items:
+            found.append(item)
+            if len(found) > MOST_ITEMS:
+                break
+    finally:
+        if inspect.isasyncgen(items):
+            await items.aclose()
+    return _listed(found)
+
+
+def _listed(items: list[Any]) -> list[Any]:
+    return items if len(items) <= MOST_ITEMS else [*items[:MOST_ITEMS], _UNREAD]
 
 
 def is_unfinished(value: Any) -> bool:

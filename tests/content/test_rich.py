@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from nbsession.content import Document, Image, Text, ToolResult, bounded, media, result_content
+from nbsession import App, Timeline
+from nbsession.content import Document, Entry, Image, Text, ToolResult, bounded, media, result_content
 from nbsession.content.picture import dimensions, sniff
-from nbsession.errors import CompileError
+from nbsession.errors import CompileError, SessionError
+from nbsession.testing import ScriptedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +106,64 @@ def test_a_broken_repr_does_not_lose_the_result() -> None:
             raise RuntimeError("no")
 
     assert text_of(Broken()) == "(Broken, whose repr raised RuntimeError: no)"
+
+
+class Bare:
+    """An object of which only its address is known."""
+
+    async def later(self) -> None:
+        pass
+
+
+class Named:
+    def __str__(self) -> str:
+        return "a name of its own"
+
+
+WITHOUT_TEXT = [
+    (pd.DataFrame().head, r"head is a method, and not what it gives; call it"),
+    (lambda: 1, r"<lambda> is a function, and not"),
+    (functools.partial(len, "a"), r"len is a partial, and not"),
+    (map(str, [1]), r"an iterator \(map\) gives its items only once; give list\(…\) of it"),
+    ((n for n in [1]), r"an iterator \(generator\) gives"),
+    (
+        Bare(),
+        r"Bare has no text of its own, only an address: <.*; give what of it is to be read, or a __repr__",
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "told"), WITHOUT_TEXT)
+def test_what_has_no_text_of_its_own_is_refused_alone_and_in_data(value: Any, told: str) -> None:
+    for given_value in (value, [value], {"a": {"b": value}}, Trip(PLACE, value)):
+        with pytest.raises(CompileError, match=told):
+            result_content(given_value)
+
+
+@pytest.mark.parametrize(("value", "told"), WITHOUT_TEXT)
+def test_a_message_refuses_it_too(value: Any, told: str) -> None:
+    for message in (value, ["See", value]):
+        with pytest.raises(SessionError, match=told):
+            App(Timeline(), model=ScriptedModel()).session().send(message)
+        with pytest.raises(SessionError, match=told):
+            Entry.of("user", message)
+
+
+def test_what_is_not_awaited_yet_is_refused() -> None:
+    made = Bare().later()
+    with pytest.raises(CompileError, match=r"later at .* is not awaited yet; await it"):
+        result_content(made)
+    made.close()
+
+
+def test_an_object_with_words_of_its_own_has_these() -> None:
+    assert text_of(Named()) == "a name of its own"
+    assert text_of([Named(), int]) == """["a name of its own","<class 'int'>"]"""
+
+
+def test_a_number_too_long_to_write_is_refused_in_words() -> None:
+    with pytest.raises(SessionError, match=r"got int: .*whose repr raised ValueError"):
+        Entry.of("user", 10**5000)
 
 
 @given(

@@ -86,6 +86,35 @@ def test_a_faulty_expression_is_named_with_what_to_do(text: str, said: str) -> N
         filled(text, {"df": pd.DataFrame()})
 
 
+class Odd:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("no such thing")
+
+    def __repr__(self) -> str:
+        return "Odd()"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{{df.head}}", r"^\{\{df\.head\}\} cannot be said: head is a method, .*call it.*; nothing was sent"),
+        ("{{(c for c in 'ab')}}", r"cannot be said: an iterator \(generator\) .*list\("),
+        ("{{object()}}", r"cannot be said: object has no text of its own"),
+        ("{{ {'a': len} }}", r"cannot be said: len is a builtin"),
+        ("{{10**5000}}", r"\{\{10\*\*5000\}\} cannot be said: ValueError: Exceeds the limit"),
+        ("{{odd}}", r"\{\{odd\}\} cannot be said: RuntimeError: no such thing; nothing was sent"),
+    ],
+)
+def test_what_cannot_be_said_is_named_with_what_to_do(text: str, said: str) -> None:
+    with pytest.raises(SessionError, match=said):
+        filled(text, {"df": pd.DataFrame(), "odd": Odd()})
+
+
+def test_an_expression_may_go_over_lines() -> None:
+    message, inserted = filled("It is {{\nx\n  + 1  # the next\n}}.", {"x": 1})
+    assert (message, inserted) == ("It is 2.", (Inserted("x + 1 # the next"),))
+
+
 @component
 def Echo() -> Any:
     return [System("You count."), Timeline()]

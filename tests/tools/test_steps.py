@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
@@ -87,17 +89,100 @@ class TestResult:
         assert (outcome.value, outcome.result.text, told.data) == (None, "done", [])
 
     @pytest.mark.parametrize("thread", [True, False])
-    async def test_a_generator_that_a_function_returns_is_run_through_too(self, thread: bool) -> None:
+    async def test_an_iterator_that_a_plain_function_returns_is_read_as_a_list(self, thread: bool) -> None:
         async def later() -> AsyncIterator[int]:
             yield 3
+            yield 4
 
-        async def wrapped() -> Any:
+        async def awaited() -> Any:
+            return iter_of(3, 4)
+
+        async def awaited_later() -> Any:
             return later()
 
+        def returned() -> Generator[str, None, Any]:
+            yield "begun"
+            return iter_of(3, 4)
+
         told = Told()
-        for handler in (lambda: iter_of(2), lambda: later(), wrapped):  # noqa: PLW0108
-            assert not (await run(Tool("f", handler=handler, thread=thread), told)).result.is_error
-        assert told.data == [2, 3, 3]
+        handlers = (
+            lambda: iter_of(3, 4),
+            lambda: (number for number in (3, 4)),
+            lambda: map(int, "34"),
+            lambda: later(),  # noqa: PLW0108  # it is no generator function itself
+            awaited,
+            awaited_later,
+            returned,
+        )
+        for handler in handlers:
+            outcome = await run(Tool("f", handler=handler, thread=thread), told)
+            assert (outcome.value, outcome.result.text) == ([3, 4], "[3,4]")
+        assert told.data == ["begun"]
+
+    async def test_an_endless_iterator_is_read_in_part_and_says_so(self) -> None:
+        async def later() -> AsyncIterator[int]:
+            for number in itertools.count():
+                yield number
+
+        for handler in (itertools.count, later):
+            outcome = await run(Tool("count", handler=lambda handler=handler: handler()), Told())
+            assert (len(outcome.value), outcome.value[999]) == (1001, 999)
+            assert outcome.value[-1] == "(the items after the first 1,000 were not read)"
+            assert outcome.result.text.endswith(',999,"(the items after the first 1,000 were not read)"]')
+
+    async def test_an_error_in_an_iterator_is_the_tools(self) -> None:
+        outcome = await run(Tool("f", handler=lambda: (1 // number for number in (1, 0))), Told())
+        assert outcome.result.is_error
+        assert outcome.result.text.startswith("ZeroDivisionError: ")
+
+    async def test_a_decorated_generator_function_and_an_object_called_as_one_tell_their_steps(self) -> None:
+        def decorated(function: Any) -> Any:
+            @functools.wraps(function)
+            def inner(*arguments: Any) -> Any:
+                return function(*arguments)
+
+            return inner
+
+        @decorated
+        def steps() -> Iterator[int]:
+            yield 1
+            yield 2
+
+        class Steps:
+            def __call__(self) -> Iterator[int]:
+                return (yield from (1, 2))
+
+        for handler in (steps, Steps(), functools.partial(steps.__wrapped__)):
+            told = Told()
+            outcome = await run(Tool("f", handler=handler), told)
+            assert (outcome.value, told.data) == (2, [1, 2])
+
+    async def test_what_a_decorator_makes_of_a_generator_is_the_result(self) -> None:
+        def whole(function: Any) -> Any:
+            @functools.wraps(function)
+            def inner() -> list[int]:
+                return list(function())
+
+            return inner
+
+        @whole
+        def steps() -> Iterator[int]:
+            yield from (1, 2)
+
+        assert (await run(Tool("f", handler=steps), Told())).result.text == "[1,2]"
+
+    @pytest.mark.parametrize("thread", [True, False])
+    async def test_what_cannot_be_said_is_an_error_that_says_so(self, thread: bool) -> None:
+        async def later() -> Any:
+            return len
+
+        for handler in (lambda: len, later, lambda: [{"size": len}]):
+            outcome = await run(Tool("f", handler=handler, thread=thread), Told())
+            assert (outcome.result.is_error, outcome.traceback) == (True, "")
+            assert outcome.result.text == (
+                "what the tool gave cannot be said: len is a builtin_function_or_method, "
+                "and not what it gives; call it, and give what it returns"
+            )
 
     async def test_an_error_after_some_progress_is_the_tools(self) -> None:
         @tool
@@ -121,8 +206,8 @@ class TestResult:
             assert "test_steps.py" in outcome.traceback.splitlines()[1]
 
 
-def iter_of(number: int) -> Iterator[int]:
-    yield number
+def iter_of(*numbers: int) -> Iterator[int]:
+    yield from numbers
 
 
 class TestEnd:
