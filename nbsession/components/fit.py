@@ -185,7 +185,9 @@ def Fit(
 
     One part that is too large takes with it what has a lower priority, even what would have room (``behind`` says so
     in ``withheld``): else a larger budget could drop what a smaller one kept. Put it into a ``Cut`` or a ``First``, or give it
-    a lower priority.
+    a lower priority. That a larger budget keeps what a smaller one kept holds for contexts without a past: where
+    a budget changes, it is filled by priority again, so that what was left out and has a higher priority may take the place of what
+    came since.
 
     A ``Fit`` inside another has a budget of its own and counts for the outer one. Raises ``CompileError`` where
     what has to stay is too much, naming the largest parts.

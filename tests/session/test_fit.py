@@ -298,6 +298,31 @@ async def test_a_slightly_larger_budget_takes_nothing_away() -> None:
         assert len(messages(session.preview(budget=budget).context)) >= kept
 
 
+async def test_a_budget_that_changes_is_filled_by_priority_again_though_what_came_since_has_to_go() -> None:
+    @component
+    def Notes() -> Any:
+        budget, _ = use_knob("budget", 223, min=1)
+        extra, _ = use_knob("extra", 180, min=1)
+        return Fit(
+            Priority(3, Section("s" * 480, id="s")),
+            Section("x" * 4 * extra, id="x"),
+            Timeline(),
+            max_tokens=budget,
+        )
+
+    session = App(Notes, model=ScriptedModel(*["a" * 184] * 2)).session()
+    await session.send("First")
+    session.knobs["extra"] = 100
+    await session.send("Second")
+    kept = session.preview(budget=223).context
+    larger = session.preview(budget=283).context
+    assert [part.key for part in kept.system] == ["x"]
+    assert [part.text[:6] for part in messages(kept)] == ["First", "aaaaaa", "Second", "aaaaaa"]
+    assert [part.key for part in larger.system] == ["s", "x"]
+    assert [part.text[:6] for part in messages(larger)] == ["Second", "aaaaaa"]
+    assert larger.tokens <= 283
+
+
 async def test_no_model_is_called_where_what_has_to_stay_does_not_fit() -> None:
     model = ScriptedModel("Yes.", window=100)
     session = App(Chat, model=model).session()
