@@ -327,7 +327,7 @@ class Choice:
             if not large:
                 continue
             first = max(large, key=self.layout.ranks.__getitem__)
-            place = _place(self.layout.atoms[self.layout.begins[first]])
+            place = self._note(first).path
             for unit in gone - found.keys():
                 if self._whole[unit] <= room and self.layout.ranks[unit] < self.layout.ranks[first]:
                     found[unit] = place

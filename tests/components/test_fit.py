@@ -92,6 +92,12 @@ def test_what_has_no_room_of_its_own_is_behind_nothing() -> None:
     assert [item.behind for item in render(tree).context.withheld] == ["", ""]
 
 
+def test_a_whole_that_took_others_along_is_named_by_its_own_place() -> None:
+    tree = Fit(Priority(1, Whole(doc("a"), doc("b"))), Priority(0, doc("c")), max_tokens=150)
+    large, small = render(tree).context.withheld
+    assert small.behind == large.path == "Fit/Priority.0/Whole.0"
+
+
 def test_what_has_no_priority_stays() -> None:
     tree = Fit(System(words(100, "s")), Priority(9, doc("a")), doc("b"), max_tokens=200)
     assert shown(render(tree).context) == "sb"

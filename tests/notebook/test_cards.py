@@ -189,6 +189,12 @@ def test_a_blank_line_is_no_context_of_a_difference() -> None:
     assert [line.sign for line in lines] == ["−", "+"]
 
 
+def test_what_a_larger_part_took_along_says_behind_which_it_went() -> None:
+    item = Withheld("App/Section[a]", "budget", "a", 1, 0, "App/Timeline.4/Conversation.0")
+    (shown,) = card(compiled(withheld=(item,))).withheld
+    assert shown.note == "budget, priority 0; nothing below App/Timeline.4 stays, which has no room"
+
+
 def test_what_there_was_no_room_for_stands_with_its_priority_and_tokens() -> None:
     notes = section("- tea\n" * 40)
     older = compiled(system("Be brief."), notes)

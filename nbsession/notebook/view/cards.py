@@ -222,7 +222,8 @@ def _withheld(key: str, item: Withheld) -> Row:
     # Entries are counted; their ids, which follow, tell a reader nothing.
     of_timeline = item.reason in OF_TIMELINES or (item.reason == BUDGET and item.path == "timeline")
     text = item.text.partition(",")[0] if of_timeline else item.text
-    note = item.reason if item.priority is None else f"{item.reason}, priority {item.priority:g}{item.along}"
+    along = item._replace(behind=authored(item.behind)).along
+    note = item.reason if item.priority is None else f"{item.reason}, priority {item.priority:g}{along}"
     return Row(key, authored(item.path), "", item.tokens, text=text, note=note, snippet=_beginning(text))
 
 
