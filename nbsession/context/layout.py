@@ -144,7 +144,7 @@ class Layout:
                 self._unit((text,), rank or 0)
         else:
             items = tuple(unboxed((item,)))
-            if not items or any(self._is_last(part) for part in items):
+            if any(self._is_last(part) for part in items):
                 self._append(items)
             else:
                 self.boxes[len(self.begins)] = item
