@@ -31,6 +31,8 @@ class _Reading:
     def of(self, hint: Any) -> Any:
         if hint is typing.LiteralString:
             return str
+        if hint is typing.Final:
+            return Any
         if hint in _LISTS:
             return list
         if _is_typed_dict(hint):
@@ -38,6 +40,8 @@ class _Reading:
         if isinstance(hint, typing.TypeVar):
             return self._values.get(hint, hint)
         origin, found = typing.get_origin(hint), typing.get_args(hint)
+        if origin is typing.Final:  # with a default, pydantic takes it for a constant of the class
+            return self.of(found[0])
         if origin is Annotated:
             return Annotated[(self.of(found[0]), *found[1:])]
         if origin is None or origin is Literal or origin is collections.abc.Callable:

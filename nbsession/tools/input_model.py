@@ -73,11 +73,9 @@ def _described(hint: Any, name: str, text: str | None) -> Any:
 
 def input_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
     """Return the JSON schema of a tool's input. Raises ``CompileError`` where that is no object."""
-    from pydantic.errors import PydanticInvalidForJsonSchema
-
     try:
         schema = object_schema(tidy(model.model_json_schema(schema_generator=generator())))
-    except PydanticInvalidForJsonSchema as error:
+    except Exception as error:
         hints = {field.alias or key: field.annotation for key, field in model.model_fields.items()}
         raise _refused(name, hints, error) from error
     if schema.get("type") != "object":

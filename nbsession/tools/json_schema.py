@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 
@@ -10,6 +11,7 @@ from typing import Any
 def generator() -> Any:
     """Return the class that pydantic makes schemas with."""
     from pydantic.json_schema import GenerateJsonSchema
+    from pydantic_core import PydanticSerializationError
 
     class Generator(GenerateJsonSchema):
         # A default that is no JSON is left out of the schema; it stays the function's.
@@ -18,6 +20,20 @@ def generator() -> Any:
         def is_subclass_schema(self, schema: Any) -> Any:
             """Refuse a class, as an instance is refused: no JSON is one."""
             return self.handle_invalid_for_json_schema(schema, "a class")
+
+        def encode_default(self, dft: Any) -> Any:
+            """Take infinity and NaN, for which JSON has no word, for a default that is no JSON."""
+            try:
+                json.dumps(dft, default=str, skipkeys=True, allow_nan=False)
+            except ValueError as error:
+                raise PydanticSerializationError(str(error)) from error
+            return super().encode_default(dft)
+
+        def generate(self, schema: Any, mode: Any = "validation") -> Any:
+            """Refuse a schema that is no JSON, as of an enum with infinity in it."""
+            made = super().generate(schema, mode)
+            json.dumps(made, allow_nan=False)
+            return made
 
     return Generator
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -44,14 +46,13 @@ class Output:
             create_model,
         )
 
-        if isinstance(given, str) or (fault := fault_of(given)):
-            told = repr(given) if isinstance(given, str) else fault
-            raise SessionError(f"output= takes a type that JSON can give, got {told}")
+        if fault := _fault_of(given):
+            raise SessionError(f"output= takes a type that JSON can give, got {fault}")
         self.name = short_name(given)
         self._bare: TypeAdapter[Any] = TypeAdapter(readable(given))
         self._wrapped: TypeAdapter[Any] | None = None
         if isinstance(given, type) and issubclass(given, BaseModel) and not issubclass(given, RootModel):
-            self.schema: Mapping[str, Any] = given.model_json_schema()
+            self.schema: Mapping[str, Any] = given.model_json_schema(schema_generator=generator())
             return
         schema = object_schema(tidy(self._bare.json_schema(schema_generator=generator())))
         if schema.get("type") != "object":
@@ -94,6 +95,18 @@ class Output:
             retryable=True,
             kind="other",
         )
+
+
+def _fault_of(given: Any) -> str:
+    from pydantic import BaseModel
+
+    if isinstance(given, str):
+        return repr(given)
+    if inspect.isroutine(given) or isinstance(given, functools.partial):  # pydantic would call it
+        return f"{given!r}, which is no type; give the type of what you want"
+    if given is BaseModel:
+        return "BaseModel itself, which has no fields; give a class of yours that is made from it"
+    return fault_of(given)
 
 
 def _has_field(text: str) -> bool:

@@ -354,7 +354,12 @@ def _of_model(
 
 def _refuse_parameters(function: Callable[..., Any], name: str, parameters: list[inspect.Parameter]) -> None:
     for parameter in parameters:
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise CompileError(
+                f"tool {name!r} takes {parameter.name!r} by its position only ({_place(function)}), "
+                "and a model gives arguments by name; wrap it in a function"
+            )
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise CompileError(
                 f"tool {name!r} takes {parameter} ({_place(function)}); give each parameter a name of its own"
             )
@@ -363,9 +368,15 @@ def _refuse_parameters(function: Callable[..., Any], name: str, parameters: list
         and parameters[0].name in ("self", "cls")
         and parameters[0].annotation is inspect.Parameter.empty
     ):
+        within, _, written = getattr(function, "__qualname__", "").rpartition(".")
+        in_class = bool(within) and not within.endswith("<locals>")
         raise CompileError(
             f"tool {name!r} is a method without its object ({_place(function)}); "
-            f"make it of the bound method: tool(instance.{getattr(function, '__name__', name)})"
+            + (
+                f"make it of the bound method: tool(instance.{written})"
+                if in_class
+                else f"define it in its class, under @tool, or take {parameters[0].name!r} away"
+            )
         )
 
 
@@ -375,7 +386,8 @@ def _resolve(
     annotation = parameter.annotation
     if annotation is parameter.empty:
         return Any
-    holder = types.SimpleNamespace(__annotations__={parameter.name: annotation})
+    # As of a class, where Final and ClassVar can be read too.
+    holder = type("Parameters", (), {"__annotations__": {parameter.name: annotation}})
     try:
         return typing.get_type_hints(holder, names, include_extras=True)[parameter.name]
     except Exception as error:

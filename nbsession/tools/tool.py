@@ -82,7 +82,7 @@ class Tool:
         function = handler.__func__ if isinstance(handler, (staticmethod, classmethod)) else handler
         self._kind: type = type(handler)
         self.handler = function if self._kind is staticmethod else handler
-        self._of_class = ""  # the name of the class, while it is a method without its object
+        self._of_class = ""  # as "Shop(…).buy", where to read it, while it is a method without its object
         self._bound: WeakValueDictionary[int, Tool] | None = None
         self.audience = audience
         self.aliases = aliases
@@ -106,7 +106,7 @@ class Tool:
         """Be a method of the class in whose body the function stands; one from elsewhere stays what it is."""
         within = getattr(self.handler, "__qualname__", "").rpartition(".")
         if self._kind is not staticmethod and within[0] == owner.__qualname__ and within[2] != "<lambda>":
-            self._of_class = owner.__name__
+            self._of_class = f"{owner.__name__}(…).{name}"
 
     def __get__(self, instance: Any, owner: type) -> Tool:
         """Return the tool of an instance (of the class, for a class method)."""
@@ -149,8 +149,8 @@ class Tool:
         if self._signature is None:
             if self._of_class:
                 raise CompileError(
-                    f"tool {self.name!r} is a method that was read from the class {self._of_class}; "
-                    f"read it from an instance: {self._of_class}(…).{self.handler.__name__}"
+                    f"tool {self.name!r} is a method that was read from the class {self._of_class.partition('(')[0]}; "
+                    f"read it from an instance: {self._of_class}"
                 )
             self._signature = signature_of(
                 self.handler, self.name, input=self._input, injected=ToolContext, captured=self._captured

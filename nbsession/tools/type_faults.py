@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any
+import typing
+from typing import TYPE_CHECKING, Any
 
 from nbsession.tools.hint import readable
 from nbsession.tools.json_schema import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _REMEDIES = (
     (r"numpy\.ndarray", "take list[float], and make the array of it"),
@@ -26,9 +31,43 @@ _ANY = "take text, numbers, lists, dicts, enums, dataclasses, TypedDicts or pyda
 
 
 def fault_of(hint: Any) -> str:
-    """Say why no JSON gives a type, and what to take instead; ``""`` where some does."""
+    """Say why no JSON gives a type, or a field in it, and what to take instead; ``""`` where some does."""
+    fault = _fault(hint)
+    found = _faulty_field(hint, frozenset()) if fault else None
+    return fault if found is None else f"{shown(hint)}, of which {found[0]} is of type {_fault(found[1])}"
+
+
+def _faulty_field(hint: Any, known: frozenset[str]) -> tuple[str, Any] | None:
+    """Return the innermost field that is to blame for the fault of a type, by its name, and that field's type."""
+    for name, inner in _fields(hint):
+        if name not in known and _fault(inner):
+            return _faulty_field(inner, known | {name}) or (name, inner)
+    return None
+
+
+def _fields(hint: Any) -> Iterator[tuple[str, Any]]:
+    """Give the fields of a type, and of the types that it is made of, as ``Order.lines``."""
+    from typing_extensions import is_typeddict
+
+    for part in typing.get_args(hint):
+        yield from _fields(part)
+    if not isinstance(hint, type):
+        return
+    has_fields = dataclasses.is_dataclass(hint) or hasattr(hint, "model_fields") or hasattr(hint, "_fields")
+    if has_fields or is_typeddict(hint):
+        try:
+            found = typing.get_type_hints(hint, include_extras=True)
+        except Exception:  # noqa: BLE001  # what cannot be read is told of the type itself
+            return
+        for name, inner in found.items():
+            if typing.get_origin(inner) is not typing.ClassVar:
+                yield f"{hint.__name__}.{name}", inner
+
+
+def _fault(hint: Any) -> str:
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+    from pydantic_core import PydanticSerializationError
 
     whole = shown(hint)
     try:
@@ -44,6 +83,10 @@ def fault_of(hint: Any) -> str:
             return f"{whole}, of which pydantic says: {_first_line(error)}"
         told = "which no JSON can give" if culprit == whole else f"and no JSON can give {culprit}"
         return f"{whole}, {told}; {_remedy(culprit)}"
+    except PydanticSerializationError as error:
+        return (
+            f"{whole}, a value of which is no JSON ({_first_line(error)}); give it text or numbers as values"
+        )
     except Exception as error:  # noqa: BLE001  # whatever the author's own hooks raise is what is told
         return f"{whole}, of which pydantic says: {_first_line(error)}"
     return ""

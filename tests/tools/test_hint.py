@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import json
 import pathlib
 import sys
 import typing
@@ -191,6 +192,44 @@ class Broken:
         raise LookupError("there is no schema today")
 
 
+@dataclasses.dataclass
+class Calling:
+    times: int
+    cb: collections.abc.Callable[[int], str]
+
+
+@dataclasses.dataclass
+class Around:
+    parts: list[Calling]
+
+
+class CallingDict(typing.TypedDict):
+    cb: collections.abc.Callable[[int], str]
+
+
+class CallingModel(pydantic.BaseModel):
+    LATER: typing.ClassVar[int] = 1
+    cb: collections.abc.Callable[[int], str]
+    again: "CallingModel | None" = None
+
+
+class CallingTuple(typing.NamedTuple):
+    cb: collections.abc.Callable[[int], str]
+
+
+@dataclasses.dataclass
+class Limits:
+    most: float = float("inf")
+
+
+class Opaque(enum.Enum):
+    A = object()
+
+
+class Endless(enum.Enum):
+    A = float("inf")
+
+
 @pytest.mark.parametrize(
     ("hint", "told"),
     [
@@ -199,7 +238,7 @@ class Broken:
         (pd.DataFrame | None, "no JSON can give pandas.DataFrame; take list[dict[str, Any]], and make the frame"),
         (list[pd.Series], "no JSON can give pandas.Series; take a list, and make it of that"),
         (pd.Timestamp, "which no JSON can give; take datetime.datetime or datetime.timedelta"),
-        (Framed, "Framed, and no JSON can give pandas.DataFrame; take list[dict[str, Any]]"),
+        (Framed, "of which Framed.frame is of type pandas.DataFrame, which no JSON can give; take list[dict[str, Any]]"),
         (typing.Callable[[], int], "typing.Callable[[], int], which no JSON can give; take a name, as Literal['a', 'b']"),
         (type[Node], "which no JSON can give; take a name, as Literal['a', 'b']"),
         (bytearray, "bytearray, which no JSON can give; take bytes"),
@@ -207,6 +246,13 @@ class Broken:
         (collections.abc.Iterator[int], "which no JSON can give; take a list"),
         (dt.tzinfo, "datetime.tzinfo, which no JSON can give; take text, numbers, lists, dicts, enums, dataclasses, "),
         (typing.ClassVar[int], "typing.ClassVar[int], which no JSON can give; take text"),
+        (Calling, "Calling, of which Calling.cb is of type collections.abc.Callable[[int], str], which no JSON can give; take a name"),
+        (dict[str, Around] | None, ", of which Calling.cb is of type collections.abc.Callable[[int], str], which no"),
+        (CallingDict, "CallingDict, of which CallingDict.cb is of type"),
+        (CallingModel, "CallingModel, of which CallingModel.cb is of type"),
+        (CallingTuple, "CallingTuple, of which CallingTuple.cb is of type"),
+        (Opaque, "Opaque, a value of which is no JSON (Unable to serialize unknown type: <class 'object'>); give it text or numbers"),
+        (Endless, "Endless, of which pydantic says: Out of range float values"),
         (Broken, "Broken, of which pydantic says: there is no schema today"),
     ],
     ids=repr,
@@ -218,6 +264,29 @@ def test_a_type_that_no_json_gives_is_named_with_what_to_take_instead(hint: Any,
     assert text.startswith("tool 'f': the parameter 'value' is of type ")
     assert told in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("default", [float("inf"), float("nan"), [1.0, float("-inf")], {"a": float("inf")}])
+def test_a_default_that_json_has_no_word_for_is_the_functions_and_not_the_schemas(default: Any) -> None:
+    @tool
+    def wait(limit: Any = default) -> None: ...
+
+    @tool
+    def wait_for(limits: Limits) -> None: ...
+
+    for made in (wait, wait_for):
+        assert "default" not in json.dumps(made.spec.input_schema, allow_nan=False)
+    assert wait.validate({}) == {}
+
+
+def test_a_final_parameter_is_one_of_its_type() -> None:
+    def to_count(to: Any = 3) -> None: ...
+
+    for hint in (typing.Final[int], "typing.Final[int]"):  # as a type checker wants it for variables only
+        to_count.__annotations__["to"] = hint
+        count = tool(to_count)
+        assert count.spec.input_schema["properties"] == {"to": {"type": "integer", "default": 3}}
+        assert count.validate({"to": "4"}) == {"to": 4}
 
 
 def test_a_field_of_the_long_forms_model_is_named_too() -> None:

@@ -187,6 +187,15 @@ def test_read_from_the_class_it_is_a_function_and_no_models_tool() -> None:
     )
     with pytest.raises(CompileError, match=told):
         _ = Shop.buy.spec
+
+    class Market:
+        def outer(self, item: str) -> str:
+            return item
+
+        get = tool(outer)
+
+    with pytest.raises(CompileError, match=r"read it from an instance: Market\(…\)\.get$"):
+        _ = Market.get.spec
     with pytest.raises(CompileError, match=r"tool 'get' is a method that was read from the class Shop"):
         _ = Shop.buy.replace(name="get").spec
 
