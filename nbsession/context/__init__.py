@@ -1,6 +1,7 @@
-"""What a tree compiles to: the compiled context, its parts, and how two of them differ.
+"""What a tree compiles to: the compiled context and its parts, what of it fits a budget, edits of it, and how two differ.
 
-Pure: it reads fibers and entries and calls no model.
+It reads fibers and entries, and of the outside only how the user's models have counted
+tokens (``usage``); it calls no model and writes nothing.
 """
 
 from nbsession.context.box import Box, Keep, is_message, unboxed

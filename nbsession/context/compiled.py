@@ -1,4 +1,4 @@
-"""The compiled context: exactly what a model is sent, and how two of them differ.
+"""The compiled context: exactly what a model is sent.
 
 A context is a system prompt, a flow of messages, tools and settings. It is
 immutable and cheap to make: what did not change is shared with the context

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from nbsession.stores import record
+from nbsession.stores import every
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import Lease, check_request, check_seconds
 
@@ -22,7 +22,7 @@ _PAGE = 1_000
 class _Kept:
     created: float
     updated: float = 0.0
-    description: record.Description = field(default_factory=record.Description)
+    description: every.Description = field(default_factory=every.Description)
     rows: list[str] = field(default_factory=list)
 
 
@@ -40,7 +40,7 @@ class MemoryStore:
         self._sessions: dict[str, _Kept] = {}
         self._texts: dict[str, str] = {}
         self._leases: dict[str, Lease] = {}
-        self._clock = record.Clock()
+        self._clock = every.Clock()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -55,9 +55,9 @@ class MemoryStore:
         revision: int,
         token: int | None = None,
     ) -> int:
-        encoded = record.encode_rows(session, rows)
-        description = record.describe(session, rows)
-        fresh = {record.plain(digest, "a digest"): text for digest, text in (texts or {}).items()}
+        encoded = every.encode_rows(session, rows)
+        description = every.describe(session, rows)
+        fresh = {every.plain(digest, "a digest"): text for digest, text in (texts or {}).items()}
         with self._lock:
             if token is not None:
                 self._lease(session).check_token(session, token, writes=True)
@@ -81,8 +81,8 @@ class MemoryStore:
             lines = list(kept.rows) if kept else None
         if lines is None:
             return None
-        places = record.last_of(lines, last_of)
-        return record.decode_rows(session, [lines[place] for place in places], places)
+        places = every.last_of(lines, last_of)
+        return every.decode_rows(session, [lines[place] for place in places], places)
 
     def revision(self, session: str) -> int:
         with self._lock:
@@ -92,7 +92,7 @@ class MemoryStore:
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, Row]]:
-        wanted = None if kinds is None else tuple(map(record.beginning, kinds))
+        wanted = None if kinds is None else tuple(map(every.beginning, kinds))
         after, left = max(after, 0), sys.maxsize if limit is None else limit
         while left > 0:
             with self._lock:
@@ -106,7 +106,7 @@ class MemoryStore:
                 if wanted is None or line.startswith(wanted)
             ]
             numbers = [number for number, _ in found[:left]]
-            decoded = record.decode_rows(session, [line for _, line in found[:left]], numbers)
+            decoded = every.decode_rows(session, [line for _, line in found[:left]], numbers)
             yield from zip(numbers, decoded, strict=True)
             left -= len(numbers)
             after += len(page)
@@ -142,7 +142,7 @@ class MemoryStore:
         kept = self._sessions.get(session)
         count = len(kept.rows) if kept else 0
         if revision != count:
-            raise record.conflict(session, revision, count)
+            raise every.conflict(session, revision, count)
 
     def _lease(self, session: str) -> Lease:
         return self._leases.get(session) or Lease()
@@ -152,7 +152,7 @@ class MemoryStore:
         with self._lock:
             found = {digest: self._texts[digest] for digest in wanted if digest in self._texts}
         if missing := [digest for digest in wanted if digest not in found]:
-            raise record.absent(missing, "memory")
+            raise every.absent(missing, "memory")
         return found
 
     def sessions(self) -> list[SessionInfo]:
@@ -163,7 +163,7 @@ class MemoryStore:
                     created=kept.created,
                     updated=kept.updated,
                     revision=len(kept.rows),
-                    metadata=record.decode(kept.description.metadata, f"metadata of session {session!r}"),
+                    metadata=every.decode(kept.description.metadata, f"metadata of session {session!r}"),
                     parent=kept.description.parent,
                 )
                 for session, kept in self._sessions.items()

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, bindparam, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import record, schema, sql_lease, sql_rows, sqlite
+from nbsession.stores import every, schema, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
 
@@ -68,7 +68,7 @@ class SqlStore:
         self._unpacked: dict[str, int] = {}
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
-        self._clock = record.Clock()
+        self._clock = every.Clock()
         self._release = weakref.finalize(self, self._engine.dispose)
         try:
             self._prepare()
@@ -88,9 +88,9 @@ class SqlStore:
         revision: int,
         token: int | None = None,
     ) -> int:
-        encoded = record.encode_rows(session, rows)
-        description = record.describe(session, rows)
-        fresh = record.encode_texts(texts or {})
+        encoded = every.encode_rows(session, rows)
+        description = every.describe(session, rows)
+        fresh = every.encode_texts(texts or {})
         with self._writing() as connection:
             if token is not None:
                 sql_lease.check(connection, session, token)
@@ -108,7 +108,7 @@ class SqlStore:
         return revision + len(encoded)
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
-        record.plain(session, "a session id")
+        every.plain(session, "a session id")
         with self._reading() as connection:
             revision = _revision(connection, session)
             lines = sql_rows.read(connection, session, self.location) if revision else []
@@ -120,20 +120,20 @@ class SqlStore:
                 "restore the store from a copy",
                 location=self.location,
             )
-        places = record.last_of(lines, last_of)
+        places = every.last_of(lines, last_of)
         numbers = [place + 1 for place in places]
-        return record.decode_rows(session, [lines[place] for place in places], numbers, self.location)
+        return every.decode_rows(session, [lines[place] for place in places], numbers, self.location)
 
     def revision(self, session: str) -> int:
-        record.plain(session, "a session id")
+        every.plain(session, "a session id")
         with self._reading() as connection:
             return _revision(connection, session)
 
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, Row]]:
-        record.plain(session, "a session id")
-        wanted = None if kinds is None else tuple(map(record.beginning, kinds))
+        every.plain(session, "a session id")
+        wanted = None if kinds is None else tuple(map(every.beginning, kinds))
         after, left = max(after, 0), sys.maxsize if limit is None else limit
         while left > 0:
             # A transaction for each page: a reader that rests keeps no log from being cleared.
@@ -146,14 +146,14 @@ class SqlStore:
             numbers = [number + 1 for number, _ in found]
             yield from zip(
                 numbers,
-                record.decode_rows(session, [line for _, line in found], numbers, self.location),
+                every.decode_rows(session, [line for _, line in found], numbers, self.location),
                 strict=True,
             )
             left -= len(found)
 
     def acquire(self, session: str, owner: str, seconds: float, *, revision: int | None = None) -> int:
-        check_request(record.plain(owner, "an owner"), seconds)
-        record.plain(session, "a session id")
+        check_request(every.plain(owner, "an owner"), seconds)
+        every.plain(session, "a session id")
         with self._writing() as connection:
             token = sql_lease.acquire(connection, session, owner, seconds)
             if revision is not None:
@@ -162,7 +162,7 @@ class SqlStore:
 
     def holder(self, session: str) -> str:
         with self._reading() as connection:
-            return sql_lease.holder(connection, record.plain(session, "a session id"))
+            return sql_lease.holder(connection, every.plain(session, "a session id"))
 
     def renew(self, session: str, token: int, seconds: float) -> None:
         check_seconds(seconds)
@@ -185,7 +185,7 @@ class SqlStore:
                 sql_rows.pack(connection, session)
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
-        wanted = [record.plain(digest, "a digest") for digest in digests]
+        wanted = [every.plain(digest, "a digest") for digest in digests]
         found: dict[str, str] = {}
         texts = schema.texts.c
         with self._reading() as connection:
@@ -193,9 +193,9 @@ class SqlStore:
                 some = wanted[start : start + _DIGESTS_AT_ONCE]
                 query = select(texts.digest, texts.text).where(texts.digest.in_(some))
                 for digest, text in connection.execute(query):
-                    found[digest] = record.decode_text(bytes(text), digest, self.location)
+                    found[digest] = every.decode_text(bytes(text), digest, self.location)
         if missing := [digest for digest in wanted if digest not in found]:
-            raise record.absent(missing, self.location)
+            raise every.absent(missing, self.location)
         return found
 
     def sessions(self) -> list[SessionInfo]:
@@ -208,7 +208,7 @@ class SqlStore:
                 created=row.created,
                 updated=row.updated,
                 revision=row.revision,
-                metadata=record.decode(row.metadata, f"metadata of session {row.id!r}", self.location),
+                metadata=every.decode(row.metadata, f"metadata of session {row.id!r}", self.location),
                 parent=row.parent,
             )
             for row in found
@@ -295,7 +295,7 @@ def _expect(connection: Connection, session: str, revision: int) -> None:
     """Refuse a writer that knows another revision than the store's."""
     kept = _revision(connection, session)
     if kept != revision:
-        raise record.conflict(session, revision, kept)
+        raise every.conflict(session, revision, kept)
 
 
 def _advance(
@@ -303,13 +303,13 @@ def _advance(
     session: str,
     revision: int,
     count: int,
-    description: record.Description | None,
+    description: every.Description | None,
     now: float,
 ) -> None:
     """Move the session on from ``revision`` by ``count`` rows, as only one of two writers can."""
     values: dict[str, object] = {"revision": revision + count, "updated": now}
     if description is not None or revision == 0:
-        said = description or record.Description()
+        said = description or every.Description()
         values |= {"metadata": said.metadata, "parent": said.parent}
     if revision == 0:
         made = schema.insert_new(connection, schema.sessions).values(id=session, created=now, **values)

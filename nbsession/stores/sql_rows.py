@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from nbsession.stores import record, schema
+from nbsession.stores import every, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ def read(connection: Connection, session: str, location: str) -> list[str]:
         *_single(connection, session, 0, None),
     ):
         if number != len(lines):
-            raise record.gap(session, len(lines) + 1, location)
+            raise every.gap(session, len(lines) + 1, location)
         lines += some
     return lines
 
@@ -85,7 +85,7 @@ def page(connection: Connection, session: str, after: int, most: int, location: 
     numbered: list[tuple[int, str]] = []
     for number, lines in found:
         if number > after:
-            raise record.gap(session, after + 1, location)
+            raise every.gap(session, after + 1, location)
         numbered += list(enumerate(lines, number))[after - number :]
         after = max(after, number + len(lines))
     return numbered
@@ -100,9 +100,9 @@ def _packed(
     found = []
     for first, last, packed in connection.execute(query.order_by(_PACKS.last).limit(limit)):
         what = f"the pack of rows {first + 1} to {last + 1} of session {session!r}"
-        lines = record.unpack(bytes(packed), what, location)
+        lines = every.unpack(bytes(packed), what, location)
         if len(lines) != last - first + 1:
-            raise record.damaged(what, location, f"it holds {len(lines)} rows")
+            raise every.damaged(what, location, f"it holds {len(lines)} rows")
         found.append((first, lines))
     return found
 
@@ -130,7 +130,7 @@ def _pack(connection: Connection, session: str, numbered: Sequence[tuple[int, st
             "session": session,
             "first": some[0][0],
             "last": some[-1][0],
-            "lines": record.pack([line for _, line in some]),
+            "lines": every.pack([line for _, line in some]),
         }
         for some in _portions(numbered)
     ]

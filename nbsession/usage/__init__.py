@@ -1,6 +1,7 @@
 """What a request takes: tokens as estimated and as reported, prices, budgets.
 
-Figures only; it knows nothing of sessions and models but their names.
+It knows nothing of sessions and models but their names. Two files of the user are read: prices of
+one's own, and how estimates compared with what was reported, which is written, too.
 """
 
 from nbsession.usage.budget import Budget

@@ -1,4 +1,4 @@
-"""What stands beside the conversation: the knobs' controls, and the compiled context.
+"""What stands beside the conversation: the knobs' controls, the compiled context, sweeps and tables.
 
 A panel of knobs is two outputs, the controls and a static table; a style
 sheet shows exactly one of them, so that a notebook that is read without its
