@@ -273,8 +273,11 @@ class Session(SessionInquiry):
                 budget=budget,
             )
             self._core.sweeps.add(sweep)
+            if brought and not context_only:
+                self._core.home.settle(sweep.outcome)
             return sweep
 
+        brought = not self._core.home.here
         if not context_only:
             self._core.home.settle()
         return self._core.home.call(sweeping)

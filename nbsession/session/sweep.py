@@ -128,7 +128,7 @@ class Sweep:
         self._account = plan.account
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._driver: asyncio.Task[None] | None = None
-        self._outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
         for row in self.rows:
             row.session.swept_by = self
         if plan.context_only:
@@ -166,7 +166,7 @@ class Sweep:
     @property
     def done(self) -> bool:
         """Whether it has ended: all rows are answered or failed, or it was stopped."""
-        return self._outcome.done()
+        return self.outcome.done()
 
     @property
     def varied(self) -> list[str]:
@@ -249,7 +249,7 @@ class Sweep:
         )
 
     async def _wait(self) -> Sweep:
-        waiter = asyncio.wrap_future(self._outcome)
+        waiter = asyncio.wrap_future(self.outcome)
         try:
             await asyncio.shield(waiter)
         except asyncio.CancelledError:
@@ -321,8 +321,8 @@ class Sweep:
                 row._settle("unsent")
         self._tasks.clear()
         self._account.end()
-        if not self._outcome.done():
-            self._outcome.set_result(None)
+        if not self.outcome.done():
+            self.outcome.set_result(None)
 
 
 class Plan(NamedTuple):

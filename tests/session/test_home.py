@@ -370,12 +370,17 @@ def test_a_blocking_run_returns_when_its_own_work_has_ended_and_the_others_go_on
     assert app.session("first").run("again").text == "after"
 
 
-def test_a_blocking_run_stays_until_what_another_loop_sent_has_its_answer() -> None:
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_blocking_run_stays_until_what_another_loop_sent_has_its_answer(swept: bool) -> None:
     asked, released = ([threading.Event() for _ in range(2)] for _ in range(2))
-    app = shared(*[held(str(n), asked[n], released[n]) for n in range(2)])
+    app = App(Notepad, model=ScriptedModel(*[held(str(n), asked[n], released[n]) for n in range(2)]))
 
     async def elsewhere() -> str:
-        return (await app.session("second").send("x", request_id="r")).text
+        second = app.session("second")
+        if not swept:
+            return (await second.send("x", request_id="r")).text
+        (row,) = (await second.sweep("x", tone=["terse"])).rows
+        return "" if row.result is None else row.result.text
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(lambda: app.session("first").run("x").text)
