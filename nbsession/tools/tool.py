@@ -42,6 +42,7 @@ class Tool:
     """
 
     __slots__ = (
+        "__isabstractmethod__",
         "__weakref__",
         "_bound",
         "_captured",
@@ -82,6 +83,7 @@ class Tool:
         function = handler.__func__ if isinstance(handler, (staticmethod, classmethod)) else handler
         self._kind: type = type(handler)
         self.handler = function if self._kind is staticmethod else handler
+        self.__isabstractmethod__: bool = getattr(handler, "__isabstractmethod__", False)
         self._of_class = ""  # as "Shop(…).buy", where to read it, while it is a method without its object
         self._bound: WeakValueDictionary[int, Tool] | None = None
         self.audience = audience
@@ -170,8 +172,9 @@ class Tool:
 
     def _copy(self) -> Tool:
         copy = Tool.__new__(Tool)
-        for slot in Tool.__slots__[1:]:
-            setattr(copy, slot, getattr(self, slot))
+        for slot in Tool.__slots__:
+            if slot != "__weakref__":
+                setattr(copy, slot, getattr(self, slot))
         copy._spec = copy._signature = copy._bound = None
         copy._of_class = ""
         copy.parts = {}
@@ -219,7 +222,7 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     progress, as told by ``ToolContext.emit``; what it returns, or else the last that it
     yielded, is the result. In a class, it makes the
     method a tool of each instance; it stands above ``@classmethod`` and
-    ``@staticmethod``. Raises ``CompileError`` for names and signatures that cannot be a tool's.
+    ``@staticmethod``, and on either side of ``@abstractmethod``. Raises ``CompileError`` for names and signatures that cannot be a tool's.
     """
     if function is not None:
         return Tool(handler=function, **options)

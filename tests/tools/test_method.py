@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 import gc
@@ -132,6 +133,47 @@ def test_a_subclass_has_its_own_and_may_call_that_of_its_parent() -> None:
     assert bakery.buy.spec.description == "Buy something baked."
     assert bakery.buy("bread") == "fresh: 1 bread in Bern"
     assert bakery.look.spec.name == "look_around"
+
+
+class Trade(abc.ABC):
+    @tool
+    @abc.abstractmethod
+    def buy(self, item: str) -> str: ...
+
+    @abc.abstractmethod
+    @tool
+    def sell(self, item: str) -> str:
+        """Sell something."""
+        return f"sold {item}"
+
+    @tool
+    @classmethod
+    @abc.abstractmethod
+    def chain(cls) -> str: ...
+
+
+class Stall(Trade):
+    @tool
+    def buy(self, item: str) -> str:
+        return f"bought {item}"
+
+    @tool
+    def sell(self, item: str) -> str:
+        return f"{super().sell(item)} today"
+
+    @tool
+    @classmethod
+    def chain(cls) -> str:
+        return cls.__name__
+
+
+def test_an_abstract_method_that_is_a_tool_stays_abstract_until_it_is_written() -> None:
+    assert Trade.__abstractmethods__ == {"buy", "sell", "chain"}
+    with pytest.raises(TypeError, match="abstract"):
+        Trade()  # type: ignore[abstract]  # as it is to be refused
+    stall = Stall()
+    assert (stall.buy("tea"), stall.sell("tea"), stall.chain()) == ("bought tea", "sold tea today", "Stall")
+    assert list(stall.sell.spec.input_schema["properties"]) == ["item"]
 
 
 def test_a_method_may_be_wrapped_before_it_is_a_tool() -> None:
