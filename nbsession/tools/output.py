@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text
@@ -85,9 +86,16 @@ class Output:
         raise self._failed(model, f"it is no JSON: {short!r}" if said else "it has no text")
 
     def _read(self, text: str) -> Any:
+        from pydantic import ValidationError
+
         if self._wrapped is None or not _has_field(text):
             return self._bare.validate_json(text)
-        return getattr(self._wrapped.validate_json(text), FIELD)
+        try:
+            return getattr(self._wrapped.validate_json(text), FIELD)
+        except ValidationError:
+            with suppress(ValidationError):  # the field may be its own, as of one that may be left out
+                return self._bare.validate_json(text)
+            raise
 
     def _failed(self, model: str, faults: str) -> ModelError:
         return ModelError(

@@ -88,6 +88,11 @@ def test_an_answer_is_read_in_whatever_texts_it_came(texts: Sequence[str]) -> No
     assert Output(Groceries).read([step, *map(Text, texts)], "m") == MILK
 
 
+def test_an_answer_that_fits_neither_way_is_told_as_it_is_asked_for() -> None:
+    with pytest.raises(ModelError, match=r"did not answer with a Measured \| None: value: expected"):
+        Output(Measured | None).read([Text('{"value": "x"}')], "m")
+
+
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
@@ -186,6 +191,10 @@ class Note(TypedDict):
     by: NotRequired[str]
 
 
+class Measured(BaseModel):
+    value: int
+
+
 class Pair(NamedTuple):
     left: int
     right: str
@@ -199,6 +208,8 @@ KINDS = [
     (list[Groceries], [{"items": ["milk"]}], [Groceries(items=["milk"])]),
     (Item | Note, {"text": "a"}, {"text": "a"}),
     (int | None, None, None),
+    (Measured | None, {"value": 3}, Measured(value=3)),
+    (Item | Measured, {"value": 3}, Measured(value=3)),
     (Colour, "r", Colour.red),
     (Literal["yes", "no"], "no", "no"),
     (int, 3, 3),
