@@ -140,33 +140,37 @@ class StoreError(NbsessionError):
         self.location = location
 
 
+_MOST_NAMES = 12
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest known name, or list the known ones."""
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or list the known ones, 12 at most."""
     names = list(known)
     if (near := nearest(name, names)) is not None:
         return f"; did you mean {near!r}?"
     if names:
-        return "; known: " + ", ".join(repr(n) for n in names[:12])
+        more = ", …" if len(names) > _MOST_NAMES else ""
+        return "; known: " + ", ".join(repr(n) for n in names[:_MOST_NAMES]) + more
     return ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, or ``None``.
 
-    That is the one with the fewest slips of the keyboard between, at most one for
-    every three letters; else the only one that ``name`` is the beginning of. Dashes in
+    That is the only one that ``name`` is the beginning of; else the one with the fewest
+    slips of the keyboard between, at most one for every three letters. Dashes in
     front and upper or lower case make no difference.
     """
     names = [(known_name, _letters(known_name)) for known_name in known]
     asked, near = _letters(name), []
+    begun = [known_name for known_name, letters in names if len(asked) > 2 and letters.startswith(asked)]
+    if len(begun) == 1:
+        return begun[0]
     for known_name, letters in names:
         most = max(len(asked), len(letters)) // 3
         if abs(len(asked) - len(letters)) <= most and (slips := _slips(asked, letters)) <= most:
             near.append((slips, known_name))
-    if near:
-        return min(near, key=lambda found: found[0])[1]
-    begun = [known_name for known_name, letters in names if len(asked) > 2 and letters.startswith(asked)]
-    return begun[0] if len(begun) == 1 else None
+    return min(near, key=lambda found: found[0])[1] if near else None
 
 
 def _letters(name: str) -> str:

@@ -16,6 +16,8 @@ from nbsession.notebook.forms import CELL
         ("dept", ["depth", "tone"], "depth"),
         ("tonee", ["tone"], "tone"),
         ("Tone", ["tune", "tone"], "tone"),
+        ("hist", ["list", "history"], "history"),  # what it is the beginning of, before what is a slip away
+        ("mode", ["model", "modes", "mode"], "mode"),
         ("max_tokens", ["max-ticks", "max-tokens"], "max-tokens"),
         ("temp", ["effort", "temperature"], "temperature"),  # the beginning of one name only
     ],
@@ -45,6 +47,12 @@ def test_a_budget_among_the_cells_options_is_told_those_there_are_and_no_quiet()
     hint = did_you_mean("--bugdet", [option.name for option in CELL.options])
     assert "did you mean" not in hint
     assert "'--max-cost'" in hint
+
+
+def test_of_many_names_the_first_are_told_and_that_there_are_more() -> None:
+    names = [f"name_{letter}" for letter in "abcdefghijklm"]
+    assert did_you_mean("wizard", names) == "; known: " + ", ".join(map(repr, names[:12])) + ", …"
+    assert did_you_mean("wizard", names[:12]).endswith("'name_l'")
 
 
 def test_where_nothing_is_known_nothing_is_said() -> None:
