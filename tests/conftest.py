@@ -43,7 +43,7 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         for name in list(os.environ):
             if name.startswith(KEYS_AND_CHOICES):
                 patch.delenv(name)
-        for name in FOLDERS:
+        for name in (*FOLDERS, "XDG_DATA_HOME"):
             (folder / name).mkdir()
             patch.setenv(name, str(folder / name))
         yield

@@ -29,7 +29,7 @@ def Agent():
     return [System(f"Depth: {depth}."), Section("All of it. " * 4000, id="long"), Timeline()]
 
 app = App(Agent, model=ScriptedModel("Hello."))
-%session new app --id flooded
+%session new app --as flooded
 """
 
 
@@ -61,14 +61,14 @@ def test_a_slider_dragged_at_sixty_values_a_second_stays_live_and_its_last_value
     last = f"<b>depth</b>: 0 → {2 * A_SECOND}:"
     if not any(last in shown for shown in seen):
         kernel.until(lambda message: last in json.dumps(message["content"], ensure_ascii=False))
-    assert kernel.run("print(app.session('flooded').knobs['depth'])").text == f"{2 * A_SECOND}\n"
+    assert kernel.run("print(flooded.knobs['depth'])").text == f"{2 * A_SECOND}\n"
 
 
 def test_a_flood_of_values_all_at_once_ends_at_the_last_one(kernel: Kernel) -> None:
     slider = model_of(kernel.run("%session knobs", cell="panel"), "IntSliderModel")
     for value in [*range(1000, 200, -1), 777]:
         kernel.comm(slider, {"method": "update", "state": {"value": value}, "buffer_paths": []})
-    ran = kernel.run("session = app.session('flooded'); print(session.knobs['depth'], len(session.ticks))")
+    ran = kernel.run("print(flooded.knobs['depth'], len(flooded.ticks))")
     assert ran.text == "777 0\n"
 
 
