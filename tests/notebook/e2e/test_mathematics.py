@@ -126,7 +126,7 @@ def test_what_was_sent_and_said_reads_as_it_is_in_every_view(notebook: MakeNoteb
         opened.run(index)
     failed = errors(opened)
     assert len(failed) == 1, failed  # the model's, which is to be read in place, too
-    expect(output(opened, AT["knobs"]).locator(".widget-label").nth(1)).to_be_visible()
+    expect(output(opened, AT["knobs"]).locator(".widget-label:not(.nbs-who)").nth(1)).to_be_visible()
     read_back(opened)
     for theme in ("Light", "Dark"):
         opened.theme(f"JupyterLab {theme}")

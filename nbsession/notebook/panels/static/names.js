@@ -11,10 +11,11 @@ function name(box) {
 }
 
 function render({ el }) {
-  const watch = new MutationObserver(() => name(el.closest(".nbs-knobs")));
+  let box = null;
+  const watch = new MutationObserver(() => name(box));
   let frame;
   const begin = () => {
-    const box = el.closest(".nbs-knobs");
+    box = el.closest(".nbs-knobs");
     if (!box) {
       frame = requestAnimationFrame(begin);
       return;
