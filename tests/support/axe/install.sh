@@ -6,5 +6,5 @@ version=4.14.1
 [ "$(cat "$place/installed" 2>/dev/null)" = "$version" ] && exit 0
 
 rm -rf "$place"
-npm install --prefix "$place" --silent --no-audit --no-fund "axe-core@$version"
+npm install --prefix "$place" --fetch-timeout=60000 --fetch-retries=3 --silent --no-audit --no-fund "axe-core@$version"
 printf %s "$version" >"$place/installed"

@@ -7,7 +7,7 @@ version=314.0.7
 [ "$(cat "$place/installed" 2>/dev/null)" = "$version" ] && exit 0
 
 rm -rf "$place"
-npm install --prefix "$place" --silent --no-audit --no-fund "pyodide@$version"
+npm install --prefix "$place" --fetch-timeout=60000 --fetch-retries=3 --silent --no-audit --no-fund "pyodide@$version"
 # What shows things in a cell has parts that are compiled, and that no index has for this platform (nh3, MarkupSafe).
 python -m pip install -q --disable-pip-version-check --target "$place/site" \
     --platform pyemscripten_2026_0_wasm32 --implementation cp --python-version 3.14 --abi cp314 --abi abi3 --abi none \
