@@ -41,10 +41,10 @@ SLOW = "'one two three four five ' * 40"
 def test_a_panel_sends_in_its_cell_and_reads_well_in_both_themes(notebook: MakeNotebook, page: Page) -> None:
     opened = notebook(
         AGENT,
-        f"app = App(Guide, model=ScriptedModel('Go to Bern.', 'Bern.', {SLOW}, rate=40))\n%session new app --id guide",
+        f"app = App(Guide, model=ScriptedModel('Go to Bern.', 'Bern.', {SLOW}, rate=40))\n%session new app --id panel-guide",
         "%%session\nWhere shall I go?",
         "%session knobs",
-        "print(len(app.session('guide').ticks), app.session('guide').knobs['depth'])",
+        "print(len(app.session('panel-guide').ticks), app.session('panel-guide').knobs['depth'])",
     )
     for index in range(4):
         opened.run(index)
