@@ -66,36 +66,20 @@ def compile(  # noqa: A001  # the field's word for it
     at the end. ``settings`` are added to the tree's model settings. ``choose`` returns
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
-    context is for no model in particular. ``room`` is what a ``Fit`` has to know; ``edits`` stand in place of parts; ``left_out``
-    are components that the tree was told to leave out. Raises
+    context is for no model in particular. ``room`` is what a ``Fit`` has to
+    know; ``edits`` stand in place of parts; ``left_out`` are components that the tree was told to leave out. Raises
     ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
     than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
     """
     fragment = fragment_of(root)
     if needs_timeline and not fragment.timelines:
-        if left_out:
-            names = ", ".join(item.path for item in left_out)
-            raise CompileError(
-                f"without {names} the tree renders no Timeline(), so the model would not see the conversation; "
-                "leave out something that does not hold it",
-                path=left_out[0].path,
-            )
-        raise CompileError(
-            "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
-            f"add Timeline() to {root.path or 'the root component'}",
-            path=root.path,
-        )
+        raise _no_timeline(root, left_out)
     uses = _tools(fragment.tools, tools)
     if len(fragment.names) > 1:
         _check_names(fragment.names)
     if len(fragment.timelines) > 1:
         _check_entries(fragment)
     shown = [use for use in uses if use.tool.audience != "user"]
-    hidden = tuple(
-        Withheld(f"{use.path}/{use.tool.name}", "user audience", use.tool.name)
-        for use in uses
-        if use not in shown
-    )
     parts = [use.part for use in shown]
     choice = _model(fragment.models)
     model = None if choose is None else choose(choice.model)
@@ -113,7 +97,7 @@ def compile(  # noqa: A001  # the field's word for it
         said += unfit
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)
-    notes = (*left_out, *hidden, *said, *unsigned)
+    notes = (*left_out, *_hidden(uses), *said, *unsigned)
     changed = bool(made is not None or sent or said or unsigned or edits)
     context = CompiledContext(
         system,
@@ -128,6 +112,30 @@ def compile(  # noqa: A001  # the field's word for it
         model="" if model is None else model.name,
     )
     return Compiled(context, _toolbox(uses), model, sent_now, made)
+
+
+def _no_timeline(root: Fiber, left_out: Sequence[Withheld]) -> CompileError:
+    if left_out:
+        names = ", ".join(item.path for item in left_out)
+        return CompileError(
+            f"without {names} the tree renders no Timeline(), so the model would not see the conversation; "
+            "leave out something that does not hold it",
+            path=left_out[0].path,
+        )
+    return CompileError(
+        "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
+        f"add Timeline() to {root.path or 'the root component'}",
+        path=root.path,
+    )
+
+
+def _hidden(uses: Iterable[ToolUse]) -> list[Withheld]:
+    """Name the tools that are for the user only."""
+    return [
+        Withheld(f"{use.path}/{use.tool.name}", "user audience", use.tool.name)
+        for use in uses
+        if use.tool.audience == "user"
+    ]
 
 
 def _arrange(
