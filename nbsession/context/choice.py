@@ -347,7 +347,7 @@ class Choice:
         return any(scope.holds(earlier.part) for scope in self.full)
 
     def _superseded(self) -> list[Sent]:
-        return superseded(self.sent, self._trailing())
+        return superseded(self.sent, self._trailing()) if self.sent else []
 
     def _trailing(self) -> list[Part]:
         """Return what stands behind the last message, the last first."""

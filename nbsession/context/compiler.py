@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from nbsession.context.box import unboxed
@@ -208,7 +209,12 @@ def _model(choices: Sequence[ModelChoice]) -> ModelChoice:
     return ModelChoice(model, settings, choices[-1].path if choices else "")
 
 
+_what_and_name = itemgetter(0, 1)
+
+
 def _check_names(names: Sequence[Name]) -> None:
+    if len(set(map(_what_and_name, names))) == len(names):
+        return
     places: dict[tuple[str, str], str] = {}
     for what, name, path in names:
         if (first := places.setdefault((what, name), path)) is not path:
