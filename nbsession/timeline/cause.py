@@ -50,7 +50,8 @@ def causes_of(path: str, causes: Sequence[Cause]) -> tuple[Cause, ...]:
     """Return what made the part at ``path`` another one: the causes in the nearest component around it.
 
     Where that component only got other properties, they stand last, behind what made the
-    component above it render. Empty where nothing of it is known.
+    component above it render; one that only hands on what changed above says nothing more. Empty where
+    nothing of it is known.
     """
     passed: list[Cause] = []
     for place in upwards(path):
@@ -58,7 +59,8 @@ def causes_of(path: str, causes: Sequence[Cause]) -> tuple[Cause, ...]:
         own = [cause for cause in here if cause.kind != "property"]
         passed += [cause for cause in here if cause.kind == "property"]
         if own:
-            return (*own, *passed)
+            told = {(cause.old, cause.new) for cause in own}
+            return (*own, *[cause for cause in passed if (cause.old, cause.new) not in told])
     return tuple(passed)
 
 
