@@ -3,6 +3,7 @@
 const make = (tag, name = "", ...content) => {
   const made = document.createElement(tag);
   if (name) made.className = name;
+  if (tag === "pre") made.tabIndex = 0; // what scrolls is scrolled by keyboard, too
   made.append(...content);
   return made;
 };

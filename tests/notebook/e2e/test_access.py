@@ -84,6 +84,8 @@ CELLS = (
     "%session sweep tone=friendly,terse",
     "app.session('guide')",
     "app.session('guide').preview(tone='terse')",
+    "%session inspect",
+    "%session knobs --freeze tone=friendly,terse",
     "%%session\nBook it.",
 )
 ASKING = len(CELLS) - 1

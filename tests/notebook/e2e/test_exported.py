@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from playwright.sync_api import expect
 
 from nbsession import App
 from nbsession.testing import ScriptedModel, call
+from tests.notebook.e2e.axe import faults
 from tests.notebook.e2e.test_frozen import HOSTILE, LIVE, shot, strict
 from tests.support.notepad import Notepad
 
@@ -55,6 +56,11 @@ def test_a_page_steps_through_all_ticks_with_context_tools_and_answer_in_step(
     expect(where).to_contain_text("Tick 2 · 3 of 4")
     page.keyboard.press("Home")
     expect(where).to_contain_text("Tick 0 · 1 of 4")
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        assert faults(page, "body") == [], scheme
     assert [url for url in seen if not url.startswith("file:")] == []
 
 
