@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from playwright.sync_api import expect
 
-from nbsession import App
+from nbsession import App, Section, System, Timeline, component, tool, use_timeline
 from nbsession.testing import ScriptedModel, call
 from tests.notebook.e2e.axe import faults
 from tests.notebook.e2e.test_frozen import HOSTILE, LIVE, shot, strict
+from tests.support.hostile import SHORT
 from tests.support.notepad import Notepad
 
 if TYPE_CHECKING:
@@ -83,4 +84,46 @@ def test_a_page_shows_what_was_said_and_runs_none_of_it(page: Page, tmp_path: Pa
         assert page.locator(LIVE).count() == 0
         page.keyboard.press("ArrowRight")
     assert page.evaluate("window.ran") is None
+    assert [url for url in seen if not url.startswith("file:")] == []
+
+
+def test_no_text_of_the_corpus_comes_alive_in_an_exported_page(page: Page, tmp_path: Path) -> None:
+    rounds = [SHORT[start : start + 30] for start in range(0, len(SHORT), 30)]
+
+    @tool
+    def repeat(text: str) -> str:
+        """Give the text back."""
+        return text
+
+    @component
+    def Repeating() -> Any:
+        said = rounds[min(len(use_timeline()) // 4, len(rounds) - 1)]
+        return [
+            System("\n".join(said)),
+            [Section(text, id=f"s{n}", title=text) for n, text in enumerate(said)],
+            repeat,
+            Timeline(),
+        ]
+
+    answers = [
+        answer for texts in rounds for answer in (call("repeat", text="\n".join(texts)), "\n".join(texts))
+    ]
+    session = App(Repeating, model=ScriptedModel(*answers)).session("<img src=x onerror=ran(1)>")
+    for texts in rounds:
+        session.run("\n".join(texts))
+    session.export(tmp_path / "corpus.html")
+    ran: list[Any] = []
+    page.expose_function("ran", lambda *given: ran.append(given))
+    seen = strict(page)
+    page.goto((tmp_path / "corpus.html").as_uri())
+    for place in range(len(session.ticks)):
+        expect(page.locator("[role=status]")).to_contain_text(f"{place + 1} of {len(session.ticks)}")
+        page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        # What is folded is drawn once it is looked at.
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('details')].every(e => e.childElementCount > 1)"
+        )
+        assert page.locator(LIVE).count() == 0
+        page.keyboard.press("ArrowRight")
+    assert ran == []
     assert [url for url in seen if not url.startswith("file:")] == []
