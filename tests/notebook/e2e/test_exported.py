@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+UNFOLDED = """() => {
+  const all = [...document.querySelectorAll("details")];
+  for (const each of all) each.open = true;
+  return all.every((each) => each.childElementCount > 1);
+}"""
+
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -118,11 +124,8 @@ def test_no_text_of_the_corpus_comes_alive_in_an_exported_page(page: Page, tmp_p
     page.goto((tmp_path / "corpus.html").as_uri())
     for place in range(len(session.ticks)):
         expect(page.locator("[role=status]")).to_contain_text(f"{place + 1} of {len(session.ticks)}")
-        page.evaluate("() => document.querySelectorAll('details').forEach(each => { each.open = true; })")
-        # What is folded is drawn once it is looked at.
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('details')].every(e => e.childElementCount > 1)"
-        )
+        # What is folded is drawn once it is looked at, and may hold more of that.
+        page.wait_for_function(UNFOLDED)
         assert page.locator(LIVE).count() == 0
         page.keyboard.press("ArrowRight")
     assert ran == []
