@@ -39,6 +39,11 @@ install_postgres() { as_root_on_debian && apt-get -qq update && apt-get -qq inst
 postgres >/dev/null 2>&1 || install_postgres ||
     stop 'no PostgreSQL for the tests of stores; install its server (Debian: apt-get install postgresql)'
 
+redis() { command -v redis-server || command -v valkey-server; }
+install_redis() { as_root_on_debian && apt-get -qq update && apt-get -qq install -y --no-install-recommends redis-server; }
+redis >/dev/null || install_redis ||
+    stop 'no Redis for the tests of stores; install its server (Debian: apt-get install redis-server)'
+
 node() { command -v node && command -v npm; }
 install_node() { as_root_on_debian && apt-get -qq update && apt-get -qq install -y --no-install-recommends nodejs npm; }
 node >/dev/null || install_node ||
