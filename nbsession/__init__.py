@@ -82,7 +82,7 @@ from nbsession.hooks import (
 )
 from nbsession.session import Continue, Execution, Finding, Preview, Result, Session, Stop, StopReason
 from nbsession.timeline import Tick
-from nbsession.tools import Tool, ToolContext, tool
+from nbsession.tools import Pause, Question, Tool, ToolContext, tool
 from nbsession.tree import (
     Context,
     Element,
@@ -145,8 +145,10 @@ __all__ = [
     "NbsessionError",
     "NumberedList",
     "Paragraph",
+    "Pause",
     "Preview",
     "Priority",
+    "Question",
     "RecordingMissError",
     "RenderError",
     "Result",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nbsession.content import Block, Entry, ToolCall, ToolResult
     from nbsession.context import CompiledContext
+    from nbsession.tools import Question
 
 
 @dataclass(slots=True, kw_only=True)
@@ -269,11 +270,40 @@ class KnobSet(Event):
 
 @dataclass(slots=True)
 class ConfirmationRequested(Event):
-    """A tool waits for a yes or no: answer with ``execution.confirm(call.id, ...)``."""
+    """A tool waits for a yes or no: answer with ``execution.confirm(call.id, ...)``, or with ``session.answer(question, ...)``."""
 
     type: ClassVar[str] = "confirmation_requested"
     call: ToolCall
     message: str = ""
+    question: str = ""
+
+
+@dataclass(slots=True)
+class QuestionAsked(Event):
+    """A tool asks somebody; when what else there is to do is done, the execution ends as *paused*."""
+
+    type: ClassVar[str] = "question_asked"
+    question: Question
+
+
+@dataclass(slots=True)
+class QuestionAnswered(Event):
+    """A question was answered, also one whether a call may run."""
+
+    type: ClassVar[str] = "question_answered"
+    question: str
+    call_id: str
+    value: Any
+
+
+@dataclass(slots=True)
+class QuestionWithdrawn(Event):
+    """A question waits no more, though nobody answered it; ``reason`` is what happened instead."""
+
+    type: ClassVar[str] = "question_withdrawn"
+    question: str
+    call_id: str
+    reason: str
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession import events
 from nbsession.content import ServerTool, Text, Thinking, ToolCall, ToolResult
+from nbsession.tools import Question
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ WHOLE: dict[str, type[Event]] = {
         events.ToolProgress,
         events.ConfirmationRequested,
         events.BreakpointReached,
+        events.QuestionAsked,
+        events.QuestionAnswered,
+        events.QuestionWithdrawn,
         events.Done,
         events.MessageStop,
     )
@@ -196,5 +200,7 @@ def _whole(data: Mapping[str, Any]) -> Event:
     if "call" in values:
         call = values["call"]
         values["call"] = ToolCall(call["id"], call["name"], call["input"])
+    if data["type"] == "question_asked":
+        values["question"] = Question.from_dict(values["question"])
     kind = events.TickEnd if data["type"] == "tick_end" else WHOLE[data["type"]]
     return kind(**values)

@@ -76,7 +76,8 @@ class Closing:
         if running is not None and running.stranded:
             running.bury()
         if running is not None:
-            running.abort(CLOSED)
+            if not running.pause():
+                running.abort(CLOSED)
             await running.settled()
         for child in core.children:
             await child.session.aclose()

@@ -19,6 +19,7 @@ from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
 from nbsession.session.mount import STATE, WITHOUT, Mount, left_out_in
+from nbsession.session.questions import Questions, unanswered
 from nbsession.session.request_ids import RequestIds
 from nbsession.session.room import FACTOR, SessionRoom
 from nbsession.session.spending import Spending
@@ -94,6 +95,7 @@ class SessionCore:
         self.spending = Spending(ticks, budget, state.current.get(WINDOW), state.current.get(SPAWNED))
         self._next_window = self.spending.window
         self.keeper = Keeper(self)
+        self.questions = Questions(state.current, self.keeper.changes, session.id)
         self.sent = sent_in(state.current)
         self.room = SessionRoom(state, ticks)
         self._left: Mapping[str, Any] = {}
@@ -165,6 +167,8 @@ class SessionCore:
 
         The tree is mounted anew from that state.
         """
+        self.questions.withdraw("the session was rewound", self.feed.emit)
+        self.questions.drop_results()
         self.move_head(head)
         self.keeper.drain()
         then = self._state_at(head)
@@ -220,6 +224,9 @@ class SessionCore:
         """
         if not len(self.record) or not self.record[-1].tool_calls:
             return
+        if self.questions.open:
+            self._withdraw("another message was sent")
+            return
         known = known or {}
         results = [
             known.get(call.id) or (unknown(call) if call.id in known else interrupted(ToolRun(call)))
@@ -229,6 +236,20 @@ class SessionCore:
             if known.get(result.call_id, result) is None:
                 self.feed.emit(ToolEnd(result))
         self.append("tool", tuple(results))
+
+    def _withdraw(self, reason: str) -> None:
+        """Answer the calls of a tick that waited for somebody, since the conversation goes on without."""
+        tick = self.ticks[-1]
+        self.questions.withdraw(reason, self.feed.emit)
+        for run in tick.tool_calls:
+            if run.result is None:
+                run.result = unanswered(run, reason)
+                self.feed.emit(ToolEnd(run.result))
+        self.append("tool", tuple(run.result for run in tick.tool_calls if run.result is not None))
+        self.questions.drop_results()
+        self.finish_tick(tick)
+        self.outbox.add(self.outbox.tick_ended(tick))
+        self.end_cut_execution()
 
     def take(
         self,
@@ -280,7 +301,10 @@ class SessionCore:
                 child.session.stop()
 
     async def end_execution(self, result: Result) -> None:
-        """Call the end hooks, each of them, reset momentary knobs and let go of trailing context."""
+        """Call the end hooks, each of them, reset momentary knobs and let go of trailing context.
+
+        One that is paused goes on from exactly there, so nothing of that is let go of.
+        """
         try:
             try:
                 await self.announce(self.session)
@@ -288,8 +312,9 @@ class SessionCore:
                 await self.mount.fire_all("on_execution_end", result, self.session)
             self.mount.flush()
         finally:
-            self.knobs.reset_momentary()
-            self._let_go_of_sent()
+            if not self.questions.open:
+                self.knobs.reset_momentary()
+                self._let_go_of_sent()
             self.keeper.drain()
 
     def end_cut_execution(self) -> None:
@@ -363,7 +388,7 @@ class SessionCore:
         finally:
             if (spawned := self.spending.spawned) is not None:
                 self.keeper.changes([(SPAWNED, spawned)])
-            tick.ended = time.time()
+            tick.ended = tick.ended or time.time()  # one that waited for somebody ended then
             tick.head_after, tick.state_after = self.record.head, self.state.version
 
     def baseline(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import ToolCall, new_id
 from nbsession.errors import ToolError, did_you_mean
 from nbsession.session.tool_calls import context_for
-from nbsession.tools import run_tool
+from nbsession.tools import Pause, run_tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,12 @@ async def dispatched(core: SessionCore, handle: Turn, tool: str, input: Mapping[
     if found is None:
         raise ToolError(f"there is no tool {tool!r}{did_you_mean(tool, compiled.toolbox)}")
     call = ToolCall(new_id("call"), found.name, input)
-    outcome = await run_tool(found, call, context_for(core, handle, call), user_loop=core.home.user_loop)
+    try:
+        outcome = await run_tool(found, call, context_for(core, handle, call), user_loop=core.home.user_loop)
+    except Pause as pause:
+        raise ToolError(
+            f"{tool} asks {pause.question!r}, which can wait only where a model called it; give it what it asks for"
+        ) from None
     core.render()
     core.keeper.drain()
     core.keeper.soon()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nbsession.record import EventLog
     from nbsession.session.home import Home
     from nbsession.session.options import Options
+    from nbsession.session.questions import Answer
     from nbsession.stores.base import SessionStore
     from nbsession.timeline import Branch, ForkPoint, Policy, Record, Tick
     from nbsession.usage import Budget
@@ -118,6 +119,7 @@ class Turn(Protocol):
     max_ticks: int
     drafts: Sequence[Draft]
     options: Options
+    answer: Answer | None
     log: EventLog
     withdrawn: bool
 
@@ -155,6 +157,12 @@ class Turn(Protocol):
 
     def abort(self, reason: str | None = None) -> None:
         """Stop it."""
+
+    def pause(self) -> bool:
+        """Let a confirmation wait that nobody gives now; say whether there is one."""
+
+    def take_answer(self, answer: Answer) -> bool:
+        """Take an answer to what it asks at this moment; say whether it does."""
 
     def emit(self, event: Event) -> None:
         """Give an event a sequence number and keep it."""

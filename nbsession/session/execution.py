@@ -12,6 +12,7 @@ from nbsession.content import Text, digest_of, new_id
 from nbsession.errors import BudgetError, ModelError, NbsessionError, RenderError, SessionError
 from nbsession.events import Done, Error, Event, ExecutionEnd, ExecutionStart
 from nbsession.record import EventLog
+from nbsession.session.confirming import Approval
 from nbsession.session.loop import Work, output_of
 from nbsession.session.options import Options
 from nbsession.session.result import Result, StopReason, result_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbsession.session.breakpoints import Stopped
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Door
+    from nbsession.session.questions import Answer
     from nbsession.session.request_ids import Left
     from nbsession.timeline import Tick
     from nbsession.tools import Output
@@ -45,13 +47,21 @@ class Execution:
     the task that awaits it aborts it; cancelling a reader does not.
     """
 
-    def __init__(self, session: Door, core: SessionCore, drafts: Sequence[Draft], options: Options) -> None:
+    def __init__(
+        self,
+        session: Door,
+        core: SessionCore,
+        drafts: Sequence[Draft],
+        options: Options,
+        answer: Answer | None = None,
+    ) -> None:
         self.id = new_id("ex")
         self.session = session
         self.status = "queued"
         self.max_ticks = options.max_ticks or core.max_ticks
         self.drafts = drafts
         self.options = options
+        self.answer = answer
         self.log = EventLog(limit=EVENTS)
         self._core = core
         self._work = Work(core, self)
@@ -109,7 +119,16 @@ class Execution:
 
         An input that the tool does not take goes back to the model as an error; ``check`` tells before.
         """
-        self._core.home.post(lambda: self._work.answer(call_id, (approved, reason or "", input)))
+        self._core.home.post(
+            lambda: self._work.confirming.answer(call_id, Approval(approved, reason or "", input))
+        )
+
+    def pause(self) -> bool:
+        """Let a confirmation wait that nobody gives now, in ``session.waiting``; say whether there is one.
+
+        The execution ends with ``StopReason.paused``; elsewhere it goes on, and this does nothing.
+        """
+        return self._core.home.call(self._work.confirming.halt)
 
     @property
     def stopped(self) -> Stopped | None:
@@ -126,7 +145,7 @@ class Execution:
 
     def check(self, call_id: str, input: Mapping[str, Any]) -> None:
         """Raise ``ToolError``, with a line per fault, where the tool that waits for an answer does not take ``input``."""
-        self._core.home.call(lambda: self._work.check(call_id, input))
+        self._core.home.call(lambda: self._work.confirming.check(call_id, input))
 
     def __repr__(self) -> str:
         return f"<Execution {self.id} {self.status}, {len(self.ticks)} ticks>"
@@ -155,6 +174,10 @@ class Execution:
                 )
 
     # What the session calls, on the home loop
+
+    def take_answer(self, answer: Answer) -> bool:
+        """Take an answer to what it asks at this moment; say whether it does."""
+        return self._work.confirming.answer(answer.question.call.id, Approval.of(answer.value))
 
     @classmethod
     def again(cls, core: SessionCore, id: str, row: Mapping[str, Any]) -> Execution:
@@ -221,12 +244,14 @@ class Execution:
         ):
             event.sequence = self._core.feed.sequence
             self.log.append(event)
+        self._core.questions.take_back(self.answer)
         self._settle(None)
 
     def refuse(self, error: Exception) -> None:
         """Fail an execution that could not even be queued."""
         self.withdrawn = True
         self._work.stop, self._work.reason = StopReason.error, str(error)
+        self._core.questions.take_back(self.answer)
         self._settle(error)
 
     def emit(self, event: Event) -> None:

@@ -78,5 +78,8 @@ def _from_now(core: SessionCore) -> Fork:
 def _fork(core: SessionCore, head: str | None, version: int, ticks: int, point: ForkPoint) -> Fork:
     record = Record()
     record.restore(core.record.all(), head)
+    sent = core.ticks[:ticks]
+    if sent and sent[-1].head_after == head and any(run.result is None for run in sent[-1].tool_calls):
+        sent[-1] = sent[-1].copy()  # its calls may wait for somebody, who answers here and there differently
     state, answers = core.state.prefix(version), core.policies.answers
-    return Fork(record, state, core.ticks[:ticks], point, answers, core.policies.older, core.outbox.shared())
+    return Fork(record, state, sent, point, answers, core.policies.older, core.outbox.shared())

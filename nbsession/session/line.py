@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from nbsession.session.options import Options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,6 +31,11 @@ class Line:
     def remembered(self) -> list[Turn]:
         """The latest executions, the oldest first: those of earlier processes, then those of this one."""
         return [*[again() for again in self.past], *self.begun][-FINISHED:]
+
+    def options_of(self, execution: str) -> Options:
+        """Return what an execution of this process was asked for besides its message, to go on with."""
+        asked = next((turn.options for turn in self.begun if turn.id == execution), Options())
+        return asked._replace(request_id=None, metadata={})
 
     def enqueue(self, execution: Turn) -> None:
         """Run an execution now, or after those before it."""

@@ -18,7 +18,6 @@ from nbsession.errors import (
 )
 from nbsession.events import (
     BreakpointReached,
-    ConfirmationRequested,
     TickContext,
     TickEnd,
     TickStart,
@@ -26,11 +25,12 @@ from nbsession.events import (
 )
 from nbsession.hooks import call_hook
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
+from nbsession.session.confirming import Confirming
 from nbsession.session.edit import changes_of
 from nbsession.session.model_call import call_model
 from nbsession.session.request_ids import Left
 from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
-from nbsession.session.tool_calls import Approval, ToolScope, call_tools, context_for
+from nbsession.session.tool_calls import ToolScope, call_tools, context_for
 from nbsession.timeline import Response, Tick, ToolRun, interrupted
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Work:
         self.held_elsewhere = False
         self.left: Left | None = None
         self.stopped: Stopped | None = None
+        self.confirming = Confirming(core, execution)
         self._core = core
         self._execution = execution
         self._output: Any = None
@@ -78,11 +79,18 @@ class Work:
         self._tick: Tick | None = None
         self._response: Response | None = None
         self._unanswered: list[ToolRun] = []
-        self._questions: dict[str, tuple[Tool, asyncio.Future[Approval]]] = {}
+        self._waited: Tick | None = None
 
     def commit_message(self) -> None:
-        """Put the message into the timeline, where no earlier try has left it; it and what follows are new to the model."""
+        """Put the message into the timeline, where no earlier try has left it; it and what follows are new to the model.
+
+        Without one, where calls of the last tick wait for an answer, that tick is gone on with.
+        """
         core, execution = self._core, self._execution
+        if core.questions.open and not execution.drafts:
+            self._waited = core.ticks[-1]
+            self._sent_up_to = self._waited.head_before
+            return
         left = core.requests.left(execution.request)
         if left is None or not core.record.unanswered(left.last):
             before = core.record.head
@@ -102,7 +110,7 @@ class Work:
         await core.settle()
         await core.announce(execution.session)
         await core.mount.fire("on_execution_start", execution, execution.session)
-        tick = await self._next_tick()
+        tick = await (self._next_tick() if self._waited is None else self._go_on(self._waited))
         while tick.should_continue:
             if len(self.ticks) >= execution.max_ticks:
                 self.stop = StopReason.max_ticks
@@ -118,12 +126,6 @@ class Work:
         result.output = self._output
         return result
 
-    def answer(self, call_id: str, approval: Approval) -> None:
-        """Answer the question whether a call may run; the first answer counts."""
-        _, waiting = self._questions.get(call_id, (None, None))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(approval)
-
     def resume(self, texts: Mapping[Any, str]) -> None:
         """Let an execution that stands at a breakpoint go on, with other texts in place of some parts."""
         stopped = self.stopped
@@ -135,26 +137,26 @@ class Work:
             self._core.edit(changes_of(stopped.context, texts))
         stopped.released.set_result(None)
 
-    def check(self, call_id: str, input: Mapping[str, Any]) -> None:
-        """Raise ``ToolError`` where the tool that waits for an answer does not take ``input``."""
-        tool, _ = self._questions.get(call_id, (None, None))
-        if tool is not None:
-            tool.validate(input)
-
     def close(self, error: BaseException | None) -> None:
         """Leave a valid timeline, whatever cut the work: the answer as far as it came, every call answered."""
-        self._core.spending.end()
-        if not self._asked:
+        core = self._core
+        core.spending.end()
+        core.questions.take_back(self._execution.answer)
+        if not self._asked and self._waited is None:
             self.left = self._message
         tick, self._tick = self._tick, None
         if tick is None:
             return
+        if tick is self._waited and core.questions.open:
+            self._wait_on(tick)
+            return
+        core.questions.withdraw("the execution was stopped", self._execution.emit)
         tick.error = error
         try:
-            if self.ticks and self.ticks[-1] is tick:
+            if tick is self._waited or (self.ticks and self.ticks[-1] is tick):
                 self._commit_response(tick)
                 self._answer_calls()
-                self._core.finish_tick(tick)
+                core.finish_tick(tick)
         finally:
             self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
 
@@ -181,8 +183,33 @@ class Work:
             await core.outbox.keep(core.outbox.tick_ended(tick))
             return await self._next_tick()
         self._refused = None
+        return await self._do_calls(tick, compiled.toolbox)
+
+    async def _go_on(self, tick: Tick) -> Tick:
+        """Do the calls of a tick that waited, as far as they are answered now."""
+        core, execution = self._core, self._execution
+        execution.checkpoint()
+        toolbox = core.mount.compile(tools=(*execution.options.tools, *core.tools)).toolbox
+        answer = execution.answer
+        if answer is not None and answer.question.call.name not in toolbox:
+            raise SessionError(
+                f"the tool {answer.question.call.name!r} that asked is not there now; give it to the app, the tree or the "
+                "session again, and answer then"
+            )
+        self._tick, self._unanswered = tick, tick.tool_calls
+        return await self._do_calls(tick, toolbox)
+
+    async def _do_calls(self, tick: Tick, toolbox: Mapping[str, Tool]) -> Tick:
+        """Run a tick's tools, and end it: with the answers of all, or waiting for somebody."""
+        core = self._core
         if tick.stop_reason == "tool_use" and tick.tool_calls:
-            await call_tools(tick.tool_calls, self._scope(tick, compiled.toolbox))
+            await call_tools(tick.tool_calls, self._scope(tick, toolbox))
+            self._execution.checkpoint()
+            if core.questions.open:
+                self._wait_on(tick)
+                core.keeper.tree()
+                await core.outbox.keep(core.outbox.tick_ended(tick))
+                return tick
             self._answer_calls()
             self._heed_interrupt(tick)
             core.keeper.tree()
@@ -190,6 +217,20 @@ class Work:
         self._answer_calls()
         await self._end_tick(tick)
         return tick
+
+    def _wait_on(self, tick: Tick) -> None:
+        """End a tick some of whose calls wait for somebody."""
+        core, self._tick, self._unanswered = self._core, None, []
+        for run in tick.tool_calls:
+            if run.started and run.result is None and core.questions.about(run.id) is None:
+                run.result = interrupted(run)
+                self._execution.emit(ToolEnd(run.result))
+        core.questions.keep_results(tick.tool_calls)
+        question = core.questions.open[0]
+        self.stop, self.reason = StopReason.paused, f"waits for an answer: {question.text}"
+        tick.should_continue, tick.reason = False, self.reason
+        core.finish_tick(tick)
+        self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
 
     def _make_room(
         self, error: ModelError, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter
@@ -329,6 +370,7 @@ class Work:
             results.append(run.result)
         if results:
             self._core.append("tool", tuple(results), log=self._execution.log)
+            self._core.questions.drop_results()
 
     async def _end_tick(self, tick: Tick) -> None:
         core, execution = self._core, self._execution
@@ -342,7 +384,9 @@ class Work:
         core.finish_tick(tick)
         self._tick = None
         execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
-        if tick.should_continue:  # else it is kept with the end of the execution, which follows
+        if (
+            tick.should_continue or tick is self._waited
+        ):  # else it is kept with the end of the execution, which follows
             await core.outbox.keep(core.outbox.tick_ended(tick))
 
     def _decide(self, tick: Tick) -> None:
@@ -386,17 +430,16 @@ class Work:
 
         given = partial(context_for, core, execution)
         return ToolScope(
-            tick.number, toolbox, execution.emit, given, self._approve, keep, core.home.user_loop
+            tick.number,
+            toolbox,
+            execution.emit,
+            given,
+            self.confirming,
+            keep,
+            core.questions,
+            execution.answer,
+            core.home.user_loop,
         )
-
-    async def _approve(self, tool: Tool, call: ToolCall, question: str) -> Approval:
-        waiting: asyncio.Future[Approval] = asyncio.get_running_loop().create_future()
-        self._questions[call.id] = tool, waiting
-        self._execution.emit(ConfirmationRequested(call, question))
-        try:
-            return await waiting
-        finally:
-            del self._questions[call.id]
 
 
 def output_of(tick: Tick, output: Output) -> Any:

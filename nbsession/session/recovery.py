@@ -13,11 +13,13 @@ from nbsession.session.execution import Execution
 from nbsession.session.request_ids import Again, Left
 from nbsession.session.spending import price_of
 from nbsession.stores.base import Row
+from nbsession.timeline import unknown
 from nbsession.usage import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nbsession.content import ToolResult
     from nbsession.record import Past
     from nbsession.session.core import SessionCore
     from nbsession.timeline import Tick
@@ -47,6 +49,8 @@ def recover(core: SessionCore, past: Past) -> None:
     if past.untold and latest is not None:
         core.feed.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
         core.feed.emit(Done())
+    if core.questions.open:
+        tell_results(core.ticks[-1], core.questions.results)
     core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
     for key, data in past.executions.items():
         again = Again(partial(Execution.again, core, key, data))
@@ -67,13 +71,48 @@ def _show_running(core: SessionCore, past: Past) -> None:
 
 
 def _end_execution(core: SessionCore, key: str, data: Mapping[str, Any], past: Past) -> None:
-    past.executions[key] = {**data, **CUT}
     tick = core.ticks[-1] if core.ticks else None
-    if tick is not None and tick.execution == key and tick.ended is None:
+    waits = tick is not None and bool(core.questions.open)
+    past.executions[key] = {**data, **(paused(core) if waits else CUT)}
+    if tick is not None and waits:
+        _wait_on(core, tick, past)
+    elif tick is not None and (tick.ended is None or _has_open_calls(core)):
         _end_tick(core, tick, past)
     core.outbox.add(Row("execution", key, past.executions[key]))
     past.untold = True
-    core.end_cut_execution()
+    if not waits:
+        core.end_cut_execution()
+
+
+def _has_open_calls(core: SessionCore) -> bool:
+    return bool(len(core.record) and core.record[-1].tool_calls)
+
+
+def paused(core: SessionCore) -> dict[str, Any]:
+    """Say what becomes of an execution whose process ended while somebody was asked."""
+    reason = f"waits for an answer: {core.questions.open[0].text}"
+    return {"status": "ended", "stop_reason": "paused", "reason": reason}
+
+
+def _wait_on(core: SessionCore, tick: Tick, past: Past) -> None:
+    """Let the tick wait on whose calls wait: of the others, those that had started have what is known of them."""
+    tick.head_after = core.record.head
+    tell_answer(tick, core.record)
+    tell_results(tick, core.questions.results)
+    for run in tick.tool_calls:
+        if run.result is None and run.id in past.tool_calls and core.questions.about(run.id) is None:
+            run.result = past.tool_calls[run.id] or unknown(run.call)
+    core.questions.keep_results(tick.tool_calls)
+    tick.reason, tick.interrupted = paused(core)["reason"], False
+    core.finish_tick(tick)
+    core.outbox.add(core.outbox.tick_ended(tick))
+    core.feed.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
+
+
+def tell_results(tick: Tick, results: Mapping[str, ToolResult]) -> None:
+    """Give the calls of a tick that waits the results that they have."""
+    for run in tick.tool_calls:
+        run.result = run.result or results.get(run.id)
 
 
 def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
@@ -83,7 +122,8 @@ def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:
         # Its row has the name of the adapter: what a model says of itself comes with the end.
         metadata = origin_of(partial, tick.context, tick.model)
         core.append("assistant", partial, status="interrupted", metadata=metadata)
-    core.heal(past.tool_calls)
+    core.heal({**past.tool_calls, **core.questions.results})
+    core.questions.drop_results()
     tick.interrupted = True
     tick.head_after, tick.state_after = core.record.head, core.state.version
     tell_answer(tick, core.record)

@@ -38,6 +38,8 @@ class StopReason(StrEnum):
     """The next call would pass the budget."""
     context_window = "context_window"
     """The context does not fit the model's window."""
+    paused = "paused"
+    """A call waits for a person: see ``session.waiting``; ``session.answer`` goes on."""
     error = "error"
     """Something failed; awaiting the execution raises it."""
 

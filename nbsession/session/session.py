@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nbsession.record import Past
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Owner
+    from nbsession.session.questions import Answer
     from nbsession.session.result import Result
     from nbsession.session.spending import Spending
     from nbsession.timeline import Tick
@@ -148,6 +149,27 @@ class Session(SessionInquiry):
             raise SessionError(f"request_id= takes a non-empty string, got {request_id!r}")
         return self._core.home.call(lambda: self._once(request_id, drafts, options, brought=brought))
 
+    def answer(self, id: str, value: Any) -> Execution:
+        """Answer a question of ``session.waiting`` and go on from exactly there; the execution that does is returned.
+
+        ``value`` is what its ``schema`` takes, or an instance of the type that was asked for; for a confirmation
+        ``True``, ``False``, the input to use instead, or ``"always"``. The call that waited runs once. With other
+        questions open it ends as *paused* again. Raises ``SessionError`` for a value that does not fit (the question
+        waits on) and for a second answer, saying what the first one was.
+        """
+
+        def answering() -> Execution:
+            core = self._core
+            answer = core.questions.give(id, value)
+            if core.current is not None and core.current.take_answer(answer):
+                return cast("Execution", core.current)
+            options = core.line.options_of(core.ticks[-1].execution)
+            return self._enqueue([], options, brought=brought, answer=answer)
+
+        self._open()
+        brought = not self._core.home.here
+        return self._core.home.call(answering)
+
     def render(self, **props: Any) -> Execution:
         """Run without a new message; ``props`` replace those of the root component."""
         return self._enqueue([], Options(), props, brought=not self._core.home.here)
@@ -200,8 +222,7 @@ class Session(SessionInquiry):
 
     def stop(self) -> None:
         """Stop the running execution, if there is one."""
-        running = self._core.current
-        if running is not None:
+        if (running := self._core.current) is not None:
             running.abort()
 
     async def dispatch(self, tool: str, **input: Any) -> Any:
@@ -244,17 +265,14 @@ class Session(SessionInquiry):
     ) -> Sweep:
         """Send a message under every combination of knob values, each in a fork of its own; start at once.
 
-        Without a message the last one of the user is asked again, from the moment
-        before it. ``knobs`` and ``knob_values`` give the values by knob; ``repeat``
-        sends each combination so many times. With ``context_only`` nothing is sent:
-        the rows have the contexts alone, at no cost. ``executor(session, message)``
-        takes the sending over. At most ``concurrency`` rows are asked at a time; a tool
-        that asks for confirmation is denied, since nobody sits before each row.
-        ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of them together, and
-        so does the app's, of which this session's use so far counts as used: a row that
-        would pass it stops with ``StopReason.budget``. This session does not change,
-        and what the rows use does not count for it. Raises ``KnobError`` before anything is
-        sent where a value does not fit, and ``SessionError`` beyond 1,000 rows.
+        Without a message the last one of the user is asked again, from the moment before it. ``knobs`` and
+        ``knob_values`` give the values by knob; ``repeat`` sends each combination so many times. With ``context_only``
+        nothing is sent: the rows have the contexts alone, at no cost. ``executor(session, message)`` takes the sending
+        over. At most ``concurrency`` rows are asked at a time; a tool that asks for confirmation is denied, since nobody
+        sits before each row. ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of them together, and so does the
+        app's, of which this session's use so far counts as used: a row that would pass it stops with
+        ``StopReason.budget``. This session does not change, and what the rows use does not count for it. Raises
+        ``KnobError`` before anything is sent where a value does not fit, and ``SessionError`` beyond 1,000 rows.
         """
         self._open()
         values = {**(knobs or {}), **knob_values}
@@ -402,14 +420,20 @@ class Session(SessionInquiry):
         return self._node if self._node is not None else self.app.element(self._props)
 
     def _enqueue(
-        self, drafts: Any, options: Options, props: Mapping[str, Any] | None = None, *, brought: bool
+        self,
+        drafts: Any,
+        options: Options,
+        props: Mapping[str, Any] | None = None,
+        *,
+        brought: bool,
+        answer: Answer | None = None,
     ) -> Execution:
         """Put an execution into the line; one that was ``brought`` from elsewhere keeps the loop of blocking runs."""
         self._open()
         core = self._core
         if props:
             self.app.element({**self._props, **props})  # refused here, not on the home loop
-        execution = Execution(self, core, drafts, options)
+        execution = Execution(self, core, drafts, options, answer)
         core.home.settle(execution.outcome if brought else None)
         core.requests.begin(execution)
 

@@ -161,7 +161,9 @@ class SharedLoop:
                 self._leave(stay=False)
                 raise
         with self._changed:
-            if self._runs or self._closing:
+            if (
+                self._runs or self._closing or self._runner is None
+            ):  # another one that came and went has closed it
                 return
             self._closing = True
         self._close()

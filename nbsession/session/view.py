@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nbsession.session.outline import Outline
     from nbsession.session.sweep import Sweep
     from nbsession.timeline import Record, Tick
+    from nbsession.tools import Question
     from nbsession.tree import Source
 
 
@@ -73,6 +74,11 @@ class SessionView:
     def current(self) -> Execution | None:
         """The execution that runs now."""
         return cast("Execution | None", self._core.current)
+
+    @property
+    def waiting(self) -> list[Question]:
+        """What waits for a person's word, also since before a restart; ``answer(id, value)`` goes on."""
+        return self._core.home.call(lambda: self._core.questions.waiting)
 
     @property
     def breakpoints(self) -> Breakpoints:

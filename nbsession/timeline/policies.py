@@ -84,7 +84,7 @@ class Policies:
                     returned = _call(policy, shown, session)
                     if inspect.isawaitable(returned):
                         returned = await returned
-                answer = self._know(policy, key, _checked(policy, returned))
+                answer = self._know(policy, key, _checked(policy, shown, returned))
             shown = answer
         return shown
 
@@ -108,7 +108,7 @@ class Policies:
                         returned.close()  # it has not begun
                     waiting.append(_name(policy))
                     continue
-                answer = self._know(policy, key, _checked(policy, returned))
+                answer = self._know(policy, key, _checked(policy, shown, returned))
             shown = answer
         return shown, tuple(waiting)
 
@@ -212,8 +212,8 @@ def _name(policy: Policy) -> str:
     return getattr(policy, "__qualname__", type(policy).__qualname__)
 
 
-def _checked(policy: Policy, returned: Any) -> tuple[Entry, ...]:
-    """Refuse what is no list of entries, and tool calls torn from their results."""
+def _checked(policy: Policy, given: tuple[Entry, ...], returned: Any) -> tuple[Entry, ...]:
+    """Refuse what is no list of entries, and tool calls torn from their results; the last may have none as yet."""
     if isinstance(returned, (str, Entry)) or not isinstance(returned, Sequence):
         raise SessionError(
             f"policy {_name(policy)} returned {type(returned).__name__}; return the entries to show, as a list"
@@ -237,7 +237,7 @@ def _checked(policy: Policy, returned: Any) -> tuple[Entry, ...]:
         if results != open_calls:
             raise _torn(policy)
         open_calls = [call.id for call in entry.tool_calls]
-    if open_calls:
+    if open_calls and (not given or returned[-1] is not given[-1]):
         raise _torn(policy)
     return tuple(returned)
 

@@ -116,6 +116,10 @@ class Tick:
             return "it was cut for want of room"
         return why(part if isinstance(part, str) else part.path, self.causes)
 
+    def copy(self) -> Tick:
+        """Return a copy, for a fork in which its calls may get other results."""
+        return replace(self, tool_calls=[replace(run) for run in self.tool_calls])
+
     def cut(self, head: str | None, state: int) -> Tick:
         """Return a copy that ends here, interrupted, for a fork from the middle of it."""
         calls = [replace(run) for run in self.tool_calls]

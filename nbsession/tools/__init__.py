@@ -6,14 +6,20 @@ Schemas and their faults come from the signature, the docstring and pydantic.
 from nbsession.tools.call import TASK, Outcome, needs_confirmation, run_tool
 from nbsession.tools.context import ToolContext
 from nbsession.tools.output import Output
+from nbsession.tools.pause import Pause, checked_answer
+from nbsession.tools.question import Question, confirmation_schema
 from nbsession.tools.tool import Tool, tool
 
 __all__ = [
     "TASK",
     "Outcome",
     "Output",
+    "Pause",
+    "Question",
     "Tool",
     "ToolContext",
+    "checked_answer",
+    "confirmation_schema",
     "needs_confirmation",
     "run_tool",
     "tool",

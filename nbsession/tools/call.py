@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nbsession.content import Rich, Text, ToolCall, ToolResult, bounded, result_content
 from nbsession.errors import CompileError, ToolError
 from nbsession.tools import steps
+from nbsession.tools.pause import Pause
 from nbsession.tools.steps import as_data, finish, is_stepwise, is_unfinished, run_through
 from nbsession.tools.worker import in_thread
 
@@ -50,7 +51,7 @@ async def run_tool(
     loop that runs, else here; context variables reach it. What a generator yields
     is told by ``context``, as text where it is no JSON; the last of it is the value
     where it returns none. Another iterator is read as a list, of 1,000 items at most. A result that
-    cannot be said, as a function, is an error. Only cancellation is raised: it is carried to an async
+    cannot be said, as a function, is an error. Only ``Pause`` and cancellation are raised: that is carried to an async
     tool, and leaves a thread behind, whose result is dropped; a generator is closed.
     ``KeyboardInterrupt`` in a tool gives the status ``"interrupted"``.
     """
@@ -69,6 +70,8 @@ async def run_tool(
         run = _Run(error=late)
     finally:
         context._emit = None
+    if isinstance(run.error, Pause):
+        raise run.error
     return _outcome(call, started, run)
 
 

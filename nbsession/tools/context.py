@@ -59,10 +59,11 @@ class ToolContext:
     """What a running tool may reach; injected into a parameter annotated with this type.
 
     ``session`` is ``None`` outside a session; ``call_id`` and ``name`` are the
-    call's.
+    call's. ``answer`` is what the question was answered with that the tool asked by
+    ``Pause(again=True)``, as JSON data; ``None`` in a call that has asked nothing.
     """
 
-    __slots__ = ("_emit", "_spawn", "call_id", "name", "session")
+    __slots__ = ("_emit", "_spawn", "answer", "call_id", "name", "session")
 
     def __init__(
         self,
@@ -72,10 +73,12 @@ class ToolContext:
         *,
         emit: Callable[[Any], None] | None = None,
         spawn: Callable[..., Any] | None = None,
+        answer: Any = None,
     ) -> None:
         self.session = session
         self.call_id = call_id
         self.name = name
+        self.answer = answer
         self._emit = emit
         self._spawn = spawn
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbsession import StopReason
 from nbsession.content import ToolResult
 from tests.record.test_crash import assert_told, assert_valid, events_of
 from tests.support.dying import app
@@ -39,7 +40,6 @@ NOTHING = {"Agent#0": 0}
 POINTS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "thread": (["unknown", "interrupted"], NOTHING),
     "parallel": (["done", "unknown", "unknown"], NOTHING),
-    "confirmation": (["interrupted"], NOTHING),
     "child": (["unknown"], NOTHING),
     "policy": ([], NOTHING),
     "after a tool": (["done", "unknown"], COUNT),
@@ -69,7 +69,7 @@ async def test_what_was_done_is_kept_and_what_was_cut_is_told(point: str, tmp_pa
     assert again.verify() == []
 
 
-@pytest.mark.parametrize("point", ["thread", "confirmation", "after a tool", "tick end hook"])
+@pytest.mark.parametrize("point", ["thread", "after a tool", "tick end hook"])
 async def test_an_answer_whose_tools_were_cut_keeps_its_text_calls_and_usage(
     point: str, tmp_path: Path
 ) -> None:
@@ -82,6 +82,18 @@ async def test_an_answer_whose_tools_were_cut_keeps_its_text_calls_and_usage(
     assert all(run.result is not None for run in tick.tool_calls)
     assert session.usage.output_tokens == sum(tick.usage.output_tokens for tick in session.ticks)
     assert (await session.send("two", request_id="two")).text == tick.text
+
+
+async def test_a_call_that_nobody_had_allowed_waits_after_the_crash(tmp_path: Path) -> None:
+    session = app(dead_at("confirmation", tmp_path), "on").session("s")
+    (question,) = session.waiting
+    assert (question.kind, question.call.name) == ("confirmation", "risky")
+    assert (await session.executions[-1]).stop_reason is StopReason.paused
+    assert not session.ticks[1].interrupted
+    assert [event.type for event in await events_of(session)][-2:] == ["execution_end", "done"]
+    assert (await session.answer(question.id, True)).text == "on"
+    assert [run.result.status for run in session.ticks[1].tool_calls if run.result] == ["done"]
+    assert session.verify() == []
 
 
 async def test_a_readers_text_of_a_cut_answer_is_there_after_the_crash(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_every_stop_reason_says_its_name() -> None:
         "stopped",
         "budget",
         "context_window",
+        "paused",
         "error",
     }
 

@@ -130,6 +130,7 @@ async def main(url: str) -> None:
     await session.send("one")
     async for event in session.send("two", request_id="two"):
         if event.type == "confirmation_requested":
+            await session._core.outbox.keep()  # waits for what is on its way
             die("confirmation")
     session.rewind(session.timeline[0].id)
     assert session._core.keeper.storing is not None

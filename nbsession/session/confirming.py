@@ -1,0 +1,81 @@
+"""Whether calls may run: asked while the execution runs, and answered, or left to wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsession.session.questions import Answer
+from nbsession.tools import confirmation_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.content import ToolCall
+    from nbsession.session.core import SessionCore
+    from nbsession.session.door import Turn
+    from nbsession.tools import Tool
+
+
+class Approval(NamedTuple):
+    """Whether a call is approved, why (not), and the input to use instead."""
+
+    approved: bool
+    reason: str = ""
+    input: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Approval:
+        """Read it of an answer to a question: a yes or no, ``"always"``, or an input."""
+        return cls(value is not False, "", value if isinstance(value, dict) else None)
+
+
+class Confirming:
+    """The calls of one execution that wait to be allowed, each with its tool and where the answer is awaited.
+
+    Once it is ``halting`` nobody waits here any longer, and no further call begins.
+    """
+
+    def __init__(self, core: SessionCore, execution: Turn) -> None:
+        self.halting = False
+        self._core = core
+        self._execution = execution
+        self._waiting: dict[str, tuple[Tool, asyncio.Future[Approval | None]]] = {}
+
+    async def ask(self, tick: int, tool: Tool, call: ToolCall, text: str) -> Approval | None:
+        """Ask whether a call may run, and wait; ``None`` where the execution ends before anybody answers."""
+        core, emit = self._core, self._execution.emit
+        waiting: asyncio.Future[Approval | None] = asyncio.get_running_loop().create_future()
+        self._waiting[call.id] = tool, waiting
+        try:
+            schema = confirmation_schema(tool.spec.input_schema)
+            question = core.questions.ask(text, call, "confirmation", schema, tick, emit)
+            await core.outbox.keep()
+            approval = None if self.halting else await waiting
+        finally:
+            del self._waiting[call.id]
+        if approval is not None:
+            said = approval.approved if approval.input is None else dict(approval.input)
+            core.questions.close(Answer(question, said), emit)
+        return approval
+
+    def answer(self, call_id: str, approval: Approval) -> bool:
+        """Answer whether a call may run; the first answer counts. Say whether it was asked here."""
+        _, waiting = self._waiting.get(call_id, (None, None))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(approval)
+        return waiting is not None
+
+    def check(self, call_id: str, input: Mapping[str, Any]) -> None:
+        """Raise ``ToolError`` where the tool that waits for an answer does not take ``input``."""
+        tool, _ = self._waiting.get(call_id, (None, None))
+        if tool is not None:
+            tool.validate(input)
+
+    def halt(self) -> bool:
+        """Let what waits wait elsewhere, in the session; say whether anything does."""
+        self.halting = bool(self._waiting)
+        for _, waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(None)
+        return self.halting

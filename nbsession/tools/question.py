@@ -1,0 +1,55 @@
+"""What waits for a person: a question about one call, as it is kept and shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbsession.content import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that waits for an answer.
+
+    ``kind`` is ``"pause"`` for what a tool asks, and ``"confirmation"`` where a call has to be allowed first:
+    with ``True``, ``False``, the input to use instead, or ``"always"``. ``schema`` is the JSON schema of an answer,
+    ``tick`` the number of the tick whose ``call`` waits; with ``again`` the tool is run once more when it is answered.
+    """
+
+    id: str
+    text: str
+    call: ToolCall
+    kind: Literal["pause", "confirmation"]
+    schema: Mapping[str, Any] = field(repr=False)
+    tick: int = 0
+    again: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "call": {"id": self.call.id, "name": self.call.name, "input": dict(self.call.input)},
+            "kind": self.kind,
+            "schema": dict(self.schema),
+            "tick": self.tick,
+            "again": self.again,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Question:
+        """Read what ``to_dict`` gave."""
+        call = data["call"]
+        return cls(**{**data, "call": ToolCall(call["id"], call["name"], call["input"])})
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def confirmation_schema(input_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an answer to whether a call may run, by the schema of the tool's input."""
+    return {"anyOf": [{"type": "boolean"}, {"const": "always"}, dict(input_schema)]}
