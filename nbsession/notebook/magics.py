@@ -162,7 +162,7 @@ class Magics:
         """Begin a sweep and show it; where only the contexts are asked for, there is nothing to wait for."""
         from nbsession.notebook.sweep import request as sweep_request
         from nbsession.notebook.sweep import table as sweep_table
-        from nbsession.notebook.sweep.view import SweepView
+        from nbsession.notebook.sweep.view import SweepView, begin
 
         session = self.sessions.current
         request = sweep_request.request(
@@ -176,9 +176,10 @@ class Magics:
         if not to_await:
             self._refuse_to_block(session, "%session sweep")
         show(f"session {session.id!r}: {sweep_table.planned(contexts)}")
-        sweep = request.send()
+        sweep, progress = begin(request, contexts)
         self._bind(line, sweep)
-        view = SweepView(sweep, live=self.settings.live and kernel.of(self.shell) is not None)
+        live = self.settings.live and kernel.of(self.shell) is not None
+        view = SweepView(sweep, live=live, line=progress)
         view.display()
         return sweep, view
 

@@ -15,6 +15,10 @@ class ProgressLine:
         self._stream = sys.stdout
         self._there = self._stream.isatty()
 
+    def __bool__(self) -> bool:
+        """Whether there is a terminal."""
+        return self._there
+
     def show(self, *words: str) -> None:
         """Write what there is to say, as much as the line takes; nothing clears the line."""
         if self._there:

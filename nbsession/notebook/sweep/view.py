@@ -15,38 +15,46 @@ if TYPE_CHECKING:
 
     from IPython.core.display_functions import DisplayHandle
 
+    from nbsession.notebook.sweep.request import SweepRequest
     from nbsession.notebook.sweep.table import Grid
     from nbsession.session import Sweep
+
+
+def begin(request: SweepRequest, contexts: Sweep) -> tuple[Sweep, ProgressLine]:
+    """Say on a line of the terminal how far a sweep is, then send: its answers may come at once."""
+    line = ProgressLine()
+    line.show(sweep_table.state(contexts))
+    try:
+        return request.send(), line
+    except BaseException:
+        line.show()  # it is free for the error
+        raise
 
 
 class SweepView:
     """Shows one sweep.
 
-    Without ``live`` nothing moves until the end, for front ends without widgets; in a
-    terminal a line says how far it is.
+    Without ``live`` nothing moves until the end, for front ends without widgets; a ``line``
+    of the terminal says how far it is after each answer.
     Call ``display`` in the cell, then await ``follow`` on the session's home loop.
     """
 
-    def __init__(self, sweep: Sweep, *, live: bool = True) -> None:
+    def __init__(self, sweep: Sweep, *, live: bool = True, line: ProgressLine | None = None) -> None:
         self._sweep = sweep
         self._ui = Ui(live=live)
         self._output = Output(self, live=live)
         self._shown: list[str] = []
         self._columns = False
-        self._line: ProgressLine | None = None
+        self._line = line
         self._note(sweep_table.summed(sweep))
 
     def display(self) -> DisplayHandle | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
-        handle = self._output.display()
-        if handle is None:
-            self._line = ProgressLine()
-        return handle
+        return self._output.display()
 
     async def follow(self) -> None:
         """Show the rows as they are answered, to the end; then swap to the static form, however it ended."""
         self._output.begin()
-        self._tell()
         try:
             async for _ in self._sweep:
                 if self._output.has_page:
@@ -59,7 +67,7 @@ class SweepView:
             self._output.finish()
 
     def _tell(self) -> None:
-        if self._line is not None:
+        if self._line:
             grid = sweep_table.summed(self._sweep)
             self._line.show(grid.state, grid.total if grid.answers else "")
 
