@@ -206,7 +206,6 @@ def _fill(log: EventLog, numbers: range) -> None:
 async def test_blocks_of_two_messages_with_the_same_index_stay_apart() -> None:
     log = EventLog()
     for text in ("first", "second"):
-        log.end_blocks()
         for event in (
             MessageStart("m", "simulated"),
             ContentBlockStart(0, "text"),

@@ -7,6 +7,7 @@ a reader that is late, or slow, gets one joined delta where others got many.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from bisect import bisect_right
 from contextlib import suppress
@@ -14,7 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from nbsession.errors import SessionError
-from nbsession.events import ContentBlockStop, Event, InputJsonDelta, TextDelta
+from nbsession.events import ContentBlockStop, Event, InputJsonDelta, MessageStart, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -65,12 +66,13 @@ class EventLog:
     Deltas take the sequence number of the durable event before them.
     """
 
-    __slots__ = ("_base", "_closed", "_items", "_limit", "_lock", "_open", "_readers", "settled")
+    __slots__ = ("_base", "_closed", "_items", "_limit", "_lock", "_most", "_open", "_readers", "settled")
 
     def __init__(self, limit: int | None = None) -> None:
         self._items: list[Item] = []
         self._base = 0
-        self._limit = limit
+        self._limit = sys.maxsize if limit is None else limit
+        self._most = self._limit * 1.1
         self.settled: int | None = None
         self._open: dict[int, BlockText] = {}
         self._closed = False
@@ -81,16 +83,15 @@ class EventLog:
         """Keep an event; for a delta return the block's text, which another log may share."""
         block: BlockText | None = None
         with self._lock:
-            if not event.durable and isinstance(event, (TextDelta, InputJsonDelta)):
+            items = self._items
+            if isinstance(event, (TextDelta, InputJsonDelta)):
                 block = self._delta(event, share)
             else:
-                if self._open and isinstance(event, ContentBlockStop):
-                    finished = self._open.pop(event.index, None)
-                    if finished is not None:
-                        finished.closed = True
-                self._items.append(event)
-            if self._limit is not None and len(self._items) > self._limit * 1.1:
-                self._drop(len(self._items) - self._limit)
+                if self._open:
+                    self._end_blocks(event)
+                items.append(event)
+            if len(items) > self._most:
+                self._drop(len(items) - self._limit)
             readers = tuple(self._readers) if self._readers else ()
         for reader in readers:
             reader.wake()
@@ -117,9 +118,13 @@ class EventLog:
         block.add(_written(event))
         return block
 
-    def end_blocks(self) -> None:
-        """Forget open blocks, so that the next message's deltas begin blocks of their own."""
-        with self._lock:
+    def _end_blocks(self, event: Event) -> None:
+        """Let a block that stops grow no more; where a message starts, none of a message that was cut before."""
+        if isinstance(event, ContentBlockStop):
+            finished = self._open.pop(event.index, None)
+            if finished is not None:
+                finished.closed = True
+        elif isinstance(event, MessageStart):
             for block in self._open.values():
                 block.closed = True
             self._open.clear()

@@ -50,14 +50,12 @@ class Feed:
         """Number a durable event; keep it here, in the store and in the log of its execution."""
         if event.durable:
             self.sequence += 1
-        event.sequence = self.sequence
-        if event.durable and self._outbox.keeps:
-            self._outbox.note(event)
-            self._log.settled = self._outbox.stored
-        if isinstance(event, MessageStart):
-            self._log.end_blocks()
-            if log is not None:
-                log.end_blocks()
+            event.sequence = self.sequence
+            if self._outbox.keeps:
+                self._outbox.note(event)
+                self._log.settled = self._outbox.stored
+        else:
+            event.sequence = self.sequence
         share = log.append(event) if log is not None else None
         self._log.append(event, share)
 
