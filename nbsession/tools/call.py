@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import threading
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,7 @@ from nbsession.tools.steps import as_data, finish, is_stepwise, is_unfinished, r
 from nbsession.tools.worker import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from nbsession.tools.context import ToolContext
     from nbsession.tools.steps import Tell
@@ -63,7 +63,7 @@ async def run_tool(
     except Exception as error:  # noqa: BLE001  # a validator of the user's may raise anything
         return _outcome(call, started, _Run(error=error))
     try:
-        async with asyncio.timeout(tool.timeout):
+        async with nullcontext() if tool.timeout is None else asyncio.timeout(tool.timeout):
             run = await _invoke(tool, arguments, functools.partial(_tell, context), user_loop)
     except TimeoutError:
         late = ToolError(f"{call.name} took longer than {tool.timeout:g} seconds and was given up")
@@ -102,11 +102,15 @@ async def needs_confirmation(tool: Tool, call: ToolCall, context: ToolContext) -
 
 
 class _Run(NamedTuple):
-    """What came of calling a handler; never both a value and an error."""
+    """What came of calling a handler; never both a value and an error.
+
+    Where it is ``unfinished``, the value is still to be awaited, or run through.
+    """
 
     value: Any = None
     content: tuple[Rich, ...] = ()
     error: BaseException | None = None
+    unfinished: bool = False
 
 
 async def _invoke(
@@ -116,16 +120,8 @@ async def _invoke(
     if inspect.iscoroutinefunction(handler) or inspect.isasyncgenfunction(handler):
         work = functools.partial(_call_async, handler, arguments, tell)
     else:
-        given_up = threading.Event()
-        try:
-            if tool.thread:
-                call = functools.partial(_call, handler, arguments)
-                run = await in_thread(lambda: _through(call(), tell, given_up.is_set))
-            else:
-                run = _call(handler, arguments)
-        finally:
-            given_up.set()
-        if run.error is not None or not is_unfinished(run.value):
+        run = await _in_thread(handler, arguments, tell) if tool.thread else _call(handler, arguments)
+        if not run.unfinished:
             return run
         if inspect.isgenerator(run.value):  # as any sync tool that wants no thread: on this loop
             return await _finish(run.value, tell)
@@ -147,20 +143,34 @@ async def _invoke(
         return _Run(error=KeyboardInterrupt("stopped by the interrupt"))
 
 
+async def _in_thread(handler: Callable[..., Any], arguments: dict[str, Any], tell: Tell) -> _Run:
+    """Call a handler, and run a generator that it gives through, in a worker thread."""
+    given_up = False
+
+    def call() -> _Run:
+        run = _call(handler, arguments)
+        return _through(run.value, tell, lambda: given_up) if inspect.isgenerator(run.value) else run
+
+    try:
+        return await in_thread(call)
+    finally:
+        given_up = True
+
+
 def _call(handler: Callable[..., Any], arguments: dict[str, Any]) -> _Run:
     try:
         value = handler(**arguments)
-        return _Run(value) if is_unfinished(value) and is_stepwise(handler) else _given(value)
+        if is_unfinished(value) and is_stepwise(handler):
+            return _Run(value, unfinished=True)
+        return _given(value)
     except BaseException as error:  # noqa: BLE001  # even SystemExit must not end the thread or the loop
         return _Run(error=error)
 
 
-def _through(run: _Run, tell: Tell, is_given_up: Callable[[], bool]) -> _Run:
+def _through(steps: Generator[Any, Any, Any], tell: Tell, is_given_up: Callable[[], bool]) -> _Run:
     """Run a generator that a call gave through, in the thread that called."""
-    if not inspect.isgenerator(run.value):
-        return run
     try:
-        return _given(run_through(run.value, tell, is_given_up))
+        return _given(run_through(steps, tell, is_given_up))
     except BaseException as error:  # noqa: BLE001  # as above
         return _Run(error=error)
 
@@ -177,7 +187,7 @@ def _given(value: Any) -> _Run:
     """Return what a tool gave, with what a model reads of it where that is all."""
     value = as_data(value)
     if is_unfinished(value):
-        return _Run(value)
+        return _Run(value, unfinished=True)
     try:
         return _Run(value, result_content(value))
     except CompileError as error:
@@ -186,8 +196,8 @@ def _given(value: Any) -> _Run:
 
 async def _finish(value: Any, tell: Tell) -> _Run:
     try:
-        run = _Run(value)
-        while is_unfinished(run.value):
+        run = _Run(value, unfinished=True)
+        while run.unfinished:
             run = _given(await finish(run.value, tell))
         return run
     except asyncio.CancelledError as error:
