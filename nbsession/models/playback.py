@@ -14,7 +14,7 @@ from nbsession.events import ContentBlockStart, ContentBlockStop, InputJsonDelta
 from nbsession.usage import Usage, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 
     from nbsession.context import CompiledContext
 
@@ -40,14 +40,16 @@ def chunks(text: str) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-async def text_deltas(
-    index: int, pieces: Iterable[str], *, rate: float = 0, offset: int = 0
-) -> AsyncIterator[TextDelta]:
-    """Play pieces of text, ``rate`` of them a second, or all at once where it is 0."""
+def text_deltas(index: int, pieces: Iterable[str], *, offset: int = 0) -> Iterator[TextDelta]:
+    """Make the deltas of a text that comes in these pieces."""
     for piece in pieces:
-        await asyncio.sleep(1 / rate if rate > 0 else 0)
         yield TextDelta(index, piece, offset)
         offset += len(piece)
+
+
+def paced(rate: float) -> Awaitable[None]:
+    """Wait before the next of ``rate`` deltas a second; where it is 0, let others have their turn."""
+    return asyncio.sleep(1 / rate if rate > 0 else 0)
 
 
 async def block_events(
@@ -59,7 +61,8 @@ async def block_events(
         yield InputJsonDelta(index, json.dumps(dict(block.input), ensure_ascii=False, default=str))
     elif isinstance(block, (Text, Thinking)):
         yield ContentBlockStart(index, "text" if isinstance(block, Text) else "thinking")
-        async for delta in text_deltas(index, chunks(block.text) if pieces is None else pieces, rate=rate):
+        for delta in text_deltas(index, chunks(block.text) if pieces is None else pieces):
+            await paced(rate)
             yield delta
     else:
         raise ModelError(

@@ -20,7 +20,15 @@ from nbsession.events import (
     MessageStop,
     ModelEvent,
 )
-from nbsession.models.playback import block_events, call_id, chunks, estimated_usage, text_deltas, words
+from nbsession.models.playback import (
+    block_events,
+    call_id,
+    chunks,
+    estimated_usage,
+    paced,
+    text_deltas,
+    words,
+)
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -119,6 +127,7 @@ class ScriptedModel:
         self.responses = responses
         self.rate = rate
         self.window = window
+        self._capabilities = Capabilities(server_tools=True, window=window)
         self.contexts: list[CompiledContext] = []
 
     @property
@@ -131,7 +140,7 @@ class ScriptedModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(server_tools=True, window=self.window)
+        return self._capabilities
 
     def __repr__(self) -> str:
         return f"<ScriptedModel {len(self.contexts)} of {len(self.responses)} responses given>"
@@ -193,7 +202,8 @@ class _Performance:
         if self.open is None:
             yield ContentBlockStart(index, "text")
         pieces = words(text) if self.rate else chunks(text)
-        async for delta in text_deltas(index, pieces, rate=self.rate, offset=len(before)):
+        for delta in text_deltas(index, pieces, offset=len(before)):
+            await paced(self.rate)
             yield delta
         self.open = before + text
         # A pause or an exception right after a text finds it unfinished.
