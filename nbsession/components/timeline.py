@@ -72,8 +72,8 @@ def Timeline(
     choices = (limit, roles, filter, max_tokens)
     if strategy == "sliding-window" and all(choice is None for choice in choices):
         if render is None:
-            plain = list(record.chunks if shown is None else shown)
-            return _conversation(plain, given=None, left_out=left_out)
+            plain = record.chunks if shown is None else shown
+            return _conversation(*plain, given=None, left_out=left_out)
         kept: Sequence[Entry] = list(record if shown is None else shown)
     else:
         groups = _grouped(record if shown is None else shown)
