@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _SHOWN = 80
 
 
-def unknown_parameters(given: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+def unknown_parameters(given: Iterable[str], known: Collection[str]) -> list[str]:
     """Tell of each name that is none of the known ones."""
-    names = sorted(known)
     return [
-        f"{name}: unknown parameter{did_you_mean(str(name), names)}" for name in given if name not in names
+        f"{name}: unknown parameter{did_you_mean(str(name), sorted(known))}"
+        for name in given
+        if name not in known
     ]
 
 

@@ -84,7 +84,7 @@ class Signature:
 
         Raises ``ToolError`` with one line per fault.
         """
-        from pydantic import ValidationError
+        import pydantic
 
         if not isinstance(given, Mapping):
             raise ToolError(f"invalid input for {tool}: expected an object, got {type(given).__name__}")
@@ -92,7 +92,7 @@ class Signature:
         cleaned = {key: value for key, value in given.items() if self.names is None or key in self.names}
         try:
             values = self._model.model_validate(cleaned)
-        except ValidationError as error:
+        except pydantic.ValidationError as error:
             faults += explain(error.errors(include_url=False, include_context=False))
         else:
             if not faults:
