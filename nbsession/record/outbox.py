@@ -240,6 +240,8 @@ class Outbox:
 
     async def keep(self, *rows: Row | None) -> None:
         """Store what waits, then ``rows``, as one transaction; returns when it is durable."""
+        if not self.keeps:
+            return
         waiting, last = self._taken(rows), self._noted
         if waiting or self.journal.behind:
             await self.journal.append(waiting)

@@ -104,18 +104,11 @@ def result_of(ticks: Sequence[Tick], stop_reason: StopReason, reason: str) -> Re
         reason=reason,
         ticks=list(ticks),
         tool_calls=[run for tick in ticks for run in tick.tool_calls],
-        usage=_sum_usage(tick.usage for tick in ticks),
+        usage=Usage.sum([tick.usage for tick in ticks]),
         cost=_sum_cost(tick.cost for tick in ticks),
         source=last.source if last else "",
         model=last.model if last else "",
     )
-
-
-def _sum_usage(usages: Iterable[Usage]) -> Usage:
-    total = Usage()
-    for usage in usages:
-        total = total + usage
-    return total
 
 
 def _sum_cost(costs: Iterable[float | None]) -> float | None:

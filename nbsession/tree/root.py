@@ -234,6 +234,8 @@ class Root(Tree):
             self._taken.clear()
             return [*gone, *((address, cell.value) for address, cell in self.drained.items())]
         self.drained = {}
+        if not self.changes and not self._gone:
+            return []
         changes, self.changes = self.changes, {}
         drained: dict[str, Any] = dict.fromkeys(self._gone, GONE)
         self._gone.clear()
