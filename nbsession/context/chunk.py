@@ -96,7 +96,8 @@ class Chunk:
         tokens = entry_tokens(entry) if part is None else part.tokens
         chunk = Chunk((*self.entries, entry), self.path, self.tokens + tokens)
         if self._holds is not None:
-            chunk._holds = self._holds | kinds_of(entry.content)
+            kinds = kinds_of(entry.content)
+            chunk._holds = self._holds if kinds <= self._holds else self._holds | kinds
         if part is not None and self._parts is not None:
             chunk._parts = (*self._parts, part)
             if self._digests is not None:

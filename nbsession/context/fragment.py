@@ -128,6 +128,7 @@ class Fragment:
 
     def folded(self, body: tuple[BodyItem, ...], *, withheld: tuple[Withheld, ...] = ()) -> Fragment:
         """Return a fragment of another body with the tools, models and notes of this one."""
+        same = body is self.body
         return Fragment(
             body,
             tools=self.tools,
@@ -135,7 +136,10 @@ class Fragment:
             withheld=(*self.withheld, *withheld) if withheld else self.withheld,
             timelines=self.timelines,
             names=self.names,
-            ranks=self.ranks if body is self.body else None,
+            tokens=self.tokens if same else None,
+            first=self.first if same else None,
+            last=self.last if same else None,
+            ranks=self.ranks if same else None,
         )
 
     def holding(self, body: tuple[BodyItem, ...]) -> Fragment:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CHUNKS = 4
 """Deltas of a text that is not paced."""
 
+_written = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _WORD = re.compile(r"\s*\S+|\s+\Z")
 
 
@@ -58,7 +59,7 @@ async def block_events(
     """Play one text, thinking or tool call block; only ``pieces`` of a text are paced by ``rate``."""
     if isinstance(block, ToolCall):
         yield ContentBlockStart(index, "tool_call", id=block.id, name=block.name)
-        yield InputJsonDelta(index, json.dumps(dict(block.input), ensure_ascii=False, default=str))
+        yield InputJsonDelta(index, _written(dict(block.input)))
     elif isinstance(block, (Text, Thinking)):
         yield ContentBlockStart(index, "text" if isinstance(block, Text) else "thinking")
         for delta in text_deltas(index, chunks(block.text) if pieces is None else pieces):

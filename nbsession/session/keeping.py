@@ -58,6 +58,8 @@ class Keeper:
     def sent(self, sent: tuple[Sent, ...]) -> None:
         """Note the trailing parts that stay where they were sent: each by itself, for a long execution has many."""
         kept, self._sent = self._sent, sent
+        if sent is kept:
+            return
         new = [(n, item) for n, item in enumerate(sent) if n >= len(kept) or kept[n] is not item]
         gone = [(f"{SENT}{n}", GONE) for n in range(len(sent), len(kept))]
         self.changes([*[(f"{SENT}{n}", item.to_dict()) for n, item in new], *gone])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import overload
 
-from nbsession.content import Entry
+from nbsession.content import Entry, ToolCall
 from nbsession.context import Chunk
 from nbsession.errors import SessionError
 
@@ -43,7 +43,7 @@ class Record(Sequence[Entry]):
             raise SessionError(f"entry {entry.id!r} follows {entry.parent!r}, but the head is {self.head!r}")
         self._all[entry.id] = entry
         if self._calls is not None:
-            self._calls.update(call.id for call in entry.tool_calls)
+            self._calls.update([block.id for block in entry.content if isinstance(block, ToolCall)])
         self.head = entry.id
         self._length += 1
         self.version += 1
