@@ -135,9 +135,14 @@ class App:
             if past is not None:
                 yield Branch(family, past.parent, past.fork_point, len(past.ticks), used)
 
-    def sessions(self) -> list[SessionInfo]:
-        """List the sessions that the store keeps, the last updated first."""
-        return self.store.sessions() if self.store is not None else []
+    def sessions(
+        self, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
+        """List the sessions that the store keeps, the last updated first.
+
+        At most ``limit`` of them, those that follow ``after``, the ``place`` of the last of a page before.
+        """
+        return self.store.sessions(after=after, limit=limit) if self.store is not None else []
 
     def element(self, props: Mapping[str, Any]) -> Element:
         """Return the root element with these props."""

@@ -38,6 +38,11 @@ class SessionInfo:
     metadata: Mapping[str, Any]
     parent: str | None = None
 
+    @property
+    def place(self) -> tuple[float, str]:
+        """Where it stands in the list: what a next page comes after."""
+        return self.updated, self.id
+
 
 class SessionStore(Protocol):
     """Keeps sessions as append-only rows, and long texts once, by content hash.
@@ -132,8 +137,16 @@ class SessionStore(Protocol):
         """Return the kept texts of these digests; a missing one is a ``StoreError``."""
         ...
 
-    def sessions(self) -> list[SessionInfo]:
-        """List the sessions, the last updated first."""
+    def sessions(
+        self, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
+        """List the sessions, the last updated first: all, or a page.
+
+        A page has at most ``limit``, those that follow ``after``, the ``place`` of the
+        last one before. It costs the same however many there are. What is updated
+        meanwhile moves to the front, and so may be missing on the pages to come; none
+        comes twice.
+        """
         ...
 
     def close(self) -> None:

@@ -173,6 +173,29 @@ def sessions_are_listed_latest_first(factory: Factory) -> None:
         )
 
 
+def sessions_are_listed_by_pages(factory: Factory) -> None:
+    """Page after page gives every session once, in the order of the whole list; what moved to the front comes no more."""
+    with opened(factory) as store:
+        ids = [fresh("session") for _ in range(7)]
+        for session in ids:
+            store.append(session, [row_of("session", session)], revision=0)
+        whole = store.sessions()
+        assert store.sessions(limit=3) == whole[:3], "the first page must be the beginning of the list"
+        assert store.sessions(limit=0) == [], "a page of none must be empty"
+        place, paged = None, []
+        while len(paged) < len(ids):
+            page = store.sessions(after=place, limit=3)
+            assert len(page) <= 3, "a page must not be longer than its limit"
+            assert page, "a page must come while there are sessions that follow"
+            paged += page
+            place = page[-1].place
+        assert paged == whole[: len(paged)], "the pages together must be the whole list"
+        assert store.sessions(after=whole[2].place) == whole[3:], "without a limit all that follow must come"
+        store.append(ids[0], [row_of("entry", "e")], revision=1)
+        later = [info for info in whole[3:] if info.id != ids[0]]
+        assert store.sessions(after=whole[2].place) == later, "a session that was updated must come no more"
+
+
 def sessions_are_apart(factory: Factory) -> None:
     """The rows of one session do not show in another, whatever their keys."""
     with opened(factory) as store:
@@ -402,6 +425,7 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     texts_are_kept_once,
     any_text_comes_back,
     sessions_are_listed_latest_first,
+    sessions_are_listed_by_pages,
     sessions_are_apart,
     reopening_keeps_everything,
     threads_write_their_own_sessions,

@@ -138,6 +138,17 @@ class MemoryStore:
             if self._lease(session).token == token:
                 self._leases[session] = Lease(token)
 
+    def _info(self, session: str) -> SessionInfo:
+        kept = self._sessions[session]
+        return SessionInfo(
+            id=session,
+            created=kept.created,
+            updated=kept.updated,
+            revision=len(kept.rows),
+            metadata=every.decode(kept.description.metadata, f"metadata of session {session!r}"),
+            parent=kept.description.parent,
+        )
+
     def _expect(self, session: str, revision: int) -> None:
         kept = self._sessions.get(session)
         count = len(kept.rows) if kept else 0
@@ -155,20 +166,13 @@ class MemoryStore:
             raise every.absent(missing, "memory")
         return found
 
-    def sessions(self) -> list[SessionInfo]:
+    def sessions(
+        self, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
         with self._lock:
-            listed = [
-                SessionInfo(
-                    id=session,
-                    created=kept.created,
-                    updated=kept.updated,
-                    revision=len(kept.rows),
-                    metadata=every.decode(kept.description.metadata, f"metadata of session {session!r}"),
-                    parent=kept.description.parent,
-                )
-                for session, kept in self._sessions.items()
-            ]
-        return sorted(listed, key=lambda info: info.updated, reverse=True)
+            places = [(kept.updated, session) for session, kept in self._sessions.items()]
+            following = sorted((p for p in places if after is None or p < after), reverse=True)
+            return [self._info(session) for _, session in following[:limit]]
 
     def close(self) -> None:
         """Do nothing: there is no file or connection to release."""

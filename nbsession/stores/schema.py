@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     Float,
     ForeignKey,
+    Index,
     Insert,
     Integer,
     LargeBinary,
@@ -21,7 +22,7 @@ from sqlalchemy.dialects import sqlite
 
 from nbsession.errors import StoreError
 
-VERSION = 3
+VERSION = 4
 """The version these tables have, a revision in ``migrations``; a store of a newer one is refused."""
 
 _CREATING = int.from_bytes(b"nbstore")
@@ -42,6 +43,8 @@ sessions = Table(
     Column("metadata", Text, nullable=False),
     # Not a foreign key: a fork may be kept where its parent is not.
     Column("parent", Text),
+    # A page of the list costs the same however long it is.
+    Index("ix_sessions_updated", "updated", "id"),
     sqlite_with_rowid=False,
 )
 

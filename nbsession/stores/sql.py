@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, bindparam, select
+from sqlalchemy import URL, Connection, Engine, bindparam, select, tuple_
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
@@ -198,10 +198,15 @@ class SqlStore:
             raise every.absent(missing, self.location)
         return found
 
-    def sessions(self) -> list[SessionInfo]:
+    def sessions(
+        self, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
         columns = schema.sessions.c
+        query = select(schema.sessions).order_by(columns.updated.desc(), columns.id.desc()).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(columns.updated, columns.id) < tuple_(*after))
         with self._reading() as connection:
-            found = connection.execute(select(schema.sessions).order_by(columns.updated.desc())).all()
+            found = connection.execute(query).all()
         return [
             SessionInfo(
                 id=row.id,
