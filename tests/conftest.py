@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from tests.support import redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +20,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 KEYS_AND_CHOICES = ("ANTHROPIC_", "OPENAI_", "NBSESSION_")
+
+_numbers = itertools.count()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -53,3 +58,15 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def _own_sessions(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Start every test without stored sessions."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.Server]:
+    with redis.server() as made:
+        yield made
+
+
+@pytest.fixture
+def redis_url(redis_server: redis.Server) -> str:
+    """Return the URL of a store that nobody has used."""
+    return f"{redis_server.url}?prefix=store-{next(_numbers)}:"

@@ -1,10 +1,12 @@
-"""What the user of a session should be told: state that was lost, knobs that nobody has, what is not stored."""
+"""What the user of a session should be told: state that was lost, knobs that nobody has, what is not stored or may not stay so."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbsession.session.core import SessionCore
 
 
@@ -18,7 +20,7 @@ class Notes:
     def take(self) -> list[str]:
         """Give what happened since the last time that the user should be told."""
         notes = self.untold
-        self._told.update(self._lost())
+        self._told.update(self._lost(), self._at_risk())
         self._core.mount.root.notes.clear()
         self._core.knobs.notes.clear()
         self._core.room.notes.clear()
@@ -28,7 +30,7 @@ class Notes:
     def untold(self) -> list[str]:
         """What the user should be told and has not been."""
         core = self._core
-        lost = [text for text in self._lost() if text not in self._told]
+        lost = [text for text in (*self._lost(), *self._at_risk()) if text not in self._told]
         unstored = [trouble] if (trouble := core.journal.trouble) else []
         if core.journal.held_by:
             unstored.append(
@@ -36,6 +38,11 @@ class Notes:
                 "open it again to see more"
             )
         return [*core.mount.root.notes, *core.knobs.notes, *core.room.notes, *lost, *unstored]
+
+    def _at_risk(self) -> Sequence[str]:
+        """What the store says of how it keeps things."""
+        store = self._core.journal.store
+        return store.notes if store is not None else ()
 
     def _lost(self) -> list[str]:
         """Name the kept state for which no hook has mounted, and the knobs that none has declared."""

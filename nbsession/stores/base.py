@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 
 class Row(NamedTuple):
@@ -44,12 +45,28 @@ class SessionInfo:
         return self.updated, self.id
 
 
+class Notifier(Protocol):
+    """Tells that sessions have new events, whichever process wrote them."""
+
+    def listen(self, on_change: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Call ``on_change`` with a session's id after each append of rows of kind ``"events"``, until the block ends.
+
+        Listens already where the block begins: what is appended from then on is told. The
+        calls come one by one, on a thread of their own, and must not raise. One with ``""``
+        says that some may have been missed, in any session: the connection was lost, and is
+        back.
+        """
+        ...
+
+
 class SessionStore(Protocol):
     """Keeps sessions as append-only rows, and long texts once, by content hash.
 
     Synchronous: a session calls it from one writer thread. Every method may
     raise ``StoreError`` (typed, with the location and what to do). ``blocking``
     is False where a call costs no input or output, so that no thread is needed.
+    ``notifier`` is None where other processes' writes are not told, and ``notes``
+    are sentences for the user: what puts at risk that things stay kept.
 
     A writer that may not be the only one holds a lease: it acquires a token,
     appends with it and renews it before it expires. Reading needs none. Times are
@@ -61,6 +78,12 @@ class SessionStore(Protocol):
     """
 
     blocking: bool
+
+    @property
+    def notifier(self) -> Notifier | None: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def append(
         self,

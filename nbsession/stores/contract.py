@@ -182,13 +182,13 @@ def sessions_are_listed_by_pages(factory: Factory) -> None:
         whole = store.sessions()
         assert store.sessions(limit=3) == whole[:3], "the first page must be the beginning of the list"
         assert store.sessions(limit=0) == [], "a page of none must be empty"
-        place, paged = None, []
+        paged = store.sessions(limit=3)
         while len(paged) < len(ids):
-            page = store.sessions(after=place, limit=3)
-            assert len(page) <= 3, "a page must not be longer than its limit"
-            assert page, "a page must come while there are sessions that follow"
+            page = store.sessions(after=paged[-1].place, limit=3)
+            assert 0 < len(page) <= 3, (
+                "a page must have something while there is more, and no more than its limit"
+            )
             paged += page
-            place = page[-1].place
         assert paged == whole[: len(paged)], "the pages together must be the whole list"
         assert store.sessions(after=whole[2].place) == whole[3:], "without a limit all that follow must come"
         store.append(ids[0], [row_of("entry", "e")], revision=1)

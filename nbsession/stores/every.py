@@ -152,12 +152,18 @@ def describe(session: str, rows: Sequence[Row]) -> Description | None:
     return None
 
 
+def tells(rows: Iterable[Row]) -> bool:
+    """Say whether there are events among the rows, so that listeners are told."""
+    return any(row.kind == "events" for row in rows)
+
+
 def conflict(session: str, known: int, kept: int) -> SessionBusyError:
     """Return the error for a writer that knew ``known`` rows where ``kept`` are."""
+    meanwhile = "another one wrote meanwhile" if kept > known else "the store lost the last, or was put back"
     return SessionBusyError(
-        f"session {session!r} has {kept} rows in the store and this writer knew {known}: another one wrote "
-        f"meanwhile, and nothing of this was kept; open {session!r} again to go on from what is there, or "
-        "fork what is in memory here under a new id"
+        f"session {session!r} has {kept} rows in the store and this writer knew {known}: {meanwhile}, and nothing of "
+        f"this was kept; open {session!r} again to go on from what is there, or fork what is in memory here under a "
+        "new id"
     )
 
 
@@ -165,6 +171,14 @@ def damaged(what: str, location: str, why: object) -> StoreError:
     """Return the error for what is there and cannot be read."""
     return StoreError(
         f"{what} is damaged in {location}: {why}; restore the store from a copy", location=location
+    )
+
+
+def cut(session: str, told: int, kept: int, location: str) -> StoreError:
+    """Return the error for a session that should have ``told`` rows and has ``kept``."""
+    return StoreError(
+        f"session {session!r} should have {told} rows and has {kept} in {location}: restore the store from a copy",
+        location=location,
     )
 
 

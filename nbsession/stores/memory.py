@@ -35,6 +35,8 @@ class MemoryStore:
     """
 
     blocking = False
+    notifier = None
+    notes = ()
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Kept] = {}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+"""How the URLs of Redis servers begin."""
+
 
 def default_file() -> Path:
     """Return where this user's sessions are kept if nothing else is said; makes nothing."""

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -15,9 +16,10 @@ from sqlalchemy import URL, Connection, Engine, bindparam, select, tuple_
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import every, schema, sql_lease, sql_rows, sqlite
+from nbsession.stores import every, postgres, schema, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
+from nbsession.stores.listening import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +48,7 @@ class SqlStore:
     """
 
     blocking = True
+    notes = ()
 
     def __init__(self, url: str | None = None, *, elsewhere: str = sqlite.ELSEWHERE) -> None:
         parsed = sqlite.default_url(elsewhere) if url is None else _parse(url)
@@ -63,6 +66,9 @@ class SqlStore:
             self._engine
             if self._is_file
             else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+        self.notifier = (
+            None if self._is_file else Listener(partial(postgres.dial, self._engine, self.location))
         )
         self._identity = sqlite.Identity(self.location) if self._is_file else None
         self._unpacked: dict[str, int] = {}
@@ -104,6 +110,8 @@ class SqlStore:
             now = self._clock.now()
             _advance(connection, session, revision, len(encoded), description, now)
             unpacked = sql_rows.add(connection, session, revision, encoded, self._unpacked.get(session))
+            if self.notifier is not None and every.tells(rows):
+                postgres.announce(connection, session)
         self._unpacked[session] = unpacked
         return revision + len(encoded)
 
@@ -115,11 +123,7 @@ class SqlStore:
         if revision == 0:
             return None
         if len(lines) != revision:
-            raise StoreError(
-                f"session {session!r} should have {revision} rows and has {len(lines)} in {self.location}: "
-                "restore the store from a copy",
-                location=self.location,
-            )
+            raise every.cut(session, revision, len(lines), self.location)
         places = every.last_of(lines, last_of)
         numbers = [place + 1 for place in places]
         return every.decode_rows(session, [lines[place] for place in places], numbers, self.location)

@@ -94,13 +94,21 @@ def assert_valid(session: Any, said: list[str]) -> None:
         assert session.executions[-1].status == "interrupted"
 
 
+@pytest.fixture(params=["sqlite", "redis_url"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/sessions.db"
+    made: str = request.getfixturevalue(request.param)
+    return made
+
+
 @pytest.mark.timeout(600)
-async def test_killed_at_random_moments_a_session_is_whole_and_goes_on(tmp_path: Path) -> None:
-    print(f"seed {SEED}, {KILLS} kills")
+async def test_killed_at_random_moments_a_session_is_whole_and_goes_on(url: str) -> None:
+    kills = KILLS if url.startswith("sqlite") else KILLS // 3
+    print(f"seed {SEED}, {kills} kills")
     chance = random.Random(SEED)
-    url = f"sqlite:///{tmp_path}/sessions.db"
     unknown = 0
-    for number in range(KILLS):
+    for number in range(kills):
         said = killed_after(url, chance.uniform(0.005, 0.45))
         heir = app(url, rate=0)
         session = heir.session("crash")
@@ -125,8 +133,7 @@ async def test_killed_at_random_moments_a_session_is_whole_and_goes_on(tmp_path:
     print(f"{unknown} tool calls of unknown outcome")
 
 
-async def test_no_more_than_half_a_second_of_a_cut_response_is_lost(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/sessions.db"
+async def test_no_more_than_half_a_second_of_a_cut_response_is_lost(url: str) -> None:
     said = killed_after(url, 2.5, "slow")
     seen = [
         (float(at), int(count))
@@ -139,8 +146,7 @@ async def test_no_more_than_half_a_second_of_a_cut_response_is_lost(tmp_path: Pa
     assert len(answer.text) >= long_enough_ago[-1] > 0
 
 
-async def test_a_request_is_answered_once_also_after_a_restart(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/sessions.db"
+async def test_a_request_is_answered_once_also_after_a_restart(url: str) -> None:
     first = app(url, rate=0)
     session = first.session("once")
     execution = session.send("hello", request_id="r1")
@@ -155,8 +161,7 @@ async def test_a_request_is_answered_once_also_after_a_restart(tmp_path: Path) -
         again.send("something else", request_id="r1")
 
 
-async def test_a_request_that_a_crash_cut_is_not_sent_again_under_its_id(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/sessions.db"
+async def test_a_request_that_a_crash_cut_is_not_sent_again_under_its_id(url: str) -> None:
     killed_after(url, 1.0, "slow")
     for _ in range(2):  # the second time after an orderly end
         heir = app(url, rate=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nbsession.stores import MemoryStore, Row, SqlStore
+from nbsession.stores import MemoryStore, RedisStore, Row, SqlStore
 from nbsession.stores.contract import CHECKS, store_contract
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from nbsession.stores.checking import Factory
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "redis"])
 def factory(request: pytest.FixtureRequest, tmp_path: Path) -> Factory:
     if request.param == "memory":
         return MemoryStore
     if request.param == "postgresql":
         url: str = request.getfixturevalue("postgres")
         return lambda: SqlStore(url)
+    if request.param == "redis":
+        place: str = request.getfixturevalue("redis_url")
+        return lambda: RedisStore(place)
     return lambda: SqlStore(f"sqlite:///{tmp_path}/sessions.db")
 
 

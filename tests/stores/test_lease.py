@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from nbsession.errors import SessionBusyError, SessionError
-from nbsession.stores import MemoryStore, Row, SqlStore, sql_lease
+from nbsession.stores import MemoryStore, RedisStore, Row, SqlStore, default_store, sql_lease
 from nbsession.stores.lease import Lease, is_gone, this_owner, this_process
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 OWNER = """
 import sys
 from nbsession.errors import SessionBusyError
-from nbsession.stores import Row, SqlStore
+from nbsession.stores import Row, default_store
 from nbsession.stores.lease import this_owner
-store = SqlStore(sys.argv[1])
+store = default_store(sys.argv[1])
 token, revision = store.acquire("draft", this_owner(), float(sys.argv[2])), 0
 print("holds", token, flush=True)
 for line in sys.stdin:
@@ -69,18 +69,18 @@ def owner(url: str, seconds: float) -> Iterator[Owner]:
         process.kill()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres", "redis_url"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/sessions.db"
-    made: str = request.getfixturevalue("postgres")
+    made: str = request.getfixturevalue(request.param)
     return made
 
 
 def test_a_second_process_is_told_who_holds_the_session_and_can_read_it(url: str) -> None:
     with owner(url, 60) as holder:
         assert holder.write("e1") == "kept 1"
-        store = SqlStore(url)
+        store = default_store(url)
         who = f"process {holder.process.pid} on {socket.gethostname()}"
         with pytest.raises(
             SessionBusyError,
@@ -96,7 +96,7 @@ def test_a_second_process_is_told_who_holds_the_session_and_can_read_it(url: str
 def test_the_late_write_of_a_process_whose_lease_was_taken_over_is_refused(url: str) -> None:
     with owner(url, 0) as late:
         assert late.write("e1") == "kept 1", "an expired lease is good until somebody takes it over"
-        store = SqlStore(url)
+        store = default_store(url)
         token = store.acquire("draft", this_owner(), 60)
         answer = late.write("e2")
         assert answer.startswith(f"refused the lease of session 'draft' was taken over by {this_owner()}")
@@ -109,7 +109,7 @@ def test_the_late_write_of_a_process_whose_lease_was_taken_over_is_refused(url: 
 
 def test_a_killed_process_does_not_keep_its_successor_waiting(url: str) -> None:
     with owner(url, 3600) as holder:
-        store = SqlStore(url)
+        store = default_store(url)
         with pytest.raises(SessionBusyError):
             store.acquire("draft", this_owner(), 60)
         holder.kill()
@@ -120,7 +120,7 @@ def test_a_killed_process_does_not_keep_its_successor_waiting(url: str) -> None:
 def test_a_stopped_process_keeps_its_lease(url: str) -> None:
     with owner(url, 3600) as holder:
         holder.process.send_signal(signal.SIGSTOP)
-        store = SqlStore(url)
+        store = default_store(url)
         with pytest.raises(SessionBusyError):
             store.acquire("draft", this_owner(), 60)
         store.close()
@@ -142,8 +142,30 @@ def test_a_lease_is_not_taken_over_while_a_write_with_it_is_under_way(postgres: 
     store.close()
 
 
-def test_with_a_server_leases_are_timed_by_its_clock(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = SqlStore(postgres)
+def test_a_lease_that_is_renewed_just_then_is_not_taken_over(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = RedisStore(redis_url), RedisStore(redis_url)
+    token = store.acquire("draft", "process 1 on host-a", 0)
+    check_free = Lease.check_free
+
+    def renewed_meanwhile(lease: Lease, session: str, owner: str, now: float) -> None:
+        check_free(lease, session, owner, now)  # it has expired, the first time
+        store.renew("draft", token, 60)
+
+    monkeypatch.setattr(Lease, "check_free", renewed_meanwhile)
+    with pytest.raises(SessionBusyError, match="held by process 1 on host-a"):
+        other.acquire("draft", "process 2 on host-b", 60)
+    assert store.append("draft", [Row("entry", "e", {})], revision=0, token=token) == 1
+    store.close()
+    other.close()
+
+
+@pytest.mark.parametrize("server", ["postgres", "redis_url"])
+def test_with_a_server_leases_are_timed_by_its_clock(
+    server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = default_store(request.getfixturevalue(server))
     store.acquire("draft", "process 1 on host-a", 60)
     monkeypatch.setattr(time, "time", lambda: 9e9)  # this machine's clock is years ahead
     with pytest.raises(SessionBusyError):

@@ -12,7 +12,7 @@ from typing import Any
 from nbsession import App, Section, System, Timeline, component, tool, use_state
 from nbsession.content import new_id
 from nbsession.events import TextDelta
-from nbsession.stores import SqlStore
+from nbsession.stores import default_store
 from nbsession.testing import ScriptedModel, call
 
 
@@ -41,7 +41,7 @@ def answer(context: Any) -> Any:
 
 def app(url: str, rate: float = 400) -> App:
     """Return the app that the killed process and its heirs open."""
-    return App(Agent, model=ScriptedModel(*[answer] * 10_000, rate=rate), store=SqlStore(url))
+    return App(Agent, model=ScriptedModel(*[answer] * 10_000, rate=rate), store=default_store(url))
 
 
 async def main(url: str) -> None:
@@ -58,7 +58,7 @@ async def main(url: str) -> None:
 
 async def slowly(url: str) -> None:
     """Get one long answer; say how many characters of it have come, and when."""
-    agent = App(Timeline(), model=ScriptedModel("word " * 1000, rate=50), store=SqlStore(url))
+    agent = App(Timeline(), model=ScriptedModel("word " * 1000, rate=50), store=default_store(url))
     session = agent.session("crash")
     print("ready", flush=True)
     length = 0

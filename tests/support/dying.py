@@ -22,7 +22,7 @@ from nbsession import (
     use_on_tick_end,
     use_state,
 )
-from nbsession.stores import SqlStore
+from nbsession.stores import default_store
 from nbsession.testing import ScriptedModel, call
 
 POINT = sys.argv[2] if __name__ == "__main__" else ""
@@ -120,7 +120,7 @@ ANSWERS: dict[str, Any] = {
 
 def app(url: str, *responses: Any) -> App:
     """Return the app that the process that dies and its heir open."""
-    return App(Agent, model=ScriptedModel(*responses), store=SqlStore(url), policies=[everything])
+    return App(Agent, model=ScriptedModel(*responses), store=default_store(url), policies=[everything])
 
 
 async def main(url: str) -> None:

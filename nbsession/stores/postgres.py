@@ -1,0 +1,83 @@
+"""What is particular to PostgreSQL: how its sessions tell one another of changes, by LISTEN and NOTIFY."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager, suppress
+from select import select
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+
+from nbsession.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+    from sqlalchemy import Engine
+
+CHANNEL = "nbsession"
+"""Where changes are told; a channel is a database's own."""
+
+
+def announce(connection: sqlalchemy.Connection, session: str) -> None:
+    """Tell of a change when the caller's transaction is committed, and of none when it is not."""
+    connection.execute(sqlalchemy.select(sqlalchemy.func.pg_notify(CHANNEL, session)))
+
+
+def dial(engine: Engine, location: str) -> PostgresLine:
+    """Open a line, on a connection of its own."""
+    import psycopg
+
+    positional, named = engine.dialect.create_connect_args(engine.url)
+    with _typed(location):
+        connection: Connection = psycopg.connect(*positional, **named, autocommit=True)
+        try:
+            connection.execute(f"LISTEN {CHANNEL}")
+        except BaseException:
+            connection.close()
+            raise
+    return PostgresLine(connection, location)
+
+
+class PostgresLine:
+    """A connection that listens."""
+
+    def __init__(self, connection: Connection, location: str) -> None:
+        self._connection = connection
+        self._location = location
+        self._ended, self._end = socket.socketpair()
+
+    def heard(self) -> Iterator[str]:
+        while True:
+            with _typed(self._location):
+                ready, _, _ = select([self._connection.fileno(), self._ended.fileno()], [], [])
+                told = (
+                    list(self._connection.notifies(timeout=0)) if self._connection.fileno() in ready else []
+                )
+            if self._ended.fileno() in ready:
+                return
+            yield from (notice.payload for notice in told)
+
+    def hang_up(self) -> None:
+        with suppress(OSError):  # closed already
+            self._end.send(b".")
+
+    def close(self) -> None:
+        self._connection.close()
+        self._ended.close()
+        self._end.close()
+
+
+@contextmanager
+def _typed(location: str) -> Iterator[None]:
+    from psycopg import Error
+
+    try:
+        yield
+    except Error as error:
+        cause = " ".join(str(error).split())
+        raise StoreError(
+            f"{location} cannot be listened to ({cause}): see that it can be reached", location=location
+        ) from error
