@@ -12,6 +12,7 @@ from nbsession.hooks import encode
 from nbsession.record import read_past, uncollected
 from nbsession.session import Home, Session, checked_ticks
 from nbsession.stores.base import lacking
+from nbsession.stores.place import REDIS_SCHEMES
 from nbsession.timeline import Branch, Policies
 from nbsession.tree import Component, Element
 from nbsession.usage import Budget
@@ -188,9 +189,10 @@ class App:
 
 def _check_store(store: Any) -> None:
     if isinstance(store, (str, os.PathLike)):
-        raise SessionError(
-            f'store= takes a store, got {str(store)!r}; use nbsession.stores.SqlStore("sqlite:///…")'
-        )
+        scheme = str(store).partition("://")[0]
+        wanted = f'RedisStore("{scheme}://…")' if scheme in REDIS_SCHEMES else 'SqlStore("sqlite:///…")'
+        shown = f"{scheme}://…" if "@" in str(store) else str(store)  # it may hold a password
+        raise SessionError(f"store= takes a store, got {shown!r}; use nbsession.stores.{wanted}")
     if isinstance(store, type):
         raise SessionError(f"store= takes a store, got the class {store.__name__}; write {store.__name__}(…)")
     if missing := lacking(store):

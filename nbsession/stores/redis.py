@@ -272,17 +272,24 @@ class RedisStore:
             return cast("T", self._client.transaction(cast("Any", attempt), key, value_from_callable=True))
 
     def _read(self, session: str, first: int, last: int) -> tuple[int, list[str]]:
-        """Return a session's revision, and the lines from one place to another, of the same moment."""
+        """Return a session's revision, and its lines from one place to another as far as that.
+
+        Not as one transaction, which a server without memory refuses: rows are only ever added.
+        """
         every.plain(session, "a session id")
-        with self._typed(), self._client.pipeline(transaction=True) as reading:
+        with self._typed(), self._client.pipeline(transaction=False) as reading:
             reading.hget(self._session(session), "revision")
             reading.lrange(self._rows(session), first, last)
             revision, found = reading.execute()
+        if revision is None and found:
+            if self.revision(session):  # it was begun just now
+                return self._read(session, first, last)
+            raise every.cut(session, 0, len(found), self.location)
+        kept = int(revision or 0)
         try:
-            lines = [line.decode() for line in found]
+            return kept, [line.decode() for line in found[: max(kept - first, 0)]]
         except UnicodeDecodeError as error:
             raise every.damaged(f"session {session!r}", self.location, error) from error
-        return int(revision or 0), lines
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}{name}"

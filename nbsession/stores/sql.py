@@ -271,7 +271,8 @@ def _parse(url: str) -> URL:
         ) from error
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
         raise StoreError(
-            f"no store for {parsed.drivername!r}: use sqlite:///… or postgresql+psycopg://…",
+            f"no store for {parsed.drivername!r}: use sqlite:///… or postgresql+psycopg://…, or RedisStore() for "
+            "redis://…",
             location=parsed.render_as_string(hide_password=True),
         )
     return parsed
