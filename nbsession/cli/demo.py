@@ -1,16 +1,18 @@
-"""The ``nbsession`` command: open the first notebook in JupyterLab, or prove that it runs."""
+"""``nbsession demo``: open the first notebook in JupyterLab, or prove that it runs."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from nbsession.cli.command import Failure
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
@@ -18,24 +20,33 @@ FIRST_NOTEBOOK = "01-first-session.ipynb"
 CELL_SECONDS = 120
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
+def add_to(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "demo",
+        help="open JupyterLab on the first notebook, or check that it runs",
+        description="Open JupyterLab on the first notebook. What follows -- goes to JupyterLab.",
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="where the notebook is, or is copied to (default: notebooks if it is there, else nbsession-demo)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="run the notebook headless, print its session cells, and exit"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="start the server only")
+    parser.add_argument("--port", type=int, help="the port to listen on (default: the first free from 8888)")
+    parser.set_defaults(run=run)
 
-    Wrong usage ends with status 2, a failure with status 1; both say why in
-    one line on standard error.
-    """
-    given = list(sys.argv[1:] if argv is None else argv)
-    for_lab: list[str] = []
-    if "--" in given:
-        cut = given.index("--")
-        given, for_lab = given[:cut], given[cut + 1 :]
-    options = _parser().parse_args(given)
-    try:
-        if options.check:
-            return check()
-        demo(options.folder, browser=not options.no_browser, port=options.port, arguments=for_lab)
-    except OSError as error:
-        _fail(f"{error.strerror or error}: {error.filename or options.folder}")
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out."""
+    if options.check:
+        return check()
+    demo(options.folder, browser=not options.no_browser, port=options.port, arguments=options.rest)
     return 0
 
 
@@ -94,34 +105,6 @@ def check() -> int:
     return 1 if failures else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nbsession", description="A model's context as a component tree, live in a notebook."
-    )
-    parser.add_argument("--version", action="version", version=f"nbsession {metadata.version('nbsession')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo_parser = commands.add_parser(
-        "demo",
-        help="open JupyterLab on the first notebook, or check that it runs",
-        description="Open JupyterLab on the first notebook. What follows -- goes to JupyterLab.",
-    )
-    demo_parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        metavar="FOLDER",
-        help="where the notebook is, or is copied to (default: notebooks if it is there, else nbsession-demo)",
-    )
-    demo_parser.add_argument(
-        "--check", action="store_true", help="run the notebook headless, print its session cells, and exit"
-    )
-    demo_parser.add_argument("--no-browser", action="store_true", help="start the server only")
-    demo_parser.add_argument(
-        "--port", type=int, help="the port to listen on (default: the first free from 8888)"
-    )
-    return parser
-
-
 def _source() -> Traversable:
     """The notebook that came with the package: inside an installed one, beside it in a checkout."""
     package = resources.files("nbsession")
@@ -130,7 +113,7 @@ def _source() -> Traversable:
         return installed
     beside = Path(str(package)).parent / "notebooks" / FIRST_NOTEBOOK
     if not beside.is_file():
-        _fail(f"{FIRST_NOTEBOOK} is missing from this installation; reinstall nbsession")
+        raise Failure(f"{FIRST_NOTEBOOK} is missing from this installation; reinstall nbsession")
     return beside
 
 
@@ -167,7 +150,3 @@ def _report(cell: Any) -> list[str]:
     shown = [out.data["text/plain"] for out in cell.outputs if "text/plain" in out.get("data", {})]
     print(cell.source.strip(), *shown, "", sep="\n")
     return raised or ([] if any(text.strip() for text in shown) else [f"{title}: showed nothing"])
-
-
-def _fail(message: str) -> NoReturn:
-    raise SystemExit(f"nbsession: {message}")

@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOK = "01-first-session.ipynb"
 COMMAND = [sys.executable, "-c", "from nbsession.cli import main; raise SystemExit(main())"]
 
