@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbsession.content import Block, Text, Thinking, ToolCall
 from nbsession.errors import ModelError
@@ -14,12 +14,18 @@ from nbsession.events import ContentBlockStart, ContentBlockStop, InputJsonDelta
 from nbsession.usage import Usage, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Iterable, Iterator, Sequence
 
     from nbsession.context import CompiledContext
 
 CHUNKS = 4
 """Deltas of a text that is not paced."""
+
+Step: TypeAlias = "ModelEvent | Awaitable[None]"
+"""An event to be given next, or something to be awaited before.
+
+So plain generators may play an answer one inside another: asynchronous ones cost at each level, for each event.
+"""
 
 _written = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _WORD = re.compile(r"\s*\S+|\s+\Z")
@@ -41,30 +47,24 @@ def chunks(text: str) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-def text_deltas(index: int, pieces: Iterable[str], *, offset: int = 0) -> Iterator[TextDelta]:
-    """Make the deltas of a text that comes in these pieces."""
+def text_steps(index: int, pieces: Iterable[str], *, rate: float = 0, offset: int = 0) -> Iterator[Step]:
+    """Play pieces of text, ``rate`` of them a second, or all at once where it is 0."""
     for piece in pieces:
+        yield asyncio.sleep(1 / rate if rate > 0 else 0)
         yield TextDelta(index, piece, offset)
         offset += len(piece)
 
 
-def paced(rate: float) -> Awaitable[None]:
-    """Wait before the next of ``rate`` deltas a second; where it is 0, let others have their turn."""
-    return asyncio.sleep(1 / rate if rate > 0 else 0)
-
-
-async def block_events(
+def block_steps(
     index: int, block: Block, *, pieces: Sequence[str] | None = None, rate: float = 0
-) -> AsyncIterator[ModelEvent]:
+) -> Iterator[Step]:
     """Play one text, thinking or tool call block; only ``pieces`` of a text are paced by ``rate``."""
     if isinstance(block, ToolCall):
         yield ContentBlockStart(index, "tool_call", id=block.id, name=block.name)
         yield InputJsonDelta(index, _written(dict(block.input)))
     elif isinstance(block, (Text, Thinking)):
         yield ContentBlockStart(index, "text" if isinstance(block, Text) else "thinking")
-        for delta in text_deltas(index, chunks(block.text) if pieces is None else pieces):
-            await paced(rate)
-            yield delta
+        yield from text_steps(index, chunks(block.text) if pieces is None else pieces, rate=rate)
     else:
         raise ModelError(
             f"a model answers with text, thinking and tool calls, got {type(block).__name__}: {block!r}"

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbsession.content import Block, Text, Thinking, ToolCall
@@ -15,18 +15,19 @@ from nbsession.errors import ModelError
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
+    Event,
     MessageDelta,
     MessageStart,
     MessageStop,
     ModelEvent,
 )
 from nbsession.models.playback import (
-    block_events,
+    Step,
+    block_steps,
     call_id,
     chunks,
     estimated_usage,
-    paced,
-    text_deltas,
+    text_steps,
     words,
 )
 
@@ -152,8 +153,11 @@ class ScriptedModel:
         yield MessageStart(self.name, self.source)
         performance = _Performance(context, self.rate)
         for position, item in enumerate(items):
-            async for event in performance.play(item, items[position + 1 :]):
-                yield event
+            for step in performance.play(item, items[position + 1 :]):
+                if isinstance(step, Event):
+                    yield step
+                else:
+                    await step
         yield performance.end()
         yield MessageStop()
 
@@ -180,31 +184,27 @@ class _Performance:
         self.open: str | None = None
         self.delta: MessageDelta | None = None
 
-    async def play(self, item: Item, following: Sequence[Item]) -> AsyncIterator[ModelEvent]:
+    def play(self, item: Item, following: Sequence[Item]) -> Iterator[Step]:
         _raise(item)
         if isinstance(item, Pause):
-            await item.hold()
+            yield item.hold()
             if self.open is not None and not (following and isinstance(following[0], (str, Text))):
                 yield self._close()
         elif isinstance(item, MessageDelta):
             self.delta = item
         elif isinstance(item, (str, Text)):
-            async for event in self._text(str(item), following):
-                yield event
+            yield from self._text(str(item), following)
         else:
             block = self._named(item)
-            async for event in block_events(len(self.blocks), block):
-                yield event
+            yield from block_steps(len(self.blocks), block)
             self.blocks.append(block)
 
-    async def _text(self, text: str, following: Sequence[Item]) -> AsyncIterator[ModelEvent]:
+    def _text(self, text: str, following: Sequence[Item]) -> Iterator[Step]:
         index, before = len(self.blocks), self.open or ""
         if self.open is None:
             yield ContentBlockStart(index, "text")
         pieces = words(text) if self.rate else chunks(text)
-        for delta in text_deltas(index, pieces, offset=len(before)):
-            await paced(self.rate)
-            yield delta
+        yield from text_steps(index, pieces, rate=self.rate, offset=len(before))
         self.open = before + text
         # A pause or an exception right after a text finds it unfinished.
         if not (following and (isinstance(following[0], Pause) or _is_exception(following[0]))):

@@ -11,6 +11,7 @@ from nbsession.errors import ModelError
 from nbsession.events import (
     ContentBlockStart,
     ContentBlockStop,
+    Event,
     InputJsonDelta,
     MessageDelta,
     MessageStart,
@@ -18,7 +19,7 @@ from nbsession.events import (
     ModelEvent,
 )
 from nbsession.models.base import OUTPUT_SCHEMA, Source, rate_of
-from nbsession.models.playback import block_events, call_id, estimated_usage, words
+from nbsession.models.playback import block_steps, call_id, estimated_usage, words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,10 +76,13 @@ class SimulatedModel:
         for index, block in enumerate(blocks):
             pieces = words(block.text) if isinstance(block, Text) else [str(block)]
             rate = self.rate if isinstance(block, Text) else 0
-            async for event in block_events(index, block, pieces=pieces, rate=rate):
-                if failure is not None and failure.midway and isinstance(event, ContentBlockStop) and index:
+            for step in block_steps(index, block, pieces=pieces, rate=rate):
+                if failure is not None and failure.midway and isinstance(step, ContentBlockStop) and index:
                     raise _error(reply, failure)
-                yield event
+                if isinstance(step, Event):
+                    yield step
+                else:
+                    await step
         calls = any(isinstance(block, ToolCall) for block in blocks)
         stop, detail = "tool_use" if calls else "end_turn", ""
         if failure is not None:
