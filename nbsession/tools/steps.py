@@ -30,7 +30,7 @@ def is_stepwise(handler: Callable[..., Any]) -> bool:
 
 def as_data(value: Any) -> Any:
     """Return an iterator as the list of its items, to be awaited of an async one; anything else as it is."""
-    if inspect.isawaitable(value):
+    if isinstance(value, str) or inspect.isawaitable(value):
         return value
     if isinstance(value, Iterator):
         return _listed(list(islice(value, MOST_ITEMS + 1)))
@@ -56,6 +56,8 @@ def _listed(items: list[Any]) -> list[Any]:
 
 def is_unfinished(value: Any) -> bool:
     """Say whether a value is still to be awaited, or a generator still to be run."""
+    if isinstance(value, str):  # as most tools give, and abstract classes are slow to ask
+        return False
     return inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value)
 
 
