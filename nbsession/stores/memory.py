@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from nbsession.stores import every
@@ -68,9 +69,9 @@ class MemoryStore:
                 self._texts.setdefault(digest, text)
             if not encoded:
                 return revision
-            now, kept = self._clock.now(), self._sessions.get(session)
-            if kept is None:
-                kept = self._sessions[session] = _Kept(created=now)
+            now = self._clock.now()
+            kept = self._sessions.pop(session, None) or _Kept(created=now)
+            self._sessions[session] = kept  # they stand in the order in which they were updated
             kept.rows += encoded
             kept.updated = now
             if description is not None:
@@ -172,9 +173,12 @@ class MemoryStore:
         self, *, after: tuple[float, str] | None = None, limit: int | None = None
     ) -> list[SessionInfo]:
         with self._lock:
-            places = [(kept.updated, session) for session, kept in self._sessions.items()]
-            following = sorted((p for p in places if after is None or p < after), reverse=True)
-            return [self._info(session) for _, session in following[:limit]]
+            following = (
+                session
+                for session, kept in reversed(self._sessions.items())
+                if after is None or (kept.updated, session) < after
+            )
+            return [self._info(session) for session in islice(following, limit)]
 
     def close(self) -> None:
         """Do nothing: there is no file or connection to release."""
