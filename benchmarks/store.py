@@ -1,6 +1,7 @@
 """What a durable record costs: an append of a tick's size, and opening a long session.
 
-The file lies in the system's temporary folder: with ``TMPDIR=…`` another disk is measured.
+The file, and what a Redis server writes each second, lie in the system's temporary folder: with ``TMPDIR=…``
+another disk is measured.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import time
 from pathlib import Path
 
 from nbsession import App, System, Timeline, component
-from nbsession.stores import MemoryStore, Row, SessionStore, SqlStore
+from nbsession.stores import MemoryStore, RedisStore, Row, SessionStore, SqlStore, default_store
 from nbsession.testing import ScriptedModel
+from tests.support import redis
 
 TICKS = 1_000
 SENDS = 200
@@ -118,7 +120,7 @@ async def session_ticks(store: SessionStore) -> list[float]:
 
 async def make_long_session(url: str) -> None:
     """Keep a session of so many messages, as sending them makes it."""
-    store = SqlStore(url)
+    store = default_store(url)
     session = App(Talk, model=ScriptedModel(*["The quick brown fox. " * 20] * MESSAGES), store=store).session(
         "long"
     )
@@ -133,7 +135,7 @@ def openings(url: str) -> list[float]:
     taken = []
     for _ in range(OPENINGS):
         started = time.perf_counter()
-        store = SqlStore(url)
+        store = default_store(url)
         session = App(Talk, model=ScriptedModel(), store=store).session("long")
         taken.append((time.perf_counter() - started) * 1_000)
         assert len(session.timeline) == MESSAGES
@@ -144,7 +146,7 @@ def openings(url: str) -> list[float]:
 
 async def subscription(url: str) -> float:
     """Read all events of the stored session; return how many came in a second."""
-    store = SqlStore(url)
+    store = default_store(url)
     session = App(Talk, model=ScriptedModel(), store=store).session("long")
     started, count, last = time.perf_counter(), 0, session._core.feed.sequence
     async for event in session.subscribe(after=0):
@@ -159,7 +161,7 @@ async def subscription(url: str) -> float:
 
 def stream(url: str) -> float:
     """Read 100,000 rows of an event each; return how many came in a second."""
-    store = SqlStore(url)
+    store = default_store(url)
     events = [
         Row("event", f"{n}", {"type": "tool_start", "sequence": n, "call": f"call_{n}"})
         for n in range(EVENTS)
@@ -201,6 +203,16 @@ def main() -> None:
         show(f"open the file and a session of {MESSAGES:,} messages", openings(url), "median at most 150")
         show_rate("a stored session's events to a subscriber", asyncio.run(subscription(url)))
         show_rate(f"{EVENTS:,} stored rows, streamed", stream(url))
+    with redis.server("--appendonly", "yes", "--appendfsync", "everysec") as server:
+        kept = RedisStore(server.url)
+        show("append a tick (5 rows and a text), Redis", tick_appends(kept, "redis"))
+        show("append one small row, Redis", small_appends(kept))
+        show("a session's tick, Redis", asyncio.run(session_ticks(kept)))
+        kept.close()
+        asyncio.run(make_long_session(server.url))
+        show(f"open Redis and a session of {MESSAGES:,} messages", openings(server.url))
+        show_rate("a session's events from Redis to a subscriber", asyncio.run(subscription(server.url)))
+        show_rate(f"{EVENTS:,} rows streamed from Redis", stream(server.url))
 
 
 def above(taken: list[float], floor: list[float]) -> list[float]:

@@ -138,7 +138,7 @@ class SessionView:
 
     @property
     def notes(self) -> list[str]:
-        """What the tree and the knobs had to say: state that did not fit, values that were replaced."""
+        """What the tree, the knobs and the store had to say: state that did not fit, values that were replaced, what may not stay kept."""
         return self._notes.untold
 
     def take_notes(self) -> list[str]:

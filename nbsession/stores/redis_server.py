@@ -27,7 +27,8 @@ SECONDS = 10.0
 
 _WRITE = "write redis://host:6379/0, rediss://… with TLS or unix:///path/of/redis.sock"
 
-# By the name of redis-py's error, or a word of the server's, what it means and what to do; the first that fits counts.
+# By the names of redis-py's errors and words of the server's, what they mean and what to do; the first that fits
+# counts. Older releases of redis-py have no names for some.
 _REMEDIES = {
     "AuthenticationError": (
         "refuses the name or password, or wants one",
@@ -58,15 +59,18 @@ _REMEDIES = {
         "has a key of another program where the store has one",
         "choose another prefix, as by redis://host:6379/0?prefix=sessions: or RedisStore(url, prefix=…)",
     ),
-    "ClusterCrossSlotError": (
+    "ClusterCrossSlotError CROSSSLOT": (
         "is a cluster, where one append can reach only keys of one slot",
         "give a prefix with a hash tag, as RedisStore(url, prefix='{{nbsession}}:')",
     ),
-    "MovedError": (
+    "MovedError MOVED": (
         "is a cluster, which keeps the store's slot on another of its servers",
         "name that server, or one that is in no cluster",
     ),
-    "ClusterDownError": ("is a cluster that does not work", "see CLUSTER INFO, and try again when it is up"),
+    "ClusterDownError CLUSTERDOWN": (
+        "is a cluster that does not work",
+        "see CLUSTER INFO, and try again when it is up",
+    ),
     "TimeoutError": (
         "gives no answer in time",
         "see that it can be reached and is not busy with something long, and try again",
@@ -162,9 +166,9 @@ def explain(error: RedisError, location: str, elsewhere: str) -> str:
     """Say what an error means for the store and what to do about it; see ``ELSEWHERE``."""
     cause = " ".join(str(error).split())  # one line, for those that show errors in one
     cause = cause.rpartition(" caused error: ")[2].partition(" script: ")[0]
-    names = {kind.__name__ for kind in type(error).__mro__}
-    for name, (state, advice) in _REMEDIES.items():
-        if name in names or name in cause:
+    said = {*cause.split(), *(kind.__name__ for kind in type(error).__mro__)}
+    for words, (state, advice) in _REMEDIES.items():
+        if said & set(words.split()):
             return f"{location} {state} ({cause}): {advice.format(elsewhere=elsewhere)}"
     return f"{location} cannot be used ({cause}): see that it is a Redis server, version 5 or later"
 

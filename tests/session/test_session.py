@@ -443,3 +443,13 @@ async def test_compiling_a_message_shows_what_it_would_send_and_changes_nothing(
     assert len(session.timeline) == 0
     await session.send("hi")
     assert model.contexts[0].hash == context.hash
+
+
+async def test_an_app_lists_its_stored_sessions_by_pages() -> None:
+    app = App(Notepad, model=ScriptedModel(*["hi"] * 3), store=MemoryStore())
+    for name in "abc":
+        await app.session(name).send("hello")
+    first = app.sessions(limit=2)
+    rest = app.sessions(after=first[-1].place)
+    assert [[info.id for info in page] for page in (first, rest)] == [["c", "b"], ["a"]]
+    assert App(Notepad, model=ScriptedModel()).sessions(limit=2) == []

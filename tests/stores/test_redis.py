@@ -174,6 +174,35 @@ def test_an_append_whose_answer_was_lost_is_kept_once_when_it_comes_again(store:
         store.append("s", sent, revision=1, token=token)
 
 
+async def test_a_session_whose_server_is_full_stays_in_memory_and_is_stored_when_there_is_room() -> None:
+    with support.server("--appendonly", "yes") as server, raw(server.url) as client:
+        app = App(Notepad, model=ScriptedModel("one", "two", "three"), store=RedisStore(server.url))
+        session = app.session("s")
+        await session.send("first")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreError, match="has no memory left"):
+            await session.send("second")
+        [note] = session.notes
+        assert "rows of session 's' are in memory only" in note
+        assert app.model.contexts[1:] == [], "no model is called for what could not be kept"
+        client.config_set("maxmemory", 0)
+        assert (await session.send("third")).text == "two"
+        assert (session.notes, session.verify()) == ([], [])
+        texts = [entry.text for entry in session.timeline]
+        await session.aclose()
+        again = App(Notepad, model=ScriptedModel(), store=RedisStore(server.url)).session("s")
+        assert [entry.text for entry in again.timeline] == texts
+        assert "second" in texts
+
+
+async def test_a_risk_is_told_once() -> None:
+    with support.server("--appendonly", "no", "--save", "") as server:
+        session = App(Notepad, model=ScriptedModel(), store=RedisStore(server.url)).session("s")
+        assert [note for note in session.take_notes() if "writes nothing to disk" in note]
+        assert session.notes == []
+        await session.aclose()
+
+
 def test_of_several_processes_one_wins_each_revision(redis_url: str) -> None:
     code = """
     import sys
