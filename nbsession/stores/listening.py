@@ -11,23 +11,21 @@ from nbsession.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LOOK = 0.2
+"""Seconds that a listening thread waits at a time, and so the longest that the end of listening takes."""
 AGAIN = 1.0
 """Seconds between two attempts to reach a server that was lost."""
 
 
 class Line(Protocol):
-    """A connection on which the ids of sessions come. What it meets is a ``StoreError``."""
+    """A connection on which the ids of sessions come, used by one thread. What it meets is a ``StoreError``."""
 
-    def heard(self) -> Iterator[str]:
-        """Give each id as it comes; ends after ``hang_up``."""
-        ...
-
-    def hang_up(self) -> None:
-        """End ``heard``, from another thread."""
+    def heard(self, seconds: float) -> list[str]:
+        """Wait at most so long, and return the ids that came as soon as there are some."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection, when nobody is in ``heard``."""
+        """Let go of the connection."""
         ...
 
 
@@ -53,38 +51,31 @@ class _Ear:
     def __init__(self, dial: Callable[[], Line], on_change: Callable[[str], None]) -> None:
         self._dial = dial
         self._on_change = on_change
-        self._line = dial()
         self._closed = threading.Event()
-        self._lock = threading.Lock()  # on the line, which is not changed for another once this is closed
-        self._thread = threading.Thread(target=self._run, name="nbsession-listen", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(dial(),), name="nbsession-listen", daemon=True
+        )
         self._thread.start()
 
-    def _run(self) -> None:
-        while True:
+    def _run(self, line: Line | None) -> None:
+        while line is not None:
             with suppress(StoreError):
-                for session in self._line.heard():
-                    self._on_change(session)
-            self._line.close()
-            if not self._redial():
-                return
-            self._on_change("")
+                while not self._closed.is_set():
+                    for session in line.heard(LOOK):
+                        self._on_change(session)
+            line.close()
+            line = self._redial()
+            if line is not None:
+                self._on_change("")
 
-    def _redial(self) -> bool:
-        """Open another line, however long that takes; return whether there is one, and not closed meanwhile."""
+    def _redial(self) -> Line | None:
+        """Open another line, however long that takes; ``None`` when this is closed."""
         while not self._closed.is_set():
             with suppress(StoreError):
-                line = self._dial()
-                with self._lock:
-                    if not self._closed.is_set():
-                        self._line = line
-                        return True
-                line.close()
-                return False
+                return self._dial()
             self._closed.wait(AGAIN)
-        return False
+        return None
 
     def close(self) -> None:
-        with self._lock:
-            self._closed.set()
-            self._line.hang_up()
+        self._closed.set()
         self._thread.join()

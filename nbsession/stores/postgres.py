@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import contextmanager, suppress
-from select import select
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy
@@ -47,27 +45,13 @@ class PostgresLine:
     def __init__(self, connection: Connection, location: str) -> None:
         self._connection = connection
         self._location = location
-        self._ended, self._end = socket.socketpair()
 
-    def heard(self) -> Iterator[str]:
-        while True:
-            with _typed(self._location):
-                ready, _, _ = select([self._connection.fileno(), self._ended.fileno()], [], [])
-                told = (
-                    list(self._connection.notifies(timeout=0)) if self._connection.fileno() in ready else []
-                )
-            if self._ended.fileno() in ready:
-                return
-            yield from (notice.payload for notice in told)
-
-    def hang_up(self) -> None:
-        with suppress(OSError):  # closed already
-            self._end.send(b".")
+    def heard(self, seconds: float) -> list[str]:
+        with _typed(self._location):
+            return [notice.payload for notice in self._connection.notifies(timeout=seconds, stop_after=1)]
 
     def close(self) -> None:
         self._connection.close()
-        self._ended.close()
-        self._end.close()
 
 
 @contextmanager

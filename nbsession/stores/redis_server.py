@@ -211,16 +211,10 @@ class RedisLine:
             self.close()
             raise
 
-    def heard(self) -> Iterator[str]:
-        while self._subscription.subscribed:
-            with self._typed():
-                message = self._subscription.get_message(timeout=None)
-            if message is not None and message["type"] == "message":
-                yield message["data"].decode()
-
-    def hang_up(self) -> None:
-        with suppress(StoreError), self._typed():
-            self._subscription.unsubscribe()
+    def heard(self, seconds: float) -> list[str]:
+        with self._typed():
+            message = self._subscription.get_message(timeout=seconds)
+        return [message["data"].decode()] if message is not None and message["type"] == "message" else []
 
     def close(self) -> None:
         self._subscription.close()
