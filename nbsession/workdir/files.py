@@ -115,7 +115,7 @@ class Files:
         self._folder.write(parts, result, instead_of=data)
         self._note(context, parts, result)
         begin = max(1, places[0] - _AROUND)
-        around = places[0] - begin + new.count("\n") + 1 + _AROUND
+        around = places[0] - begin + new.rstrip("\n").count("\n") + 1 + _AROUND
         seen = numbered(Text(changed).lines, begin, around)[0]
         return f"Replaced it in {_counted(len(places), 'place')} of {shown(path)}; the first is now:\n{seen}"
 

@@ -228,12 +228,12 @@ def _read(fd: int, parts: Parts) -> bytes:
     name = parts[-1]
     try:
         # Opening a pipe or a device does something already; without O_NONBLOCK it may also wait for ever.
-        _refuse_special(parts, os.stat(name, dir_fd=fd, follow_symlinks=False))
+        _refuse_special(fd, parts, os.stat(name, dir_fd=fd, follow_symlinks=False))
         file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _SAFELY, dir_fd=fd)
     except OSError as error:
         _explain(fd, parts, error, wanted="a file")
     with os.fdopen(file, "rb") as opened:
-        _refuse_special(parts, os.fstat(file))
+        _refuse_special(fd, parts, os.fstat(file))
         with said(parts):
             data = opened.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
@@ -255,11 +255,15 @@ def _mode(fd: int, parts: Parts) -> int | None:
     return mode & 0o777  # not the bits that let others run it as its owner: the text is another now
 
 
-def _refuse_special(parts: Parts, status: os.stat_result) -> None:
+def _refuse_special(fd: int, parts: Parts, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ToolError(
-            f"{_path(parts)} is {kind_of(stat.S_IFMT(status.st_mode))}, and not a file that is read or written here"
-        )
+        raise _refusal(fd, parts, stat.S_IFMT(status.st_mode), wanted="a file that is read or written here")
+
+
+def _refusal(fd: int, parts: Parts, kind: int, *, wanted: str) -> ToolError:
+    if kind == stat.S_IFLNK:
+        return ToolError(f"{_path(parts)} is {kind_of(kind)}; it leads to {shown(_link(fd, parts[-1]))}")
+    return ToolError(f"{_path(parts)} is {kind_of(kind)}, and not {wanted}")
 
 
 def _explain(fd: int, parts: Parts, error: OSError, *, wanted: str) -> NoReturn:
@@ -273,10 +277,8 @@ def _explain(fd: int, parts: Parts, error: OSError, *, wanted: str) -> NoReturn:
         raise Missing(f"{_path(parts)} does not exist{hint}") from error
     except OSError:
         kind = 0
-    if kind == stat.S_IFLNK:
-        raise ToolError(f"{_path(parts)} is {kind_of(kind)}; it leads to {shown(_link(fd, name))}") from error
-    if error.errno == errno.ENOTDIR and kind in (*_KINDS, stat.S_IFREG):
-        raise ToolError(f"{_path(parts)} is {kind_of(kind)}, and not {wanted}") from error
+    if kind == stat.S_IFLNK or (error.errno == errno.ENOTDIR and kind):
+        raise _refusal(fd, parts, kind, wanted=wanted) from error
     raise ToolError(f"{_path(parts)} cannot be opened: {error.strerror or error}") from error
 
 

@@ -8,6 +8,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -55,9 +56,8 @@ class CommandGroup:
         assert self._process.stdout is not None
         self._out = self._process.stdout
         os.set_blocking(self._out.fileno(), False)
-        atexit.register(
-            self._signal, signal.SIGKILL
-        )  # at the interpreter's end nobody is left to wait for it
+        # At the interpreter's end nobody is left to wait for it.
+        atexit.register(self._signal, signal.SIGKILL)
 
     def __enter__(self) -> Self:
         return self
@@ -101,10 +101,12 @@ class CommandGroup:
         """End what is left of the group, first asking, then by force; say whether there was anything."""
         if self._out.closed:
             return False
-        was_there = self._signal(signal.SIGTERM)
-        if was_there:
+        was_there = False
+        if self._signal(0):
+            was_there = self._runs()
+            self._signal(signal.SIGTERM)
             until = time.monotonic() + GRACE
-            while self._signal(0) and time.monotonic() < until:
+            while self._runs() and time.monotonic() < until:
                 time.sleep(STEP / 5)
             self._signal(signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):  # what runs as another user cannot be killed
@@ -112,6 +114,20 @@ class CommandGroup:
         self._out.close()
         atexit.unregister(self._signal)
         return was_there
+
+    def _runs(self) -> bool:
+        """Say whether any process of the group runs; one that has ended, and was not waited for by its parent, does not."""
+        if not self._signal(0):
+            return False
+        processes = list(Path("/proc").glob("[0-9]*/stat")) if sys.platform == "linux" else []
+        return not processes or any(map(self._is_running, processes))
+
+    def _is_running(self, process: Path) -> bool:
+        """Read a process's line (proc(5)): its state and its group stand behind the name in parentheses."""
+        with suppress(OSError):
+            state, _, group = process.read_bytes().rpartition(b")")[2].split()[:3]
+            return int(group) == self._process.pid and state not in (b"Z", b"X")
+        return False
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the group; say whether there is one to send it to."""
