@@ -85,15 +85,20 @@ class _Output:
             return None
         self._told = time.monotonic()
         news, self._news = self._news, bytearray()
-        return news.decode(errors="replace")
+        return _said(news)
 
     @property
     def text(self) -> str:
         left_out = self.size - len(self._head) - len(self._tail)
         if not left_out:
-            return (self._head + self._tail).decode(errors="replace").rstrip("\n")
+            return _said(self._head + self._tail).rstrip("\n")
         note = f"\n… [{left_out:,} of {self.size:,} bytes left out; write the output to a file to read all of it] …\n"
-        return self._head.decode(errors="replace") + note + self._tail.decode(errors="replace").rstrip("\n")
+        return _said(self._head) + note + _said(self._tail).rstrip("\n")
+
+
+def _said(output: bytes | bytearray) -> str:
+    """Return bytes as text; what is none, and NUL, which not every store takes, is shown as a mark."""
+    return output.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _ended(code: int) -> str:

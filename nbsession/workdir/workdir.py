@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nbsession.tools.tool import Confirm
 
+# Names, and those of arguments, that models know from the coding agents that they have worked in.
 READING = ("read_file", "list_files", "glob", "grep")
 """The tools that change nothing."""
 

@@ -82,8 +82,13 @@ class TestResult:
         assert text.endswith("99999\n100000\n(exit code 0)")
         assert re.search(r"\n… \[564,895 of 588,895 bytes left out; write the output to a file", text)
 
-    async def test_bytes_that_are_no_text_are_said_somehow(self, work: Work) -> None:
-        assert await work.text("shell", command=r"printf 'na\xefve \xe2\x9c\x93'") == "na�ve ✓\n(exit code 0)"
+    async def test_bytes_that_are_no_text_are_marked(self, work: Work) -> None:
+        text = await work.text("shell", command=r"printf 'na\xefve \x00 \xe2\x9c\x93'")
+        assert text == "na\N{REPLACEMENT CHARACTER}ve \N{REPLACEMENT CHARACTER} ✓\n(exit code 0)"
+
+    async def test_it_has_a_session_of_its_own_apart_from_the_notebooks_terminal(self, work: Work) -> None:
+        command = f"'{sys.executable}' -c 'import os; print(os.getsid(0))'"
+        assert (await work.text("shell", command=command)).split()[0] != str(os.getsid(0))
 
     async def test_progress_is_told_while_it_runs_and_never_much_of_it(self, work: Work) -> None:
         await work.text(
