@@ -53,7 +53,7 @@ def WorkDir(
     without what is likely a secret: names with a word that ends in KEY, TOKEN, SECRET, PASSWORD, PASSWD, PASSPHRASE or CREDENTIAL
     (and with an s), MYSQL_PWD, PGPASSFILE, and values with a URL that holds a password; ``env`` is added to it. When a command
     ends, reaches its timeout (120 seconds, 600 at most) or is aborted, its whole process group ends: it is asked (SIGTERM), and killed after
-    2 seconds.
+    2 seconds. What made a session of its own (``setsid``) is not of the group, and where this process itself is killed nobody ends them.
 
     Forks of a session share the folder: going back in a conversation takes back nothing that was written. Raises ``RenderError``
     where the folder is not there, for unknown names in ``only``, and on systems that cannot open files relative to a folder (Windows).
