@@ -60,6 +60,7 @@ async def test_it_opens_at_the_last_tick_with_its_context_components_tools_and_a
     seen = words(panel.html())
     assert "Session pad · 2 ticks" in seen
     assert panel.shown is not None
+    assert panel.shown.tick is not None
     assert panel.shown.tick.number == 1
     assert "Milk, please." in seen
     assert "Kept 0." in seen
@@ -72,6 +73,7 @@ async def test_a_step_brings_context_components_tools_and_answer_of_that_tick() 
     panel.hear({"k": "go", "tick": 0})
     seen = words(panel.html())
     assert panel.shown is not None
+    assert panel.shown.tick is not None
     assert panel.shown.tick.number == 0
     assert 'add_note(note="n0") → Noted.' in seen
     assert "Bread" not in seen
@@ -84,15 +86,69 @@ async def test_a_step_brings_context_components_tools_and_answer_of_that_tick() 
 
 async def test_a_step_beyond_the_ends_stays_at_the_end() -> None:
     panel = Inspector(await noted("Milk."))
-    for asked, there in ((99, 1), (-5, 0), ("x", 1)):
+    for asked, there in ((99, 2), (-5, 0), ("x", 2)):
         panel.hear({"k": "go", "tick": asked})
         assert panel.marks[0] == there
+
+
+async def test_after_the_last_tick_stands_what_would_be_sent_now_beside_what_was_and_nothing_is_sent() -> (
+    None
+):
+    session = await noted("Milk, please.")
+    panel = Inspector(session)
+    panel.hear({"k": "go", "tick": 2})
+    assert panel.shown is not None
+    assert panel.shown.context.hash == session.compile().hash
+    assert panel.answer()["name"] == "Now"
+    seen = words(panel.html())
+    assert "Would be sent ≈" in seen
+    assert "since tick 1; the prefix is kept" in seen
+    assert "Kept 0." in seen
+    assert "state notes = ['n0']" in seen
+    assert "what would be sent now" in words(panel.static()["text/html"])
+    assert len(session.ticks) == 2
+
+
+async def test_what_would_be_sent_now_follows_a_knob_and_a_component_that_is_left_out() -> None:
+    @component
+    def Agent() -> Any:
+        tone, _ = use_knob("tone", "kind", options=["kind", "curt"])
+        return [System(f"Be {tone}."), Section("Prefer trains.", id="rules"), Timeline()]
+
+    session = App(Agent, model=ScriptedModel("Yes.")).session()
+    await session.send("Hi")
+    panel = Inspector(session)
+    panel.hear({"k": "go", "tick": 1})
+    assert "Be kind." in words(panel.html())
+    session.knobs["tone"] = "curt"
+    panel.take_up()
+    assert "Be curt." in words(panel.html())
+    (path,) = (
+        [share.place.path for share in panel.shown.tree if share.place.name == "Section"]
+        if panel.shown
+        else [""]
+    )
+    panel.hear({"k": "leave", "path": path, "out": True})
+    assert "1 removed against what would be sent" in words(panel.html())
+    assert "Run without it" not in words(panel.html())
+
+
+async def test_who_looks_at_what_would_be_sent_stays_there_when_a_tick_comes() -> None:
+    session = await noted("Milk.")
+    panel = Inspector(session)
+    panel.hear({"k": "go", "tick": 2})
+    session.model = ScriptedModel("More.")
+    await session.send("Again")
+    panel.take_up()
+    assert panel.marks == (3, 2)
+    assert panel.answer()["name"] == "Now"
 
 
 async def test_every_tick_is_a_bar_to_the_scale_of_the_largest() -> None:
     panel = Inspector(await noted("Milk.", "Bread."))
     html = panel.html()
     assert html.count("background:linear-gradient") == 4
+    assert 'title="What would be sent now"' in html
     assert "height:100.0%" in html
     assert re.search(r'title="Tick 0: tools ≈\d+, system ≈\d+, messages ≈\d+, answer ≈\d+"', html)
 
@@ -412,3 +468,7 @@ async def test_the_ticks_of_a_closed_session_can_be_looked_at_and_the_tree_says_
     seen = words(panel.html())
     assert "Milk." in seen
     assert "The tree cannot be rendered as it was: session 'pad' is closed" in seen
+    panel.hear({"k": "go", "tick": 2})
+    seen = words(panel.html())
+    assert "What would be sent now cannot be told." in seen
+    assert "session 'pad' is closed" in seen

@@ -1,8 +1,11 @@
-"""What stands at one tick of a session: what was sent, beside another tick, what came of it, and the tree."""
+"""What stands at one tick of a session: what was sent, beside another tick, what came of it, and the tree.
+
+After the last tick stands what would be sent now.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from nbsession.errors import NbsessionError
@@ -12,6 +15,7 @@ from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import card
 from nbsession.notebook.view.sources import NO_SOURCES, Sources
 from nbsession.notebook.view.strip import Strip, strip_of
+from nbsession.notebook.view.transcript import Transcript
 from nbsession.timeline import net, upwards, why
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext, Part
     from nbsession.notebook.view.cards import Card, Row
-    from nbsession.notebook.view.transcript import Transcript
     from nbsession.session import Outline, Place, Session
     from nbsession.timeline import Cause, Tick
 
@@ -61,16 +64,17 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One tick.
+    """One tick, or, without ``tick``, what would be sent now.
 
     ``older`` is what its context is compared with, ``against`` what that is called. ``left_out`` are the paths of
     components that the context shown is without; ``refused`` says why they cannot be left out, ``complaint`` why
     there is no tree.
     """
 
-    tick: Tick
+    context: CompiledContext
     card: Card
-    run: Transcript
+    tick: Tick | None = None
+    run: Transcript = field(default_factory=Transcript)
     older: CompiledContext | None = None
     against: str = ""
     tree: Sequence[Share] = ()
@@ -101,7 +105,7 @@ class Moment:
     @property
     def asked(self) -> str:
         """What its user had said last."""
-        said = (part.text for part in reversed(self.tick.context.flow) if part.role == "user")
+        said = (part.text for part in reversed(self.context.flow) if part.role == "user")
         return shortened(next(said, ""))
 
     @property
@@ -112,14 +116,24 @@ class Moment:
     @property
     def failure(self) -> str:
         """What ended the tick, if an error did."""
-        error = self.tick.error
+        error = self.tick.error if self.tick is not None else None
         return f"{type(error).__name__}: {error}" if error is not None else ""
+
+    @property
+    def strip(self) -> Strip:
+        """Where the tokens of the context and of the answer went."""
+        return self.card.strip.with_answer(self.tick.usage.output_tokens if self.tick is not None else 0)
+
+    @property
+    def name(self) -> str:
+        """What it is called: ``"tick 3"``, or ``"now"``."""
+        return "now" if self.tick is None else f"tick {self.tick.number}"
 
     @property
     def words(self) -> str:
         """What is said of it where it is passed by: ``"tick 3, ≈1,234 tokens, called search"``."""
-        called = ", ".join(dict.fromkeys(run.name for run in self.tick.tool_calls))
-        said = [f"tick {self.tick.number}", templates.tokens(self.card.tokens)]
+        called = ", ".join(dict.fromkeys(run.name for run in self.tick.tool_calls)) if self.tick else ""
+        said = [self.name, templates.tokens(self.card.tokens)]
         compared = f"{templates.signed(self.delta)} since {self.against}" if self.older is not None else ""
         return ", ".join(filter(None, [*said, f"called {called}" if called else "", compared]))
 
@@ -156,7 +170,31 @@ def moment(
             refused = str(error)
     laid_out = _steady(card(context, older, why=why, recent=recent, sources=there.sources))
     run = aftermath([tick], f"t{number}")
-    return Moment(tick, laid_out, run, older, against, there.tree, left_out, refused, there.complaint)
+    return Moment(
+        context, laid_out, tick, run, older, against, there.tree, left_out, refused, there.complaint
+    )
+
+
+def present(
+    session: Session, beside: Beside = "before", *, recent: int | None = RECENT, without: Collection[str] = ()
+) -> Moment:
+    """Lay out what would be sent now, beside a tick; the other arguments are those of ``moment``. Nothing is sent."""
+    context = session.compile()
+    other = older_of(session.ticks, len(session.ticks), beside)
+    older, against = (other.context, f"tick {other.number}") if other is not None else (None, "")
+    sources = Sources(session.sources())
+    tree = shares_of(session.outline(), context, (), sources)
+    left_out, refused = tuple(share.place.path for share in tree if share.place.path in without), ""
+    if left_out:
+        try:
+            context, older = session.without(*left_out), context
+            against = "what would be sent"
+        except NbsessionError as error:
+            refused = str(error)
+    laid_out = _steady(card(context, older, recent=recent, sources=sources))
+    return Moment(
+        context, laid_out, older=older, against=against, tree=tree, left_out=left_out, refused=refused
+    )
 
 
 def older_of(ticks: Sequence[Tick], number: int, beside: Beside) -> Tick | None:

@@ -15,7 +15,7 @@ from nbsession.content import visible
 from nbsession.errors import NbsessionError, SessionError
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
-from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of
+from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of, present
 from nbsession.notebook.panels.trial import Trial
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
@@ -38,7 +38,7 @@ KEPT = 16
 AT_REST = 1.0
 """Seconds after the last step until the static form follows."""
 
-SLOTS = ("figures", "asked", "said", "tick", "tree")
+SLOTS = ("figures", "asked", "tick", "tree", "said")
 """Of the page: what is another with each tick. Each is a macro of the template."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -89,7 +89,7 @@ class Inspector:
     def __init__(self, session: Session) -> None:
         self._home = session.app.home
         self._ui = Folds()
-        self._moments: dict[object, Moment] = {}
+        self._moments: dict[tuple[object, ...], Moment] = {}
         self._trials: dict[object, Trial] = {}
         self.beside: Beside = "before"
         self._is_whole = False
@@ -112,7 +112,12 @@ class Inspector:
         self.left_out = frozenset()
         self._moments.clear()
         self._measure()
-        self._number = len(self.bars) - 1
+        self._number = max(len(self.bars) - 1, 0)
+
+    @property
+    def is_now(self) -> bool:
+        """Whether what would be sent now is shown: it stands after the last tick."""
+        return self._number == len(self.bars)
 
     def display(self) -> None:
         """Make the two outputs in the calling cell, and begin to follow the session."""
@@ -139,10 +144,8 @@ class Inspector:
         """Return the tick shown as it stands, for a notebook without its kernel."""
         style = f"{templates.style()}{templates.style('inspector')}"
         shown = self.shown
-        text = [
-            f"Session {self.session.id}",
-            *([shown.words, as_text(shown.run)] if shown else ["no ticks yet"]),
-        ]
+        said = [shown.words, as_text(shown.run)] if shown else []
+        text = [f"Session {self.session.id}", *([] if self.bars else ["no ticks yet"]), *said]
         return {
             "text/html": f"{style}{_macro('static')(Ui(), self.session, shown, self.scale)}",
             "text/plain": visible("\n".join(text)),
@@ -162,6 +165,7 @@ class Inspector:
             self._ui.open[str(message.get("d"))] = message.get("open") is True
             return
         self.said, self._is_whole = "", False
+        self._forget_now()
         before = self._number, self.beside, self.left_out
         try:
             self._do(str(kind), message)
@@ -175,18 +179,31 @@ class Inspector:
 
     @property
     def shown(self) -> Moment | None:
-        """The tick that is shown, ``None`` where there is none yet."""
-        if self._number < 0:
-            return None
+        """What is shown, ``None`` where nothing could be sent now: ``said`` tells why."""
         name = (self._number, self.beside, self._is_whole, self.left_out)
         found = self._moments.pop(name, None)
         if found is None:
             recent = None if self._is_whole else RECENT
-            found = moment(self.session, self._number, self.beside, recent=recent, without=self.left_out)
+            if not self.is_now:
+                found = moment(self.session, self._number, self.beside, recent=recent, without=self.left_out)
+            elif (found := self._present(recent)) is None:
+                return None
         self._moments[name] = found
         if len(self._moments) > KEPT:
             del self._moments[next(iter(self._moments))]
         return found
+
+    def _present(self, recent: int | None) -> Moment | None:
+        try:
+            return present(self.session, self.beside, recent=recent, without=self.left_out)
+        except NbsessionError as error:
+            self.said = str(error)
+            return None
+
+    def _forget_now(self) -> None:
+        """What would be sent now may be another by now."""
+        for name in [name for name in self._moments if name[0] == len(self.bars)]:
+            del self._moments[name]
 
     @property
     def trial(self) -> Trial | None:
@@ -211,7 +228,7 @@ class Inspector:
 
     def _do(self, kind: str, message: Mapping[str, Any]) -> None:
         if kind == "go":
-            self._number = _between(message.get("tick"), len(self.bars))
+            self._number = _between(message.get("tick"), len(self.bars) + 1)
         elif kind == "compare":
             beside = message.get("beside")
             self.beside = (
@@ -236,7 +253,13 @@ class Inspector:
     def _run_again(self) -> None:
         """Run the tick shown without what is left out, in a fork; the answers then stand side by side."""
         shown = self.shown
-        if shown is None or not shown.left_out or shown.refused or self.trial is not None:
+        if (
+            shown is None
+            or shown.tick is None
+            or not shown.left_out
+            or shown.refused
+            or self.trial is not None
+        ):
             return
         trial = Trial(self.session, self._number, shown.left_out, shown.missing)
         self._trials[self.session.id, self._number, self.left_out] = trial
@@ -267,7 +290,8 @@ class Inspector:
         return {
             "k": "at",
             "tick": number,
-            "last": len(self.bars) - 1,
+            "name": _named(self.shown),
+            "last": len(self.bars),
             "older": older,
             "beside": self.beside,
             "words": self.shown.words if self.shown is not None else "",
@@ -297,19 +321,22 @@ class Inspector:
         loop = asyncio.get_running_loop()
         async for event in self.session.subscribe():
             # The first events are those of the past, all at once: they make one change.
-            if event.type in ("tick_end", "execution_end") and not self._behind:
+            if event.type in ("tick_end", "execution_end", "knob_set") and not self._behind:
                 self._behind = True
                 loop.call_soon(self.take_up)
 
     def take_up(self) -> None:
-        """Take up new ticks; who looked at the last one sees the new last one."""
+        """Take up what came: who looked at the last tick, or at what would be sent now, sees the new one."""
         self._behind = False
-        known = len(self.bars)
+        self._forget_now()
+        known, was_now = len(self.bars), self.is_now
         self._measure()
-        if len(self.bars) == known:
+        if len(self.bars) == known and not was_now:
             return
-        if self._number == known - 1:
-            self._number, self._is_whole = len(self.bars) - 1, False
+        if known and was_now:
+            self._number = len(self.bars)
+        elif self._number >= known - 1:
+            self._number, self._is_whole = max(len(self.bars) - 1, 0), False
         self._send({"k": "bars", "html": _macro("bars")(self)})
         self._send(self.answer())
         self._rest()
@@ -326,6 +353,10 @@ class Inspector:
         if self._handle is not None:
             static = self.static()
             self._cell.run(self._handle.update, static, raw=True)
+
+
+def _named(shown: Moment | None) -> str:
+    return shown.name.capitalize() if shown is not None else "No tick"
 
 
 def _between(number: Any, count: int) -> int:

@@ -2,7 +2,7 @@
 // kernel lays out a tick, only the last one that was asked for meanwhile is remembered.
 //
 // In:  {k: "all", for, html}    everything, for the view that said hello, or "*"
-//      {k: "at", me, tick, last, older, beside, words, slots}   where the controls stand, and fragments by slot
+//      {k: "at", me, tick, name, last, older, beside, words, slots}   where the controls stand, and fragments by slot
 //      {k: "bars" | "forks", html}   the row of ticks, or the tree of forks, anew
 // Out: {k: "hello", me} {k: "open", d, open}, and, each answered by "at" with this me:
 //      {k: "go", me, tick} {k: "compare", me, beside} {k: "whole", me}
@@ -51,21 +51,21 @@ function render({ model, el }) {
     }
   };
 
-  const stand = ({ tick, last, older, beside, words, slots }) => {
+  const stand = ({ tick, name, last, older, beside, words, slots }) => {
     const range = find(".ticks");
     const number = find(".older[type]");
     range.disabled = last < 1;
-    range.max = Math.max(last, 0);
-    number.max = range.max;
+    range.max = last;
+    number.max = Math.max(last - 1, 0);
     if (!next.some((asked) => asked.k === "go")) range.value = tick;
     range.setAttribute("aria-valuetext", words);
-    find(".now").textContent = tick < 0 ? "No tick" : `Tick ${tick}`;
+    find(".now").textContent = name;
     find("[data-do=beside]").value = typeof beside === "number" ? "tick" : beside;
     number.hidden = typeof beside !== "number";
     // What is being typed stays.
     if (!number.hidden && document.activeElement !== number) number.value = beside;
     Object.assign(find(".inspect").dataset, { at: tick, older });
-    for (const [name, html] of Object.entries(slots)) put(slot(name), html);
+    for (const [where, html] of Object.entries(slots)) put(slot(where), html);
     typeset(model, el);
     mark();
   };
