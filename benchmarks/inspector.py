@@ -50,8 +50,16 @@ async def measure() -> None:
     panel = Inspector(session)
     page = panel.html()
     print(f"opened in {1000 * (time.perf_counter() - began):.0f} ms, a page of {len(page) / 1000:.0f} kB")
-    for name, beside in (("the tick before", "before"), ("the first tick", 0)):
-        panel.hear({"k": "compare", "beside": beside})
+    fork = session.fork(TICKS // 2)
+    fork.model = ScriptedModel(*(f"Another answer {number}." for number in range(TICKS // 2 - 1)))
+    for number in range(TICKS // 2 - 1):
+        await fork.send(f"Another message {number}.")
+    for name, what in (
+        ("compared with the tick before", {"k": "compare", "beside": "before"}),
+        ("compared with the first tick", {"k": "compare", "beside": 0}),
+        ("with a fork beside it", {"k": "company", "id": fork.id}),
+    ):
+        panel.hear(what)
         took, size = [], 0
         for step in range(STEPS):
             number = TICKS - 1 - step * (TICKS // STEPS)
@@ -61,7 +69,7 @@ async def measure() -> None:
             took.append(1000 * (time.perf_counter() - began))
         took.sort()
         print(
-            f"a step, compared with {name}: {statistics.median(took):.0f} ms, "
+            f"a step, {name}: {statistics.median(took):.0f} ms, "
             f"95th percentile {took[round(0.95 * STEPS) - 1]:.0f} ms, at most {size / 1000:.0f} kB"
         )
 

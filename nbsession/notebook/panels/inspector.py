@@ -2,7 +2,7 @@
 
 As the panel of knobs, it is two outputs, the widget and its static form; a style
 sheet shows exactly one of them. The page asks for a tick and is sent fragments of
-that tick alone.
+that tick alone. A second session may stand beside it, in step.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from nbsession.errors import NbsessionError, SessionError
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of, present
+from nbsession.notebook.panels.side_by_side import Companion, SideBySide, companion_of, others
 from nbsession.notebook.panels.trial import Trial
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.summary import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from anywidget import AnyWidget
     from IPython.core.display_functions import DisplayHandle
@@ -50,7 +51,7 @@ def inspect(session: Session) -> None:
     from IPython.display import display
 
     shell = get_ipython()
-    panel = Inspector(session)
+    panel = Inspector(session, getattr(getattr(shell, "nbsession", None), "sessions", ()))
     if kernel.of(shell) is None:
         display(panel.static(), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
         return
@@ -83,10 +84,13 @@ class Inspector:
     Messages arrive on whichever thread the kernel handles them on; they are taken up on
     the session's home loop. All views of the panel show the same. ``bars`` are the ticks that
     have ended, ``scale`` the tokens of the largest, ``left_out`` the paths of components that contexts are
-    shown without, and ``said`` is what was refused.
+    shown without, and ``said`` is what was refused. ``companion`` stands beside it, if one was chosen: of the
+    family, or of the sessions ``named`` by the user.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, named: Iterable[tuple[str, Session]] = ()) -> None:
+        self._named = named
+        self.companion: Companion | None = None
         self._home = session.app.home
         self._ui = Folds()
         self._moments: dict[tuple[object, ...], Moment] = {}
@@ -99,7 +103,7 @@ class Inspector:
         self._widget: AnyWidget | None = None
         self._handle: DisplayHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
-        self._follower: asyncio.Task[None] | None = None
+        self._followers: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._behind = False
         self._begin(session)
@@ -116,8 +120,15 @@ class Inspector:
 
     @property
     def is_now(self) -> bool:
-        """Whether what would be sent now is shown: it stands after the last tick."""
-        return self._number == len(self.bars)
+        """Whether what would be sent now is shown: it stands after the last tick, with nothing beside it."""
+        return self.companion is None and self._number == len(self.bars)
+
+    @property
+    def last(self) -> int:
+        """How far the scrubber goes."""
+        if self.companion is None:
+            return len(self.bars)
+        return max(len(self.bars), len(self.companion.session.ticks) - self.companion.ahead, 1) - 1
 
     def display(self) -> None:
         """Make the two outputs in the calling cell, and begin to follow the session."""
@@ -134,7 +145,7 @@ class Inspector:
 
     def close(self) -> None:
         """Stop following, and close the widget."""
-        for waiting in (self._follower, self._resting):
+        for waiting in (*self._followers, self._resting):
             if waiting is not None:
                 self._home.post(waiting.cancel)
         if self._widget is not None:
@@ -142,12 +153,15 @@ class Inspector:
 
     def static(self) -> dict[str, str]:
         """Return the tick shown as it stands, for a notebook without its kernel."""
-        style = f"{templates.style()}{templates.style('inspector')}"
+        sheets = ("view", "inspector", *(["side_by_side"] if self.companion is not None else []))
+        style = "".join(map(templates.style, sheets))
         shown = self.shown
         said = [shown.words, as_text(shown.run)] if shown else []
+        if (pair := self.pair) is not None:
+            said = [pair.words, *(f"{side.session}:\n{as_text(side.run)}" for side in (pair.one, pair.other))]
         text = [f"Session {self.session.id}", *([] if self.bars else ["no ticks yet"]), *said]
         return {
-            "text/html": f"{style}{_macro('static')(Ui(), self.session, shown, self.scale)}",
+            "text/html": f"{style}{_macro('static')(Ui(), self)}",
             "text/plain": visible("\n".join(text)),
         }
 
@@ -166,12 +180,12 @@ class Inspector:
             return
         self.said, self._is_whole = "", False
         self._forget_now()
-        before = self._number, self.beside, self.left_out
+        before = self._number, self.beside, self.left_out, self.companion
         try:
             self._do(str(kind), message)
             answer = self.answer()
         except NbsessionError as error:
-            self._number, self.beside, self.left_out = before
+            self._number, self.beside, self.left_out, self.companion = before
             self.said = str(error)
             answer = self.answer()
         self._send({**answer, "me": me})
@@ -184,6 +198,8 @@ class Inspector:
         found = self._moments.pop(name, None)
         if found is None:
             recent = None if self._is_whole else RECENT
+            if self.companion is not None and self._number >= len(self.bars):
+                return None
             if not self.is_now:
                 found = moment(self.session, self._number, self.beside, recent=recent, without=self.left_out)
             elif (found := self._present(recent)) is None:
@@ -204,6 +220,29 @@ class Inspector:
         """What would be sent now may be another by now."""
         for name in [name for name in self._moments if name[0] == len(self.bars)]:
             del self._moments[name]
+
+    @property
+    def name(self) -> str:
+        """What the controls call where it stands."""
+        if self.shown is not None:
+            return self.shown.name.capitalize()
+        return "Now" if self.companion is None else f"Tick {self._number}"
+
+    @property
+    def words(self) -> str:
+        """What is said of it where it is passed by."""
+        pair = self.pair
+        return pair.words if pair is not None else self.shown.words if self.shown is not None else ""
+
+    @property
+    def pair(self) -> SideBySide | None:
+        """Both sessions at this step, ``None`` where nothing stands beside the one."""
+        return self.companion.beside(self.session, self._number) if self.companion else None
+
+    @property
+    def others(self) -> Mapping[str, str]:
+        """What may be set beside it, by id."""
+        return others(self.session, self._named)
 
     @property
     def trial(self) -> Trial | None:
@@ -228,7 +267,7 @@ class Inspector:
 
     def _do(self, kind: str, message: Mapping[str, Any]) -> None:
         if kind == "go":
-            self._number = _between(message.get("tick"), len(self.bars) + 1)
+            self._number = _between(message.get("tick"), self.last + 1)
         elif kind == "compare":
             beside = message.get("beside")
             self.beside = (
@@ -249,6 +288,21 @@ class Inspector:
             self._run_again()
         elif kind == "session":
             self._turn_to(str(message.get("id")))
+        elif kind == "company":
+            self._set_beside(str(message.get("id") or ""))
+        elif kind == "lock" and self.companion is not None:
+            self.companion.lock(self._number, not self.companion.locked)
+        elif kind == "other" and self.companion is not None:
+            self.companion.go(self._number, _between(message.get("tick"), len(self.companion.session.ticks)))
+        elif kind == "part" and self.companion is not None:
+            self._number = self.companion.to_parting(self.session, self._number)
+
+    def _set_beside(self, id_: str) -> None:
+        """Set another session beside this one, ``""`` for none."""
+        self.companion = companion_of(self.session, self._named, id_) if id_ else None
+        self._number = min(self._number, self.last)
+        self._follow_anew()
+        self._send_around()
 
     def _run_again(self) -> None:
         """Run the tick shown without what is left out, in a fork; the answers then stand side by side."""
@@ -267,7 +321,7 @@ class Inspector:
         async def run() -> None:
             await trial.run()
             self._send(self.answer())
-            self._send_forks()
+            self._send_around()
 
         task = asyncio.get_running_loop().create_task(run())
         self._running.add(task)
@@ -277,12 +331,10 @@ class Inspector:
         """Go over to another session of the family."""
         if not any(branch.id == fork for branch in self.session.history().branches):
             raise SessionError(f"there is no fork {fork!r} around session {self.session.id!r}")
+        self.companion = None
         self._begin(self.session.app.session(fork))
-        if self._follower is not None:
-            self._follower.cancel()
-            self._start_to_follow()
-        self._send({"k": "bars", "html": _macro("bars")(self)})
-        self._send_forks()
+        self._follow_anew()
+        self._send_around()
 
     def answer(self) -> dict[str, Any]:
         """Return what the tick shown consists of, and where the controls stand now."""
@@ -290,11 +342,13 @@ class Inspector:
         return {
             "k": "at",
             "tick": number,
-            "name": _named(self.shown),
-            "last": len(self.bars),
+            "name": self.name,
+            "last": self.last,
             "older": older,
             "beside": self.beside,
-            "words": self.shown.words if self.shown is not None else "",
+            "other": self.companion.at(number) if self.companion is not None else -1,
+            "locked": self.companion is None or self.companion.locked,
+            "words": self.words,
             "slots": {name: _macro(name)(self._ui, self) for name in SLOTS},
         }
 
@@ -311,15 +365,26 @@ class Inspector:
             self.bars.append(bar_of(tick))
         self.scale = max((bar.strip.tokens for bar in self.bars), default=0)
 
-    def _send_forks(self) -> None:
-        self._send({"k": "forks", "html": _macro("forks")(self)})
+    def _send_around(self) -> None:
+        """Send what is another where the sessions are others."""
+        for name in ("bars", "company", "forks"):
+            self._send({"k": "put", "slot": name, "html": _macro(name)(self)})
+
+    def _follow_anew(self) -> None:
+        """Follow those sessions that are shown now."""
+        if self._followers:
+            for follower in self._followers:
+                follower.cancel()
+            self._start_to_follow()
 
     def _start_to_follow(self) -> None:
-        self._follower = asyncio.get_running_loop().create_task(self._follow())
-
-    async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        async for event in self.session.subscribe():
+        shown = [self.session, *([self.companion.session] if self.companion is not None else [])]
+        self._followers = [loop.create_task(self._follow(session)) for session in shown]
+
+    async def _follow(self, session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        async for event in session.subscribe():
             # The first events are those of the past, all at once: they make one change.
             if event.type in ("tick_end", "execution_end", "knob_set") and not self._behind:
                 self._behind = True
@@ -331,13 +396,13 @@ class Inspector:
         self._forget_now()
         known, was_now = len(self.bars), self.is_now
         self._measure()
-        if len(self.bars) == known and not was_now:
+        if len(self.bars) == known and not was_now and self.companion is None:
             return
         if known and was_now:
             self._number = len(self.bars)
-        elif self._number >= known - 1:
+        elif self._number == known - 1 or not known:
             self._number, self._is_whole = max(len(self.bars) - 1, 0), False
-        self._send({"k": "bars", "html": _macro("bars")(self)})
+        self._send({"k": "put", "slot": "bars", "html": _macro("bars")(self)})
         self._send(self.answer())
         self._rest()
 
@@ -355,10 +420,6 @@ class Inspector:
             self._cell.run(self._handle.update, static, raw=True)
 
 
-def _named(shown: Moment | None) -> str:
-    return shown.name.capitalize() if shown is not None else "No tick"
-
-
 def _between(number: Any, count: int) -> int:
     """Return the number of a tick that is there, the nearest to the one asked for."""
     return max(0, min(int(number), count - 1)) if isinstance(number, (int, float)) else count - 1
@@ -370,7 +431,10 @@ def _widget() -> AnyWidget:
 
     global _InspectorView
     if _InspectorView is None:
-        script, *sheets = (templates.source(name) for name in ("inspector.js", "view.css", "inspector.css"))
+        script, *sheets = (
+            templates.source(name)
+            for name in ("inspector.js", "view.css", "inspector.css", "side_by_side.css")
+        )
         _InspectorView = type("InspectorView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
     made: AnyWidget = _InspectorView()
     return made

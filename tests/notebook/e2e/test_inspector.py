@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.notebook.e2e.test_access import both
 from tests.notebook.e2e.test_sessions import errors, output
 
 if TYPE_CHECKING:
@@ -141,6 +142,67 @@ def test_ticks_are_compared_components_left_out_and_run_without_and_forks_gone_t
     expect(panel.locator(".head")).to_contain_text("fork of compared, forked before tick 9")
     expect(panel.locator(".after")).to_contain_text("Nothing more.")
     expect(panel.locator("[aria-current]")).to_have_count(1)
+    assert opened.errors == []
+
+
+FORKED = """
+fork = session.fork(5)
+fork.model = ScriptedModel(call("add_stop", town="Chur", nights=3), "**Chur** is on the plan: three nights, and a day for the Bernina line.", "Well.")
+fork.knobs["tone"] = "terse"
+for message in ("Rather Chur, for three nights.", "And then?"):
+    fork.run(message)
+%session inspect
+"""
+
+
+def test_two_forks_are_stepped_through_in_step_and_where_they_part_is_found_by_a_key(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(planner("parted"), FORKED)
+    opened.run(0)
+    opened.run(1)
+    assert errors(opened) == []
+    panel = output(opened, 1).locator(".nbs-inspector")
+    choice = panel.get_by_label("beside")
+    choice.focus()
+    choice.select_option(index=1)
+    expect(panel.locator(".sides")).to_contain_text("parted · tick 9")
+    assert choice.evaluate("node => node === document.activeElement")
+    slider = panel.get_by_role("slider", name="Tick", exact=True)
+    now, other = panel.locator(".now").first, panel.locator(".now[data-other]")
+    slider.focus()
+    page.keyboard.press("d")
+    expect(now).to_have_text("Tick 6")
+    expect(other).to_have_text("Tick 6")
+    expect(panel.locator(".since")).to_contain_text("They part at tick 6: the context, from Planner")
+    expect(panel.locator(".since")).to_contain_text("here")
+    expect(panel.locator(".sides del").first).to_contain_text("You are a friendly travel planner")
+    expect(panel.locator(".sides ins").first).to_contain_text("You are a terse travel planner")
+    page.keyboard.press("ArrowRight")
+    expect(other).to_have_text("Tick 7")
+    expect(panel.locator(".sides")).to_contain_text("Chur is on the plan")
+    both(opened, "two sessions side by side")
+    pictures(opened, panel, "inspector-sides")
+    slider.focus()
+    page.keyboard.press("l")
+    expect(panel.get_by_label("locked in step")).not_to_be_checked()
+    page.keyboard.press("ArrowLeft")
+    expect(now).to_have_text("Tick 6")
+    expect(other).to_have_text("Tick 7")
+    panel.get_by_role("button", name="The other one’s next tick").click()
+    expect(other).to_have_text("Tick 8")
+    page.keyboard.press("ArrowLeft")
+    expect(now).to_have_text("Tick 5")
+    page.keyboard.press("l")
+    expect(panel.get_by_label("locked in step")).to_be_checked()
+    panel.get_by_role("button", name="Go to where they part").click()
+    expect(other).to_have_text("Tick 6")
+    saved = output(opened, 1).locator(".nbs-inspected")
+    expect(saved).to_contain_text("They part at tick 6")
+    opened.reopen_without_kernel()
+    expect(saved).to_be_visible()
+    expect(saved.locator("button, input, select")).to_have_count(0)
+    opened.screenshot("inspector-sides-saved", of=saved)
     assert opened.errors == []
 
 

@@ -2,11 +2,14 @@
 // kernel lays out a tick, only the last one that was asked for meanwhile is remembered.
 //
 // In:  {k: "all", for, html}    everything, for the view that said hello, or "*"
-//      {k: "at", me, tick, name, last, older, beside, words, slots}   where the controls stand, and fragments by slot
-//      {k: "bars" | "forks", html}   the row of ticks, or the tree of forks, anew
+//      {k: "at", me, tick, name, last, older, other, locked, beside, words, slots}   where the controls stand, and fragments by slot
+//      {k: "put", slot, html}   the row of ticks, what stands beside, or the tree of forks, anew
 // Out: {k: "hello", me} {k: "open", d, open}, and, each answered by "at" with this me:
 //      {k: "go", me, tick} {k: "compare", me, beside} {k: "whole", me}
 //      {k: "leave", me, path, out} {k: "restore", me} {k: "run", me} {k: "session", me, id}
+//      {k: "company", me, id} {k: "other", me, tick} {k: "lock", me} {k: "part", me}
+//
+// Keys, beside those of the slider: arrows step, d goes to where two sessions part, l locks them in step or lets go.
 
 // What had the focus has it again, where it still stands.
 function put(slot, html) {
@@ -29,7 +32,7 @@ function render({ model, el }) {
 
   const ask = (message) => {
     if (waits) {
-      if (["go", "compare"].includes(message.k) && next.at(-1)?.k === message.k) next.pop();
+      if (["go", "compare", "other"].includes(message.k) && next.at(-1)?.k === message.k) next.pop();
       next.push(message);
       return;
     }
@@ -43,15 +46,15 @@ function render({ model, el }) {
   };
 
   const mark = () => {
-    const { at, older } = find(".inspect").dataset;
-    const bars = slot("bars").children;
-    for (const [name, number] of [["at", at], ["older", older]]) {
-      for (const marked of slot("bars").querySelectorAll(`.${name}`)) marked.classList.remove(name);
-      bars[number]?.classList.add(name);
-    }
+    const { at, older, other } = find(".inspect").dataset;
+    const [mine, theirs] = slot("bars").children;
+    for (const marked of slot("bars").querySelectorAll(".at, .older")) marked.classList.remove("at", "older");
+    mine.children[at]?.classList.add("at");
+    if (theirs) theirs.children[other]?.classList.add("at");
+    else mine.children[older]?.classList.add("older");
   };
 
-  const stand = ({ tick, name, last, older, beside, words, slots }) => {
+  const stand = ({ tick, name, last, older, other, locked, beside, words, slots }) => {
     const range = find(".ticks");
     const number = find(".older[type]");
     range.disabled = last < 1;
@@ -64,7 +67,12 @@ function render({ model, el }) {
     number.hidden = typeof beside !== "number";
     // What is being typed stays.
     if (!number.hidden && document.activeElement !== number) number.value = beside;
-    Object.assign(find(".inspect").dataset, { at: tick, older });
+    find(".beside").hidden = other >= 0;
+    if (find("[data-other]")) {
+      find(".now[data-other]").textContent = `Tick ${other}`;
+      find("[data-do=lock]").checked = locked;
+    }
+    Object.assign(find(".inspect").dataset, { at: tick, older, other });
     for (const [where, html] of Object.entries(slots)) put(slot(where), html);
     typeset(model, el);
     mark();
@@ -77,8 +85,8 @@ function render({ model, el }) {
       mark();
     } else if (!find(".inspect")) {
       return; // everything is on its way
-    } else if (message.k === "bars" || message.k === "forks") {
-      put(slot(message.k), message.html);
+    } else if (message.k === "put") {
+      put(slot(message.slot), message.html);
       mark();
     } else if (message.k === "at") {
       stand(message);
@@ -93,7 +101,14 @@ function render({ model, el }) {
     go(Number(range.value));
   };
 
+  const stepOther = (by) => ask({ k: "other", tick: Number(find(".inspect").dataset.other) + by });
+  const company = (id) => ask({ k: "company", id });
+
   const DO = {
+    otherBack: () => stepOther(-1),
+    otherOn: () => stepOther(1),
+    part: () => ask({ k: "part" }),
+    company,
     back: () => step(-1),
     on: () => step(1),
     whole: () => ask({ k: "whole" }),
@@ -112,8 +127,8 @@ function render({ model, el }) {
       DO[action](rest.join(":"));
     }
     const bars = event.target.closest("[data-s=bars]");
-    if (bars?.children.length) {
-      const middles = [...bars.children].map((bar) => {
+    if (bars) {
+      const middles = [...bars.firstElementChild.children].map((bar) => {
         const { left, right } = bar.getBoundingClientRect();
         return Math.abs((left + right) / 2 - event.clientX);
       });
@@ -131,6 +146,10 @@ function render({ model, el }) {
   const change = ({ target }) => {
     if (target.matches("[data-do^='leave:']")) {
       ask({ k: "leave", path: target.dataset.do.slice("leave:".length), out: !target.checked });
+    } else if (target.matches("[data-do=lock]")) {
+      ask({ k: "lock" });
+    } else if (target.matches("[data-do=company]")) {
+      company(target.value);
     } else if (target.matches("[data-do=beside]")) {
       ask({ k: "compare", beside: target.value === "tick" ? Number(find(".older[type]").value) : target.value });
     }
@@ -141,9 +160,22 @@ function render({ model, el }) {
     event.target.dataset.lmSuppressShortcuts = "true";
   };
 
+  const key = (event) => {
+    const types = event.target.matches("select, textarea, input:not([type=range], [type=checkbox])");
+    if (types || event.altKey || event.ctrlKey || event.metaKey || !find(".inspect")) return;
+    const isBeside = find(".now[data-other]") !== null;
+    if (event.key === "d" && isBeside) DO.part();
+    else if (event.key === "l" && isBeside) ask({ k: "lock" });
+    else if (event.key === "ArrowLeft" && !event.target.matches(".ticks")) step(-1);
+    else if (event.key === "ArrowRight" && !event.target.matches(".ticks")) step(1);
+    else return;
+    event.preventDefault();
+  };
+
   el.classList.add("jp-RenderedHTMLCommon", "nbs-inspector");
   el.addEventListener("focusin", keepKeys);
   el.addEventListener("click", click);
+  el.addEventListener("keydown", key);
   el.addEventListener("input", input);
   el.addEventListener("change", change);
   model.on("msg:custom", hear);
