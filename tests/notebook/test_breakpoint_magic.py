@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbsession import App, Session, System, Timeline, component, tool
 from nbsession.context import context_of
 from nbsession.events import BreakpointReached, TickContext, TickStart
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.execution import ExecutionView
+from nbsession.notebook.view.fields import fields_of
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.transcript import Transcript
+from nbsession.testing import ScriptedModel, call
 from tests.notebook.kernels import Kernel, Ran, running_kernel
 
 if TYPE_CHECKING:
@@ -95,7 +100,7 @@ def test_the_output_says_where_it_stands_and_shows_what_is_about_to_be_sent() ->
     run = Transcript()
     run.apply(TickStart(0))
     run.apply(BreakpointReached(0, "tokens>1", "the context has ≈9 tokens"))
-    assert run.state == "stopped at a breakpoint: %session continue, or Stop"
+    assert run.state == "stopped at a breakpoint"
     context = context_of(["You are here."])
     run.look(context)
     html = templates.macro("execution", "page")(Ui(), run)
@@ -103,3 +108,85 @@ def test_the_output_says_where_it_stands_and_shows_what_is_about_to_be_sent() ->
     assert "You are here." in html
     run.apply(TickContext(0, context, "scripted"))
     assert run.ledger.latest is context
+
+
+@tool
+def search(query: str) -> str:
+    """Search."""
+    return f"Found {query}."
+
+
+@component
+def Agent() -> Any:
+    return [System("You are here."), search, Timeline()]
+
+
+async def standing() -> tuple[Session, ExecutionView, asyncio.Task[None]]:
+    """Return a session whose execution stands at a breakpoint, and the view that follows it."""
+    session = App(Agent, model=ScriptedModel(call("search", query="milk"), "Done.")).session()
+    session.breakpoints.add(tool="search")
+    execution = session.send("Buy milk.")
+    view = ExecutionView(execution)
+    following = asyncio.create_task(view.follow())
+    async for event in execution:
+        if isinstance(event, BreakpointReached):
+            break
+    for _ in range(5):  # the view reads the same events in a task of its own
+        await asyncio.sleep(0)
+    return session, view, following
+
+
+async def test_a_button_lets_it_go_on_and_goes_away() -> None:
+    session, view, following = await standing()
+    assert "data-do=on>Go on</button>" in view.html()
+    assert "<textarea" in view.html()
+    view.hear({"k": "resume", "fields": {}})
+    assert "data-do=on" not in view.html()
+    await following
+    assert session.ticks[-1].text == "Done."
+    assert "Stopped at the breakpoint tool=search: search gave a result; went on" in view.html()
+
+
+async def test_what_is_sent_is_edited_where_it_stands_and_marked_as_edited() -> None:
+    session, view, following = await standing()
+    assert session.current is not None
+    stopped = session.current.stopped
+    assert stopped is not None
+    result = next(field for field in fields_of(stopped.context)[0] if field.text == "Found milk.")
+    view.hear({"k": "resume", "fields": {result.name: "Found nothing."}})
+    await following
+    sent = session.ticks[-1].context
+    assert "Found nothing." in next(part.text for part in sent.parts if part.edited)
+
+
+async def test_an_edit_that_does_not_fit_says_why_and_it_goes_on_standing() -> None:
+    session, view, following = await standing()
+    view.hear({"k": "resume", "fields": {"part:Agent/Nowhere": "x"}})
+    assert "Agent/Nowhere" in view.html()
+    assert "data-do=on>Go on</button>" in view.html()
+    assert session.current is not None
+    assert session.current.stopped is not None
+    view.hear({"k": "resume"})
+    await following
+
+
+async def test_the_button_goes_away_when_another_cell_lets_it_go_on_and_when_it_is_stopped() -> None:
+    session, view, following = await standing()
+    assert session.current is not None
+    session.current.resume()
+    await following
+    assert "data-do=on" not in view.html()
+    session, view, following = await standing()
+    view.hear({"k": "stop"})
+    await following
+    assert "data-do=on" not in view.html()
+
+
+async def test_the_saved_form_has_no_button_and_no_form() -> None:
+    _, view, following = await standing()
+    static = view.static()["text/html"]
+    assert "Stopped at the breakpoint tool=search" in static
+    for control in ("<button", "<textarea", "<input"):
+        assert control not in static
+    view.hear({"k": "stop"})
+    await following

@@ -5,34 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbsession.content import Text, ToolResult
-from nbsession.context import edited, place_of
 from nbsession.errors import KnobError, SessionError
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.cards import broken_by, changes, row
+from nbsession.notebook.view.cards import broken_by, changes
+from nbsession.notebook.view.fields import Field, fields_of, texts_in
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbsession.context import CompiledContext, Part
+    from nbsession.context import CompiledContext
     from nbsession.knobs import KnobSpec
     from nbsession.session import Session
 
-MOST = 60
-"""Messages in the form, the newest; an older one is edited with ``session.edit``."""
-
-PART = "part:"
 KNOB = "knob:"
-
-
-class Field(NamedTuple):
-    """A part that can be edited: its row, and the text to be changed."""
-
-    name: str
-    row: Any
-    text: str
 
 
 class Form(NamedTuple):
@@ -46,19 +33,8 @@ class Form(NamedTuple):
 
 def form_of(session: Session, tick: int) -> Form:
     """List what can be edited of what was sent at a tick."""
-    fields = [
-        Field(PART + place_of(part), row(part), _text(part))
-        for part in session.ticks[tick].context.parts
-        if _is_editable(part)
-    ]
-    messages = [field for field in fields if field.row.title in ("user", "assistant", "tool")]
-    old = {field.name for field in messages[:-MOST]}
-    return Form(
-        tick,
-        tuple(field for field in fields if field.name not in old),
-        tuple(session.knobs.specs().values()),
-        len(old),
-    )
+    fields, left_out = fields_of(session.ticks[tick].context)
+    return Form(tick, fields, tuple(session.knobs.specs().values()), left_out)
 
 
 def read(session: Session, fields: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -66,7 +42,7 @@ def read(session: Session, fields: Mapping[str, Any]) -> tuple[dict[str, str], d
 
     Raises ``KnobError`` for what is no number where there is to be one, and ``SessionError`` where nothing was changed.
     """
-    texts = {name.removeprefix(PART): str(value) for name, value in fields.items() if name.startswith(PART)}
+    texts = texts_in(fields)
     specs = session.knobs.specs()
     knobs = {
         name: _value(specs[name], value)
@@ -90,20 +66,6 @@ def answer_of(session: Session, tick: int) -> Transcript:
     """Return what came of a tick: the rest of its execution."""
     ticks = session.ticks[tick:]
     return Transcript.of([one for one in ticks if one.execution == ticks[0].execution])
-
-
-def _is_editable(part: Part) -> bool:
-    try:
-        edited(part, "-")
-    except SessionError:
-        return False
-    return True
-
-
-def _text(part: Part) -> str:
-    if part.kind != "message":
-        return part.text
-    return next(str(block) for block in part.blocks if isinstance(block, (Text, ToolResult)))
 
 
 def _value(spec: KnobSpec, written: Any) -> Any:

@@ -6,7 +6,7 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.content import new_id
-from nbsession.errors import ToolError
+from nbsession.errors import NbsessionError, ToolError
 from nbsession.events import BreakpointReached, TickContext
 from nbsession.notebook import kernel
 from nbsession.notebook.view import templates
@@ -14,6 +14,7 @@ from nbsession.notebook.view.arguments_form import faults_in, filled, read, with
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.desk import desk
 from nbsession.notebook.view.display import Output
+from nbsession.notebook.view.fields import texts_in
 from nbsession.notebook.view.ledger import carries_style, ledger_of
 from nbsession.notebook.view.live import Op, Page, Ui
 from nbsession.notebook.view.sources import Sources
@@ -105,6 +106,8 @@ class ExecutionView:
         kind = message.get("k")
         if kind == "stop":
             self._execution.abort()
+        elif kind == "resume":
+            self._go_on(message.get("fields") or {})
         elif kind == "open":
             self._unfolded(str(message.get("d")), bool(message.get("open")))
         elif kind == "answer":
@@ -120,7 +123,8 @@ class ExecutionView:
             self._run.why = tick.why
             self._run.written = Sources(self._execution.session.sources())
             self._run.window = window_of(tick.model)
-        changes = [self._run.apply(event)]
+        changes = [self._run.go_on()] if isinstance(event, TickContext) else []
+        changes.append(self._run.apply(event))
         stopped = self._execution.stopped if isinstance(event, BreakpointReached) else None
         if stopped is not None:
             looked = self._run.look(stopped.context)
@@ -133,6 +137,18 @@ class ExecutionView:
             if self._output.has_page:
                 self._page.touch(touched)
                 self._output.flush_soon()
+
+    def _go_on(self, fields: Mapping[str, Any]) -> None:
+        """Go on from a breakpoint, with what the reader changed; it goes on standing where that does not fit."""
+        try:
+            self._execution.resume(texts_in(fields))
+        except NbsessionError as error:
+            touched = self._run.go_on(fault=str(error))
+        else:
+            touched = self._run.go_on()
+        if touched is not None and self._output.has_page:
+            self._page.touch(touched)
+            self._output.flush_soon()
 
     def _open_ledger(self) -> None:
         """Take up what the notebook shows of the session; this output takes back what stood here before."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from nbsession.notebook.view.ledger import Choice
+    from nbsession.notebook.view.pieces import Piece
     from nbsession.notebook.view.transcript import Touched, Transcript
 
 Op: TypeAlias = tuple[Literal["put", "add", "txt"], str, str]
@@ -85,7 +86,7 @@ class Page:
         self._run = run
         self._ui = ui
         self._ops: list[Op] = []
-        self._dirty: dict[str, Prose | Call] = {}
+        self._dirty: dict[str, Piece] = {}
         self._state_is_new = False
 
     def touch(self, touched: Touched) -> None:
@@ -98,14 +99,19 @@ class Page:
             self._ops.append(("put", f"{tick.key}h", _macro("header")(self._ui, tick, self._run.scale)))
         elif touched.what == "new" and tick is not None:
             self._ops.append(("add", f"{tick.key}b", _macro("piece")(self._ui, piece)))
-        elif touched.what == "piece" and isinstance(piece, Prose | Call):
+        elif touched.what == "piece" and piece is not None:
             self._dirty[piece.key] = piece
 
     def flush(self) -> list[Op]:
         """Return what changed since the last flush."""
         ops, self._ops = self._ops, []
         for piece in self._dirty.values():
-            ops.extend(self._prose(piece) if isinstance(piece, Prose) else self._call(piece))
+            if isinstance(piece, Prose):
+                ops.extend(self._prose(piece))
+            elif isinstance(piece, Call):
+                ops.extend(self._call(piece))
+            else:
+                ops.append(("put", piece.key, _macro("note")(self._ui, piece)))
         self._dirty.clear()
         if self._state_is_new:
             ops.append(("put", "state", _macro("state")(self._run)))

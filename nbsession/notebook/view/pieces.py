@@ -12,11 +12,12 @@ from nbsession.notebook.view.markdown import Stream
 from nbsession.usage import Usage, calibrated, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nbsession.content import Table, ToolResult
     from nbsession.notebook.view.arguments_form import Control
     from nbsession.notebook.view.cards import Card
+    from nbsession.notebook.view.fields import Field
     from nbsession.notebook.view.strip import Strip
 
 
@@ -132,11 +133,24 @@ class Call:
 
 
 @dataclass(slots=True)
+class Halt:
+    """An execution stands, until somebody lets it go on: with ``fields`` changed, if they like.
+
+    ``left_out`` counts the older messages, ``fault`` is why it could not go on.
+    """
+
+    fields: Sequence[Field] = ()
+    left_out: int = 0
+    fault: str = ""
+
+
+@dataclass(slots=True)
 class Note:
-    """Something that happened meanwhile, in one line."""
+    """Something that happened meanwhile, in one line; ``halt`` while it waits there for somebody."""
 
     key: str
     text: str
+    halt: Halt | None = None
 
 
 Piece: TypeAlias = Prose | Call | Note

@@ -14,8 +14,9 @@ from nbsession import events
 from nbsession.content import ServerTool, Text, Thinking, ToolCall
 from nbsession.notebook.view.arguments_form import controls_of
 from nbsession.notebook.view.cards import card
+from nbsession.notebook.view.fields import fields_of
 from nbsession.notebook.view.ledger import Ledger
-from nbsession.notebook.view.pieces import Call, Note, Piece, Prose, ProseKind, TickRecord, written
+from nbsession.notebook.view.pieces import Call, Halt, Note, Piece, Prose, ProseKind, TickRecord, written
 from nbsession.notebook.view.sources import NO_SOURCES
 from nbsession.usage import Usage, saved
 
@@ -74,6 +75,7 @@ class Transcript:
         self.why: Callable[[Part], str] | None = None
         self.written = NO_SOURCES
         self.window: int | None = None
+        self.halted: Note | None = None
         self._sent = False
         self._count = 0
 
@@ -129,8 +131,10 @@ class Transcript:
                 self.state = f"{event.reason}; trying again in {event.seconds:.2g} s"
                 return STATE
             case events.BreakpointReached():
-                self.state = "stopped at a breakpoint: %session continue, or Stop"
-                return self.remark(f"Stopped at the breakpoint {event.breakpoint}: {event.reason}")
+                self.state = "stopped at a breakpoint"
+                told = self.remark(f"Stopped at the breakpoint {event.breakpoint}: {event.reason}")
+                self.halted = told.piece if isinstance(told.piece, Note) else None
+                return told
             case events.MessageDelta():
                 self._current().usage = event.usage
                 return STATE
@@ -170,6 +174,8 @@ class Transcript:
         if self.ended is None:
             self.ended = time.monotonic()
         self.state = "ended"
+        if self.halted is not None:
+            self.halted.halt = None
         for tick in self.ticks:
             for piece in tick.pieces:
                 if isinstance(piece, Prose) and not piece.finished:
@@ -185,11 +191,24 @@ class Transcript:
         return Touched("new", tick, note)
 
     def look(self, context: CompiledContext) -> Touched:
-        """Show what the running tick is about to send."""
+        """Show what the running tick is about to send, with a form to let it go on."""
         tick, latest = self._current(), self.ledger.latest
         self._show(tick, context)
         self.ledger.latest = latest
+        if self.halted is not None:
+            self.halted.halt = Halt(*fields_of(context))
         return Touched("context", tick)
+
+    def go_on(self, fault: str = "") -> Touched | None:
+        """Take away the form of the breakpoint that it stands at, or say in it why it cannot go on."""
+        note = self.halted
+        if note is None or note.halt is None:
+            return None
+        if fault:
+            note.halt.fault = fault
+        else:
+            self.halted, note.halt, note.text = None, None, f"{note.text}; went on"
+        return Touched("piece", self._current(), note)
 
     def calls(self) -> Iterator[Call]:
         """Give all tool calls, the latest first."""

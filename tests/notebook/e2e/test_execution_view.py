@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.notebook.e2e.test_access import both
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -217,6 +219,50 @@ def test_a_call_that_asks_is_answered_by_keyboard_and_its_arguments_are_edited_i
     opened.finish()
     expect(under).to_contain_text("paid 12 USD")
     opened.screenshot("ask-answered", of=under)
+    assert opened.errors == []
+
+
+def test_where_an_execution_stands_at_a_breakpoint_a_button_lets_it_go_on_and_a_form_edits_what_is_sent(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        scripted(
+            "[call('add_stop', stop='Rome')]",
+            "'Rome it is.'",
+            "[call('add_stop', stop='Oslo')]",
+            "'Oslo it is.'",
+        ),
+        "%session break on tool=add_stop",
+        "%%session\nAdd Rome, please.",
+        "%%session\nAdd Oslo, please.",
+    )
+    for index in range(4):
+        opened.run(index)
+    under = output(opened, 3)
+    go_on = under.get_by_role("button", name="Go on", exact=True)
+    expect(go_on).to_be_focused()
+    pictures(opened, page, "breakpoint", go_on)
+    assert "Go on" not in json.dumps(opened.save())
+    go_on.focus()
+    page.keyboard.press("Enter")
+    expect(under.locator(".foot")).to_be_visible()
+    expect(under).to_contain_text("Rome it is.")
+    expect(under).to_contain_text("add_stop gave a result; went on")
+    expect(under.get_by_role("button", name="Go on")).to_have_count(0)
+
+    opened.run(4)
+    under = output(opened, 4)
+    under.get_by_text("Edit what is sent").click()
+    under.locator(".answer summary", has_text="Added.").last.click()
+    under.get_by_role("textbox", name="Text of tool").last.fill("There is no room in Oslo.")
+    both(opened, "at a breakpoint")
+    pictures(opened, page, "breakpoint-edit", under.get_by_role("textbox", name="Text of tool").last)
+    under.get_by_role("button", name="Go on with these").click()
+    expect(under.locator(".foot")).to_be_visible()
+    under.locator("details.ctx > summary").last.click()
+    expect(under.locator(".r", has_text="There is no room in Oslo.").first).to_contain_text("edited")
+    opened.screenshot("breakpoint-edited", of=under.locator(".foot"))
     assert opened.errors == []
 
 

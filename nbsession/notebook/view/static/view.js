@@ -4,7 +4,7 @@
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
 //      {k: "end", for, id, data}  what to put in place of the output with the widget of that id, by MIME type
 //      {k: "ack"}                 Stop was heard
-// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok, fields} {k: "open", d, open}
+// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok, fields} {k: "resume", fields} {k: "open", d, open}
 
 const PATIENCE = 500; // ms for the kernel to acknowledge Stop, before it is interrupted instead
 const WIDGET = "application/vnd.jupyter.widget-view+json";
@@ -64,6 +64,11 @@ function fieldsOf(answer) {
   return Object.fromEntries(fields.map((f) => [f.dataset.f, f.type === "checkbox" ? f.checked : f.value]));
 }
 
+function changedIn(answer) {
+  const changed = [...answer.querySelectorAll("textarea[data-f]")].filter((f) => f.value !== f.defaultValue);
+  return Object.fromEntries(changed.map((f) => [f.dataset.f, f.value]));
+}
+
 const OPS = { put, txt: addText, add: (slot, html) => slot.insertAdjacentHTML("beforeend", html) };
 
 function seconds(value) {
@@ -121,11 +126,13 @@ function render({ model, el }) {
     const button = event.target.closest("button[data-do]");
     if (!button) return;
     const [action, call] = button.dataset.do.split(":");
-    if (action !== "edit") button.disabled = true;
+    if (!["edit", "edited"].includes(action)) button.disabled = true;
     if (action === "stop") {
       button.textContent = "Stopping…";
       impatience = setTimeout(() => model.widget_manager?.kernel?.interrupt(), PATIENCE);
       model.send({ k: "stop" });
+    } else if (action === "on" || action === "edited") {
+      model.send({ k: "resume", fields: action === "edited" ? changedIn(button.closest(".answer")) : {} });
     } else {
       const fields = action === "edit" ? fieldsOf(button.closest(".answer")) : null;
       model.send({ k: "answer", call, ok: action !== "no", fields });
@@ -143,7 +150,7 @@ function render({ model, el }) {
       form.open = false;
       answer.querySelector("button").focus();
     } else if (event.key === "Escape") {
-      answer.querySelector("[data-do^='no:']").click();
+      answer.querySelector("[data-do^='no:']")?.click();
     }
   };
 
