@@ -5,12 +5,12 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from nbsession.context.adaptation import adapted, sizing
 from nbsession.context.box import unboxed
 from nbsession.context.chunk import Chunk, FlowItem
 from nbsession.context.compiled import CompiledContext
 from nbsession.context.edits import NO_EDITS, Edits
 from nbsession.context.fit import UNKNOWN, Fitted, Room, fit
-from nbsession.context.fitting import fitted, sizing
 from nbsession.context.fragment import Fragment, ModelChoice, Name, ToolUse, fragment_of, messages_in
 from nbsession.context.part import Part
 from nbsession.context.sent import Sent, last_anchor, put_back
@@ -94,7 +94,7 @@ def compile(  # noqa: A001  # the field's word for it
     system, flow, sent_now = _arrange(fragment, made, sent if made is None else made.sent)
     said = edits.lapsed((*system, *flow)) if edits else ()
     if model is not None:
-        flow, unfit = fitted(flow, model, fresh)
+        flow, unfit = adapted(flow, model, fresh)
         said += unfit
     asked = {**choice.settings, **settings} if settings else choice.settings
     flow, unsigned = replayable(system, parts, flow, asked, None if model is None else model.name)

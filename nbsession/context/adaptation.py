@@ -38,7 +38,7 @@ _NOTES = {
 }
 
 
-def fitted(
+def adapted(
     flow: Sequence[FlowItem], model: Target, fresh: Container[str] = ()
 ) -> tuple[Sequence[FlowItem], tuple[Withheld, ...]]:
     """Put into words what ``model`` does not take; say which.
@@ -79,7 +79,7 @@ def sizing(model: Target | None, fresh: Container[str] = ()) -> Callable[[FlowIt
     def size(item: FlowItem) -> int:
         if model is None or not item.holds & lacking:
             return item.tokens
-        return sum([part.tokens for part in fitted((item,), model, fresh)[0]])
+        return sum([part.tokens for part in adapted((item,), model, fresh)[0]])
 
     return size
 
