@@ -213,7 +213,15 @@ def _tell(context: ToolContext, value: Any) -> None:
     try:
         context.emit(value)
     except Exception:  # noqa: BLE001  # it is no JSON, or fails to say it: then what a model would read of it is
-        context.emit("\n".join(map(str, result_content(value))))
+        context.emit(_in_words(value))
+
+
+def _in_words(value: Any) -> str:
+    """Return what a model would read of a value; of one that cannot be said, what it is: that ends no work."""
+    try:
+        return "\n".join(map(str, result_content(value)))
+    except CompileError:
+        return f"({type(value).__name__})"
 
 
 def _cancelled_inside(error: asyncio.CancelledError) -> _Run:

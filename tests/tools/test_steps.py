@@ -327,6 +327,37 @@ class TestSession:
         assert kinds == [ToolStart, *[ToolProgress] * 4, ToolEnd]
         assert session.timeline[2].text == "all of it"
 
+    @pytest.mark.parametrize("kind", ["thread", "loop", "async"])
+    async def test_a_step_that_has_only_an_address_is_named_and_one_at_the_end_is_refused_in_words(
+        self, kind: str
+    ) -> None:
+        class Thing:
+            pass
+
+        @tool(name="load", thread=kind == "thread")
+        def load(ends: bool) -> Iterator[Any]:
+            yield Thing()
+            if not ends:
+                yield "all of it"
+
+        @tool(name="load")
+        async def load_async(ends: bool) -> AsyncIterator[Any]:
+            for value in load(ends):
+                yield value
+
+        made = load_async if kind == "async" else load
+        calls = [call("load", ends=False), call("load", ends=True)]
+        session = App(Timeline(), tools=[made], model=ScriptedModel(calls, "done")).session()
+        recorder = await EventRecorder().record(session.send("go"))
+        assert next(event.data for event in recorder.of(ToolProgress)) == "(Thing)"
+        whole, thing = (event for event in recorder.of(ToolEnd))
+        assert whole.result.text == "all of it"
+        assert thing.result.is_error
+        assert thing.result.text.startswith(
+            "what the tool gave cannot be said: Thing has no text of its own, only an address"
+        )
+        assert thing.traceback == ""
+
     async def test_a_user_who_dispatches_one_gets_its_last_value(self) -> None:
         @tool(audience="user")
         def load() -> Iterator[int]:
