@@ -121,7 +121,11 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
     text = body.strip("\n")
     if not text.strip():
         raise SessionError("there is no message: write it below the %%session line")
-    session, said = sessions.get(line.word(0)), ""  # before the cell's own expressions do anything
+    # Whatever can be refused is, before the cell's own expressions do anything.
+    session, said = sessions.get(line.word(0)), ""
+    model = sessions.model(line.get("model"))
+    if type(line.options.get("fork")) is int:
+        session.branch(line.options["fork"])
     message, inserted = Filled(text) if line.get("raw") else filled(text, sessions.namespace)
     if "fork" in line.options:
         at = line.options["fork"]
@@ -130,7 +134,7 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
     return Request(
         session,
         message,
-        model=sessions.model(line.get("model")),
+        model=model,
         max_ticks=line.get("max-ticks") or sessions.defaults.max_ticks or None,
         max_cost=line.get("max-cost") or sessions.defaults.budget or None,
         cell=cell,

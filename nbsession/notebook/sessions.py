@@ -230,11 +230,16 @@ class Sessions:
                 home.user_loop = self.user_loop
 
     def model(self, name: str | None) -> Any:
-        """What a model's name on a line stands for: a variable that holds a model, else the name itself."""
-        from nbsession.models import ModelAdapter
+        """What a model's name on a line stands for: a variable that holds a model, else the model of that name.
 
-        value = self.namespace.get(name) if name is not None else None
-        return value if isinstance(value, ModelAdapter) else name
+        Raises ``ModelError`` for a name that stands for none.
+        """
+        from nbsession.models import ModelAdapter, resolve
+
+        if name is None:
+            return None
+        value = self.namespace.get(name)
+        return resolve(value if isinstance(value, ModelAdapter) else name)
 
     def close(self) -> None:
         """Close the sessions that were opened here; those the user opened stay open."""

@@ -95,10 +95,14 @@ def test_an_expression_stands_for_what_it_gives_and_raw_leaves_it(any_kernel: Ke
     assert "{{len(df)}}" in fine(any_kernel.run("print(bot.model.contexts[1].messages[-1])")).text
 
 
-def test_an_expression_is_not_worked_out_for_a_session_that_is_not_there(kernel: Kernel) -> None:
+def test_an_expression_is_not_worked_out_for_a_session_a_tick_or_a_model_that_is_not_there(
+    kernel: Kernel,
+) -> None:
     open_session(kernel, "'ok'")
     fine(kernel.run("worked = []"))
     assert kernel.run("%%session nobody\n{{worked.append(1)}}").error is not None
+    assert "there is no tick 7" in one_line(kernel.run("%%session --fork 7\n{{worked.append(1)}}"))
+    assert "nowhere" in one_line(kernel.run("%%session --model nowhere:x\n{{worked.append(1)}}"))
     assert fine(kernel.run("print(worked)")).text.strip() == "[]"
 
 
