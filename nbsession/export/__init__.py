@@ -8,7 +8,7 @@ from nbsession.export.file import ending_of, save
 from nbsession.export.panel import panel_module, panel_page, panel_part
 from nbsession.export.prose import markdown
 from nbsession.export.script import Made, notebook, replayed, script
-from nbsession.export.shelf import Shelf
+from nbsession.export.shelf import Shelf, without_room
 from nbsession.export.tour import tour
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "save",
     "script",
     "tour",
+    "without_room",
 ]

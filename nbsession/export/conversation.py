@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Text, Thinking
-from nbsession.export.shelf import Shelf
+from nbsession.export.shelf import Shelf, without_room
+from nbsession.tree import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +96,11 @@ def conversation_of(
                 tuple(path[said:begin]),
                 tuple(ticks_of_turn),
                 _asked(path[begin:end]),
-                {name: value for name, value in before.items() if present.get(name, ...) != value},
+                {
+                    name: value
+                    for name, value in before.items()
+                    if not unchanged(present.get(name, ...), value)
+                },
             )
         )
         said, present = end, {**before, **knobs.get(last.state_after, {})}
@@ -116,6 +121,7 @@ def described(tick: Tick, older: Tick | None, shelf: Shelf) -> dict[str, Any]:
         "hash": tick.context.hash,
         "tokens": tick.context.tokens,
         "parts": shelf.place(tick.context),
+        "withheld": list(without_room(tick.context)),
         "kept": diff.prefix_tokens_kept if diff is not None else 0,
         "broken_by": f"{end.title or end.role or end.kind} · {end.path}" if end is not None else "",
         "settings": {name: str(value) for name, value in tick.context.settings.items()},

@@ -48,6 +48,7 @@ def _panel(data: Mapping[str, Any], script: str) -> Any:
             for knob, value in zip(data["knobs"], current["values"], strict=True)
         ],
         tokens=current["tokens"],
+        withheld=current["withheld"],
         parts=[
             {**data["parts"][at], "text": data["texts"][data["parts"][at]["text"]]}
             for at in unfolded(current["parts"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbsession.content import visible
+from nbsession.context import BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +74,15 @@ class Shelf:
         if part.edited:
             data["edited"] = True
         return data
+
+
+def without_room(context: CompiledContext) -> tuple[dict[str, Any], ...]:
+    """Return what a budget left out of a context: where it stands, its priority and what it would cost."""
+    return tuple(
+        {"path": visible(item.path), "priority": item.priority, "tokens": item.tokens}
+        for item in context.withheld
+        if item.reason == BUDGET
+    )
 
 
 def unfolded(runs: Iterable[Sequence[int]]) -> list[int]:

@@ -4,6 +4,6 @@ A spec says what a value may be; the registry holds the values and who declared 
 """
 
 from nbsession.knobs.registry import By, Knobs, Setting
-from nbsession.knobs.spec import KnobSpec
+from nbsession.knobs.spec import KnobSpec, equal
 
-__all__ = ["By", "KnobSpec", "Knobs", "Setting"]
+__all__ = ["By", "KnobSpec", "Knobs", "Setting", "equal"]

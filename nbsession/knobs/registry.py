@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from nbsession.errors import KnobError, did_you_mean
 from nbsession.knobs.spec import KnobSpec
+from nbsession.tree import unchanged
 
 By: TypeAlias = Literal["program", "user", "model"]
 """Who set a knob."""
@@ -235,7 +236,7 @@ class Knobs:
             copied = copy._knobs[name] = _Knob(knob.spec)
             copied.value = checked.get(name, knob.value)
             copied.holders = dict(knob.holders)
-            copied.touched = knob.touched or not _same(copied.value, knob.value)
+            copied.touched = knob.touched or not unchanged(copied.value, knob.value)
         return copy
 
     def _find(self, name: str) -> _Knob:
@@ -266,7 +267,7 @@ class Knobs:
         changed = []
         for knob, value in values:
             knob.touched = True
-            if not _same(value, knob.value):
+            if not unchanged(value, knob.value):
                 changed.append((knob, Setting(knob.spec.name, value, knob.value, by, at)))
                 knob.value = value
         for knob, _ in changed:
@@ -284,7 +285,7 @@ class Knobs:
             self._fit(knob, before)
         else:
             knob.value = spec.default
-        if not _same(knob.value, before):
+        if not unchanged(knob.value, before):
             for other in tuple(knob.holders):
                 if other != holder:
                     other.mark()
@@ -304,10 +305,6 @@ class Knobs:
         self._history.append(setting)
         if self._on_set is not None:
             self._on_set(setting)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
 
 
 def _conflict(one: KnobSpec, holder: Holder, other: KnobSpec, second: Holder) -> KnobError:

@@ -196,7 +196,7 @@ class KnobSpec:
 
     def _choice(self, value: Any) -> Any:
         for option in self.options:
-            if _equal(option, value):
+            if equal(option, value):
                 return option
         error = self._must("be one of " + ", ".join(repr(option) for option in self.options), value)
         texts = [option for option in self.options if isinstance(option, str)]
@@ -306,7 +306,7 @@ def _options(
                 "use text, numbers or bools, with a dict of label → value for their words",
                 knob=name,
             )
-        if any(_equal(value, other) for _, other in pairs[:position]):
+        if any(equal(value, other) for _, other in pairs[:position]):
             raise KnobError(f"knob {name!r} has the option {value!r} twice; take one away", knob=name)
         if not isinstance(label, str):
             raise KnobError(f"knob {name!r} has the label {label!r}; labels are text", knob=name)
@@ -380,7 +380,7 @@ def _rule(name: str, validate: Any) -> Any:
     return (id(code), captured, validate.__defaults__)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def equal(one: Any, other: Any) -> bool:
     """Compare two option values: ``5.0`` is 5, but ``True`` is not 1."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.hooks import DataCell
 from nbsession.timeline import Cause
-from nbsession.tree import Component, Fiber, hook_names
+from nbsession.tree import Component, Fiber, hook_names, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +70,7 @@ def _name(cell: Cell, fiber: Fiber) -> str:
 
 def _knobs(knobs: Knobs, sent: Mapping[str, Any]) -> Iterator[Cause]:
     changed = {
-        name: value for name, value in knobs.values().items() if not _equal(sent.get(name, value), value)
+        name: value for name, value in knobs.values().items() if not unchanged(sent.get(name, value), value)
     }
     if not changed:
         return

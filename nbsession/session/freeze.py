@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
 from nbsession.errors import KnobError, NbsessionError, SessionError, did_you_mean
-from nbsession.export import Shelf, ending_of, panel_module, panel_page, save
+from nbsession.export import Shelf, ending_of, panel_module, panel_page, save, without_room
 from nbsession.session.preview import compiled_under, last_sent
+from nbsession.tree import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,8 @@ class Combination:
 
     ``parts`` are the parts of the context, as runs (first and last) of their places in
     ``Frozen.parts``; ``kept`` are the estimated tokens at its front that are as last sent, and
-    ``broken_by`` names the part that ends them.
+    ``broken_by`` names the part that ends them. ``withheld`` is what a ``Fit`` has no room for, each as
+    ``path``, ``priority`` and ``tokens``.
     """
 
     values: tuple[Any, ...]
@@ -55,6 +57,7 @@ class Combination:
     parts: tuple[tuple[int, int], ...]
     kept: int = 0
     broken_by: str = ""
+    withheld: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Frozen:
         now = self.combinations[self.current].values
         wanted = tuple(values.get(knob.name, value) for knob, value in zip(self.knobs, now, strict=True))
         for combination in self.combinations:
-            if combination.values == wanted:
+            if all(map(unchanged, combination.values, wanted)):
                 return combination
         said = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise KnobError(
@@ -94,12 +97,17 @@ class Frozen:
         )
 
     def text(self, combination: Combination) -> str:
-        """Return a combination's context as it is sent, part by part."""
+        """Return a combination's context as it is sent, part by part, and what there is no room for."""
         places = [at for first, last in combination.parts for at in range(first, last + 1)]
-        return "\n".join(
+        sent = [
             f"── {part['title']} · {part['path']} ≈{part['tokens']}\n{self.texts[part['text']]}"
             for part in map(self.parts.__getitem__, places)
-        )
+        ]
+        withheld = [
+            f"── withheld for want of room: {item['path']} (priority {item['priority']:g}, ≈{item['tokens']:,} tokens)"
+            for item in combination.withheld
+        ]
+        return "\n".join([*sent, *withheld])
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Write the panel to a file: a page (``.html``), or an ES module for MyST's ``anywidget`` directive (``.mjs``).
@@ -220,7 +228,9 @@ def _combination(
     diff = context.diff(sent)
     end = diff.prefix_broken_by
     named = "" if end is None else visible(f"{end.title or end.role or end.kind} · {end.path}")
-    return Combination(values, context.tokens, shelf.place(context), diff.prefix_tokens_kept, named)
+    withheld = without_room(context)
+    shelf.size += 100 * len(withheld)
+    return Combination(values, context.tokens, shelf.place(context), diff.prefix_tokens_kept, named, withheld)
 
 
 def _knob(spec: KnobSpec, choices: tuple[Any, ...], sent: Any) -> FrozenKnob:
@@ -245,5 +255,4 @@ def _nearest(values: Mapping[str, tuple[Any, ...]], present: Mapping[str, Any]) 
 
 def _place(value: Any, choices: Sequence[Any]) -> int | None:
     """Return where a value stands among others; ``True`` is not 1."""
-    written = list(map(repr, choices))
-    return written.index(repr(value)) if repr(value) in written else None
+    return next((at for at, choice in enumerate(choices) if unchanged(choice, value)), None)

@@ -23,7 +23,7 @@ from nbsession.hooks import (
 from nbsession.session.causes import causes_in
 from nbsession.session.outline import Outline, outline_of, sources_in
 from nbsession.tree import GONE as TREE_GONE
-from nbsession.tree import Fiber, Root, Trace
+from nbsession.tree import Fiber, Root, Trace, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
@@ -230,7 +230,7 @@ class Mount:
         again: dict[Any, None] = dict.fromkeys(
             holder
             for name, value in values.items()
-            if name in present and present[name] != value
+            if name in present and not unchanged(present[name], value)
             for holder in present.holders(name)
         )
         again.update(dict.fromkeys(self.environment.knob_watchers) if again else {})

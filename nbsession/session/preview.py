@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nbsession.tree import unchanged
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,7 +43,9 @@ def preview_of(core: SessionCore, asked: Mapping[str, Any]) -> Preview:
     new, old = compiled_under(core, wanted), compiled_under(core, before)
     values = core.knobs.overlay(wanted).values()
     changed = {
-        name: (before[name], value) for name, value in values.items() if before.get(name, value) != value
+        name: (before[name], value)
+        for name, value in values.items()
+        if not unchanged(before.get(name, value), value)
     }
     return Preview(new, new.diff(old), changed)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from nbsession.content import drafts_of
 from nbsession.errors import KnobError, NbsessionError, SessionError
 from nbsession.events import ConfirmationRequested
+from nbsession.knobs import equal
 from nbsession.session.spending import Spending
 from nbsession.session.sweep_frame import frame_of, plot_of
 from nbsession.usage import Budget, Usage
@@ -376,7 +377,9 @@ def _check(values: Mapping[str, Sequence[Any]], repeat: int) -> None:
             raise KnobError(f"give the values of knob {name!r} as a list, got {choices!r}", knob=name)
         if not choices:
             raise KnobError(f"knob {name!r} has no values to sweep; give at least one", knob=name)
-        twice = [choice for n, choice in enumerate(choices) if choice in choices[:n]]
+        twice = [
+            choice for n, choice in enumerate(choices) if any(equal(choice, other) for other in choices[:n])
+        ]
         if twice:
             raise KnobError(
                 f"knob {name!r} has the value {twice[0]!r} twice; take one away, or repeat= each combination",

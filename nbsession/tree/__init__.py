@@ -19,6 +19,7 @@ returns is matched in turn; once nothing is dirty, effects run, children first.
 from nbsession.tree.boundary import ErrorBoundary
 from nbsession.tree.context import Context, create_context, use_context
 from nbsession.tree.element import Component, Element, Host, Node, component
+from nbsession.tree.equality import unchanged
 from nbsession.tree.fiber import Cell, Fiber
 from nbsession.tree.hooks import (
     Ref,
@@ -59,6 +60,7 @@ __all__ = [
     "current",
     "hook_names",
     "source_of",
+    "unchanged",
     "use_callback",
     "use_cell",
     "use_context",

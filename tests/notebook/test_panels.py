@@ -68,6 +68,28 @@ def test_the_control_follows_from_the_spec(spec: KnobSpec, kind: type[Widget]) -
     assert made.value == spec.default
 
 
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_choice_of_one_and_true_moves_between_the_two_by_hand_and_by_program(many: bool) -> None:
+    options: dict[str, Any] = {"one": 1, "yes": True, "zero": 0, "no": False}
+    if many:
+        options["a word"] = "so that it is a list"
+
+    @component
+    def Mixed() -> Any:
+        value, _ = use_knob("value", True, options=options)
+        return [System(f"It is {value!r}."), Timeline()]
+
+    session = App(Mixed, model=ScriptedModel("Hello.")).session()
+    panel = Panel(session)
+    assert panel.controls["value"].label == "yes"
+    for place, value in ((0, 1), (1, True), (3, False), (2, 0)):
+        panel.controls["value"].index = place
+        assert repr(session.knobs["value"]) == repr(value)
+    session.knobs["value"] = False
+    panel._catch_up()
+    assert panel.controls["value"].label == "no"
+
+
 async def test_moving_a_control_sets_the_knob_and_shows_what_that_changes() -> None:
     session = opened()
     panel = Panel(session)

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, KnobError, Knobs, Section, SessionError, System, Timeline, component, use_knob
+from nbsession import (
+    App,
+    Fit,
+    KnobError,
+    Knobs,
+    Priority,
+    Section,
+    SessionError,
+    System,
+    Timeline,
+    component,
+    use_knob,
+)
+from nbsession.export import panel_part
 from nbsession.session import freeze
 from nbsession.testing import ScriptedModel
 
@@ -53,6 +66,53 @@ def test_each_combination_has_the_context_that_a_preview_gives(session: Session)
     assert frozen.at() == frozen.at(tone="friendly", depth=2)
     assert frozen.at(depth=4).values == ("friendly", 4)
     assert "- rule 3" in frozen.text(frozen.at(depth=4))
+
+
+def test_what_a_budget_has_no_room_for_is_told_with_priority_and_tokens() -> None:
+    @component
+    def Roomy() -> Any:
+        room, _ = use_knob("room", 300, options=[300, 60])
+        return Fit(
+            System("Be brief."),
+            Priority(-2, Section("Prefer trains. " * 20, id="rules")),
+            Timeline(),
+            max_tokens=room,
+        )
+
+    made = App(Roomy, model=ScriptedModel("Hello.")).session()
+    made.run("Hi")
+    frozen = made.freeze()
+    assert frozen.at(room=300).withheld == ()
+    (item,) = frozen.at(room=60).withheld
+    assert (item["path"].endswith("Section[rules]"), item["priority"]) == (True, -2)
+    assert item["tokens"] == next(part["tokens"] for part in frozen.parts if part["path"] == item["path"])
+    assert f"── withheld for want of room: {item['path']} (priority -2, ≈{item['tokens']} tokens)" in (
+        frozen.text(frozen.at(room=60))
+    )
+    made.knobs["room"] = 60
+    assert f"Withheld for want of room: {item['path']} (priority -2" in panel_part(made.freeze().to_dict())
+
+
+@pytest.mark.parametrize("pair", [(1, True), (0, False), (True, 1), (False, 0)])
+def test_a_number_and_a_truth_value_are_two_choices(pair: tuple[Any, Any]) -> None:
+    @component
+    def Mixed() -> Any:
+        value, _ = use_knob("value", pair[0], options={"one": pair[0], "other": pair[1]})
+        return [System(f"It is {value!r}."), Timeline()]
+
+    made = App(Mixed, model=ScriptedModel("Hello.", "Again.")).session()
+    made.run("Hi")
+    frozen = made.freeze()
+    for value in pair:
+        assert f"It is {value!r}." in frozen.text(frozen.at(value=value))
+    assert [list(knob.labels) for knob in frozen.knobs] == [["one", "other"]]
+    changed = made.preview(value=pair[1]).knobs
+    assert list(map(repr, changed["value"])) == list(map(repr, pair))
+    made.knobs["value"] = pair[1]
+    assert frozen.current == 0
+    assert made.freeze().current == 1
+    made.run("Now?")
+    assert [cause.name for cause in made.ticks[1].causes if cause.kind == "knob"] == ["value"]
 
 
 def test_nothing_changes_and_nothing_is_sent(session: Session) -> None:

@@ -26,7 +26,7 @@ const panel = (root, data) => {
       ` (${signed(change)} against the values as last sent) · ${prefix(here.kept, here.broken_by, "last sent")}`,
     );
     bar.replaceChildren(strip(parts, most, here.kept));
-    list.replaceChildren(layOut(parts, sent, opened));
+    list.replaceChildren(layOut(parts, sent, opened), withheld(here.withheld));
     reset.disabled = places.every((place, n) => place === begun[n]);
   };
   const controls = data.knobs.map((knob, n) => control(knob, places[n], (place) => ((places[n] = place), show())));

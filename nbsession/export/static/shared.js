@@ -109,6 +109,15 @@ const layOut = (parts, older, opened) => {
   return make("div", "parts", ...(older ? gathered(rows, opened) : rows.map((row) => rowOf(...row, opened))));
 };
 
+/** What a budget has no room for: it was rendered, and is not sent. */
+const withheld = (items) => {
+  if (!items.length) return "";
+  const row = ({ path, priority, tokens: cost }) =>
+    make("div", "row", make("b", "title", path), make("span", "said", `priority ${priority}`), make("span", "number", `≈${count(cost)}`));
+  const sum = items.reduce((total, item) => total + item.tokens, 0);
+  return make("section", "withheld", make("h4", "", `Withheld for want of room · ${tokens(sum)}`), ...items.map(row));
+};
+
 const FEW = 3;
 
 /** Make one row of many messages in a row that are as they were: they are drawn when somebody looks. */

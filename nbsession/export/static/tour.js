@@ -48,7 +48,7 @@ const tour = (root, data) => {
     const front = older ? ` · ${prefix(tick.kept, tick.broken_by, "in the tick before")}` : "";
     kept.textContent = `${tokens(tick.tokens)}${change}${front}`;
     bar.replaceChildren(strip(parts, scale, older ? tick.kept : 0));
-    context.replaceChildren(layOut(parts, older, opened));
+    context.replaceChildren(layOut(parts, older, opened), withheld(tick.withheld));
     tools.replaceChildren(...calls(tick));
     answer.replaceChildren(...said(tick));
     const turn = turns[tick.turn];

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.notebook.view import mathematics
+from nbsession.tree import unchanged
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -66,10 +67,15 @@ def _choice(spec: KnobSpec, value: Any, shared: dict[str, Any]) -> Widget:
 
     options = list(zip(spec.labels, spec.options, strict=True))
     if len(options) <= FEW and sum(len(label) for label, _ in options) <= FEW_CHARACTERS:
-        buttons = widgets.ToggleButtons(options=options, value=value, **shared)
+        buttons = widgets.ToggleButtons(options=options, index=place(spec, value), **shared)
         buttons.style.button_width = "auto"
         return buttons
-    return widgets.Dropdown(options=options, value=value, **shared)
+    return widgets.Dropdown(options=options, index=place(spec, value), **shared)
+
+
+def place(spec: KnobSpec, value: Any) -> int:
+    """Return where a choice stands among its options, by which its control is moved: to widgets ``True`` is 1."""
+    return next(at for at, option in enumerate(spec.options) if unchanged(option, value))
 
 
 def _number(spec: KnobSpec, value: Any, shared: dict[str, Any]) -> Widget:

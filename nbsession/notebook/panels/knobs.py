@@ -17,7 +17,7 @@ from nbsession.export import panel_part
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.asking import Asking
-from nbsession.notebook.panels.controls import control, label
+from nbsession.notebook.panels.controls import control, label, place
 from nbsession.notebook.panels.names import names
 from nbsession.notebook.panels.wanted import Wanted
 from nbsession.notebook.sweep import pair
@@ -257,7 +257,7 @@ class Panel:
         for name, value in self._session.knobs.values().items():
             if name in self._controls and self._wanted.stand(name, value):
                 moved = True
-                self._controls[name].value = value
+                self._stand(name, value)
         for name, who in self._last_setters().items():
             if name in self._setters:
                 self._setters[name].value = who
@@ -286,11 +286,20 @@ class Panel:
                 if spec.group == group
             )
         for name, made in self._controls.items():
-            made.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+            trait = "index" if self._specs[name].kind == "choice" else "value"
+            made.observe(lambda change, name=name: self._moved(name, change["new"]), trait)
         self._rows.children = rows or [label("This session has no knobs.")]
 
-    def _moved(self, name: str, value: Any) -> None:
-        if self._wanted.note(name, value):
+    def _stand(self, name: str, value: Any) -> None:
+        made, spec = self._controls[name], self._specs[name]
+        if spec.kind == "choice":
+            made.index = place(spec, value)
+        else:
+            made.value = value
+
+    def _moved(self, name: str, given: Any) -> None:
+        spec = self._specs[name]
+        if self._wanted.note(name, spec.options[given] if spec.kind == "choice" else given):
             self._home.post(self._take_up)
 
     def _take_up(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from nbsession.tree import unchanged
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,7 @@ class Wanted:
     def note(self, name: str, value: Any) -> bool:
         """Take note that a control was moved; say whether that is the first wish that waits."""
         with self._lock:
-            if value == self._wanted.get(name, self._stands.get(name)):
+            if unchanged(value, self._wanted.get(name, self._stands.get(name))):
                 return False
             self._wanted[name] = value
             return len(self._wanted) == 1
@@ -42,7 +44,7 @@ class Wanted:
     def stand(self, name: str, value: Any) -> bool:
         """Let a control stand at a value, unless another one is wanted; say whether it has to move."""
         with self._lock:
-            if name in self._wanted or (name in self._stands and self._stands[name] == value):
+            if name in self._wanted or (name in self._stands and unchanged(self._stands[name], value)):
                 return False
             self._stands[name] = value
             return True

@@ -11,6 +11,7 @@ from nbsession.notebook.panels.tables import shortened
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.cards import Row, changes
 from nbsession.notebook.view.difference import cut
+from nbsession.tree import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +85,7 @@ def _singles(diff: ContextDiff) -> Iterator[tuple[Any, Any, ContextDiff]]:
 def _steps(sweep: Sweep, number: int) -> int:
     """Count the knobs in which a row differs from the first."""
     row, first = sweep.rows[number], sweep.rows[0]
-    return sum(row.knobs[name] != first.knobs[name] for name in sweep.varied)
+    return sum(not unchanged(row.knobs[name], first.knobs[name]) for name in sweep.varied)
 
 
 def rows_of(diff: ContextDiff, key: str) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from playwright.sync_api import expect
 
-from nbsession import App, Knobs, Section, System, Timeline, component, use_knob
+from nbsession import App, Fit, Knobs, Priority, Section, System, Timeline, component, use_knob
 from nbsession.testing import ScriptedModel
 from tests.notebook.e2e.lab import ARTIFACTS
 from tests.notebook.e2e.test_sessions import AGENT, errors, output
@@ -110,6 +110,29 @@ def test_a_saved_page_follows_its_knobs_and_asks_for_nothing(page: Page, tmp_pat
         assert page.locator(LIVE).count() == 0
     assert page.evaluate("window.ran") is None
     assert [url for url in seen if not url.startswith("file:")] == []
+
+
+def test_what_there_is_no_room_for_is_shown_as_withheld(page: Page, tmp_path: Path) -> None:
+    @component
+    def Roomy() -> Any:
+        room, _ = use_knob("room", 300, options=[300, 60])
+        return Fit(
+            System("Be brief."),
+            Priority(-2, Section("Prefer trains. " * 20, id="rules", title="Rules")),
+            Timeline(),
+            max_tokens=room,
+        )
+
+    session = App(Roomy, model=ScriptedModel("Hello.")).session()
+    session.run("Hi")
+    session.freeze().save(tmp_path / "panel.html")
+    page.goto((tmp_path / "panel.html").as_uri())
+    expect(page.locator(".parts")).to_contain_text("Rules")
+    expect(page.locator(".withheld")).to_have_count(0)
+    page.get_by_label("room").select_option("60")
+    expect(page.locator(".withheld")).to_contain_text("Section[rules]")
+    expect(page.locator(".withheld")).to_contain_text("priority -2")
+    shot(page, "frozen-withheld")
 
 
 def test_a_page_reads_as_text_where_no_scripts_run(page: Page, tmp_path: Path) -> None:
