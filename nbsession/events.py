@@ -10,17 +10,17 @@ reader gets one joined delta a block.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from nbsession.content import Block, Entry, ToolCall, ToolResult, block_from_dict
+from nbsession.context import CompiledContext
+from nbsession.tools import Question
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
-    from nbsession.content import Block, Entry, ToolCall, ToolResult
-    from nbsession.context import CompiledContext
-    from nbsession.tools import Question
+    from collections.abc import AsyncGenerator, Callable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,9 +156,11 @@ class Error(Event):
 
 @dataclass(slots=True)
 class Done(Event):
-    """The last event of an execution."""
+    """The last event of an execution: what it used, and how many ticks it took."""
 
     type: ClassVar[str] = "done"
+    usage: Usage = field(default_factory=Usage)
+    steps: int = 0
 
 
 @dataclass(slots=True)
@@ -333,6 +335,31 @@ ModelEvent = (
 """What a model adapter may yield. Failures are raised, as ``ModelError``."""
 
 
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "usage": Usage.from_dict,
+    "content": block_from_dict,
+    "call": block_from_dict,
+    "result": block_from_dict,
+    "entry": Entry.from_dict,
+    "context": CompiledContext.from_dict,
+    "question": Question.from_dict,
+}
+"""How the fields are read back that are no plain JSON data; what is text under such a name is only text."""
+
+
+def event_from_dict(data: Mapping[str, Any]) -> Event:
+    """Read an event back from its ``to_dict`` form. Raises ``ValueError`` for a type that is not known."""
+    kind = next((kind for kind in Event.__subclasses__() if kind.type == data["type"]), None)
+    if kind is None:
+        raise ValueError(f"unknown event type {data['type']!r}")
+    values: dict[str, Any] = {
+        name: _READ[name](value) if name in _READ and isinstance(value, Mapping) else value
+        for name, value in data.items()
+        if name != "type"
+    }
+    return kind(**values)
+
+
 class EventStream(Protocol):
     """How events go elsewhere (to a browser, a file, another process): whoever sends them on reads one of these.
 
@@ -351,5 +378,6 @@ class EventStream(Protocol):
 __all__ = [
     name
     for name, value in globals().items()
-    if (isinstance(value, type) and issubclass(value, Event)) or name in ("EventStream", "ModelEvent")
+    if (isinstance(value, type) and issubclass(value, Event))
+    or name in ("EventStream", "ModelEvent", "event_from_dict")
 ]

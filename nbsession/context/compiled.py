@@ -142,7 +142,27 @@ class CompiledContext:
             "withheld": [item._asdict() for item in self.withheld],
             "tokens": self.tokens,
             "hash": self.hash,
+            "model": self.model,
+            "pending": list(self.pending),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CompiledContext:
+        """Read a context back; its ``messages`` and ``hash`` are worked out anew and need not be there."""
+        parts = [Part.from_dict(item) for item in data["parts"]]
+        system = len(data["system"])
+        flow = next((n for n in range(system, len(parts)) if parts[n].kind != "tool"), len(parts))
+        return cls(
+            parts[:system],
+            parts[flow:],
+            parts[system:flow],
+            specs=[ToolSpec.from_dict(item) for item in data["tools"]],
+            settings=data["settings"],
+            withheld=tuple(Withheld(**item) for item in data["withheld"]),
+            tokens=data["tokens"],
+            pending=tuple(data["pending"]),
+            model=data["model"],
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CompiledContext) and (self is other or self.hash == other.hash)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession import events
 from nbsession.content import ServerTool, Text, Thinking, ToolCall, ToolResult
-from nbsession.tools import Question
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ WHOLE: dict[str, type[Event]] = {
         events.QuestionAsked,
         events.QuestionAnswered,
         events.QuestionWithdrawn,
-        events.Done,
         events.MessageStop,
     )
 }
@@ -58,8 +56,10 @@ def _begins_with(following: Event, text: str) -> bool:
 
 
 def _word(event: Event) -> Any:
-    if isinstance(event, (events.MessageStop, events.Done)):
+    if isinstance(event, events.MessageStop):
         return event.type
+    if isinstance(event, events.Done):  # what it used was said by the end of its execution, just before
+        return f"{event.type} {event.steps}"
     if event.type in WHOLE or (isinstance(event, events.TickEnd) and _begun_by_none(event)):
         data = event.to_dict()
         del data["sequence"]
@@ -97,6 +97,7 @@ class EventReader:
         self._tick: Tick | None = None
         self._blocks: list[Block] = []
         self._opened: dict[int, Block] = {}
+        self._usage = Usage()
 
     def read(self, data: Mapping[str, Any]) -> Iterator[Event]:
         """Give the events of one row; a block, also one that was cut, has its joined delta after its start."""
@@ -112,8 +113,13 @@ class EventReader:
 
     def _events(self, word: Any) -> Iterable[Event]:
         if isinstance(word, dict):
-            return [_whole(word)]
+            event = events.event_from_dict(word)
+            if isinstance(event, events.ExecutionEnd):
+                self._usage = event.usage
+            return [event]
         kind, _, about = word.partition(" ")
+        if kind == "done":
+            return [events.Done(self._usage, int(about or 0))]
         if kind == "tick_start":
             number = int(about)
             # One that was not even compiled is none of the ticks; the next one has its number.
@@ -191,16 +197,3 @@ def _of_tick(kind: str, about: str, tick: Tick) -> Event:
         return events.ToolStart(call)
     result = run.result if run is not None else None
     return events.ToolEnd(result or ToolResult(about, call.name, (), is_error=True, status="unknown"))
-
-
-def _whole(data: Mapping[str, Any]) -> Event:
-    values = {key: value for key, value in data.items() if key != "type"}
-    if "usage" in values:
-        values["usage"] = Usage.from_dict(values["usage"])
-    if "call" in values:
-        call = values["call"]
-        values["call"] = ToolCall(call["id"], call["name"], call["input"])
-    if data["type"] == "question_asked":
-        values["question"] = Question.from_dict(values["question"])
-    kind = events.TickEnd if data["type"] == "tick_end" else WHOLE[data["type"]]
-    return kind(**values)

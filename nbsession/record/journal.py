@@ -265,7 +265,9 @@ def read_past(store: SessionStore, session: str) -> Past | None:
             past.partials[int(row.key)] = grown(past.partials.get(int(row.key), ()), row.data)
         elif row.kind == "events":
             past.sequence = row.data["first"] + len(row.data["events"]) - 1
-            past.untold = not all(map(_after_an_end, row.data["events"])) and "done" not in row.data["events"]
+            past.untold = not all(map(_after_an_end, row.data["events"])) and not any(
+                map(_is_done, row.data["events"])
+            )
         elif row.kind == "policy":
             past.policies[row.key] = entries_of(row.data, past.policies, entries)
         elif row.kind == "event":
@@ -338,6 +340,10 @@ def _with_texts(store: SessionStore, rows: list[Row]) -> list[Row]:
 def _entry(row: Row, head: str | None) -> Entry:
     usual: dict[str, Any] = {"id": row.key, "parent": head, "status": "complete", "metadata": {}}
     return Entry.from_dict({**usual, **row.data})
+
+
+def _is_done(word: Any) -> bool:
+    return isinstance(word, str) and word.startswith("done")
 
 
 def _after_an_end(word: Any) -> bool:

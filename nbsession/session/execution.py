@@ -380,7 +380,7 @@ class Execution:
             self.emit(_error_event(error))
         result = self._work.result()
         self.emit(ExecutionEnd(str(result.stop_reason), result.reason, result.usage, result.cost))
-        self.emit(Done())
+        self.emit(Done(result.usage, len(result.ticks)))
 
     def _finish(self, error: BaseException | None) -> None:
         """Let the next one begin, and those who wait for this one go on."""

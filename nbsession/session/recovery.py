@@ -11,6 +11,7 @@ from nbsession.models.playback import estimated_usage
 from nbsession.record import tell_answer
 from nbsession.session.execution import Execution
 from nbsession.session.request_ids import Again, Left
+from nbsession.session.result import StopReason, result_of
 from nbsession.session.spending import price_of
 from nbsession.stores.base import Row
 from nbsession.timeline import unknown
@@ -45,10 +46,8 @@ def recover(core: SessionCore, past: Past) -> None:
     for key, data in past.executions.items():
         if data["status"] == "running":
             _end_execution(core, key, data, past)
-    latest = next(reversed(past.executions.values()), None)
-    if past.untold and latest is not None:
-        core.feed.emit(ExecutionEnd(latest["stop_reason"], latest["reason"]))
-        core.feed.emit(Done())
+    if past.untold and past.executions:
+        _tell_end(core, *next(reversed(past.executions.items())))
     if core.questions.open:
         tell_results(core.ticks[-1], core.questions.results)
     core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
@@ -113,6 +112,14 @@ def tell_results(tick: Tick, results: Mapping[str, ToolResult]) -> None:
     """Give the calls of a tick that waits the results that they have."""
     for run in tick.tool_calls:
         run.result = run.result or results.get(run.id)
+
+
+def _tell_end(core: SessionCore, key: str, data: Mapping[str, Any]) -> None:
+    """Tell readers of events how the last execution ended."""
+    ticks = [tick for tick in core.ticks if tick.execution == key]
+    result = result_of(ticks, StopReason(data["stop_reason"]), data["reason"])
+    core.feed.emit(ExecutionEnd(data["stop_reason"], data["reason"], result.usage, result.cost))
+    core.feed.emit(Done(result.usage, len(ticks)))
 
 
 def _end_tick(core: SessionCore, tick: Tick, past: Past) -> None:

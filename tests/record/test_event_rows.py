@@ -92,7 +92,7 @@ async def test_the_end_of_an_execution_that_was_not_told_any_more_is_told_by_the
     session = session_of(store, "one")
     await session.send("first")
     rows = store.load("s") or []
-    assert (rows[-1].kind, rows[-1].data["events"][-1]) == ("events", "done")
+    assert (rows[-1].kind, rows[-1].data["events"][-1]) == ("events", "done 1")
     cut = MemoryStore()
     cut.append("s", rows[:-1], store._texts, revision=0)
     again = session_of(cut)
