@@ -116,6 +116,23 @@ class App:
         """Say whether a session of that id is open here or kept in the store."""
         return id in self._sessions or (self.store is not None and self.store.revision(id) > 0)
 
+    @property
+    def opened(self) -> Mapping[str, Session]:
+        """The sessions that are open here, by id."""
+        return dict(self._sessions)
+
+    def like(self, root: Component | Element, *, model: Any = None, store: SessionStore | None = None) -> App:
+        """Return an app with another root, and perhaps another model or store, that is like this one otherwise."""
+        return App(
+            root,
+            model=self.model if model is None else model,
+            store=store,
+            tools=self.tools,
+            max_ticks=self.max_ticks,
+            budget=self.budget,
+            policies=self.policies,
+        )
+
     def branches(self, session: Session) -> Iterator[Branch]:
         """Give the sessions of a session's family that are open here or kept, as its history needs them."""
         opened = {**self._sessions, session.id: session}
@@ -213,14 +230,7 @@ def _topmost(session: str, parents: Mapping[str, str | None]) -> str:
 def run(element_or_app: App | Component | Element, message: Any, *, model: Any = None) -> Execution:
     """Send one message, once: no identity, and nothing is stored."""
     if isinstance(element_or_app, App):
-        app = App(
-            element_or_app.root,
-            model=model if model is not None else element_or_app.model,
-            tools=element_or_app.tools,
-            max_ticks=element_or_app.max_ticks,
-            budget=element_or_app.budget,
-            policies=element_or_app.policies,
-        )
+        app = element_or_app.like(element_or_app.root, model=model)
     else:
         app = App(element_or_app, model=model)
     return app.session().send(message)

@@ -54,12 +54,7 @@ from nbsession.protocol.errors import (
     error_of,
     status_of,
 )
-from nbsession.protocol.frames import (
-    Frame,
-    FrameReader,
-    ResyncRequired,
-    frame_of,
-)
+from nbsession.protocol.frames import Frame, FrameReader, ResyncRequired, event_to_wire, frame_of
 from nbsession.protocol.json import (
     dumps,
 )
@@ -121,6 +116,7 @@ __all__ = [
     "code_of",
     "dumps",
     "error_of",
+    "event_to_wire",
     "frame_of",
     "message_from_wire",
     "message_to_wire",

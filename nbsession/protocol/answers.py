@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -46,17 +46,17 @@ class SessionAnswer(BaseModel):
     id: str
     agent_id: str
     component: str
-    status: Literal["idle", "running", "closed"]
+    status: str = Field(description="idle, running or closed")
     metadata: dict[str, Any] = Field(default_factory=dict)
     work_dir: str | None = None
     parent: str | None = None
     created: float | None = None
     entries: int = 0
     ticks: int = 0
-    waiting: int = Field(0, description="Questions that wait for an answer.")
+    waiting: Annotated[int, Field(description="Questions that wait for an answer.")] = 0
     sequence: int = 0
     usage: UsageAnswer = UsageAnswer()
-    cost: float | None = Field(None, description="US dollars, null where a price is not known.")
+    cost: Annotated[float | None, Field(description="US dollars, null where a price is not known.")] = None
 
 
 class SessionEntry(BaseModel):
@@ -64,7 +64,7 @@ class SessionEntry(BaseModel):
 
     id: str
     agent_id: str
-    status: Literal["idle", "running", "closed", "stored"]
+    status: str = Field(description="idle, running, closed, or stored where it is not open")
     metadata: dict[str, Any] = Field(default_factory=dict)
     work_dir: str | None = None
     parent: str | None = None
@@ -88,7 +88,7 @@ class CallAnswer(BaseModel):
     result: str | None = None
     is_error: bool = False
     status: str | None = None
-    duration: float = Field(0.0, description="Seconds.")
+    duration: Annotated[float, Field(description="Seconds.")] = 0.0
 
 
 class MessageAnswer(BaseModel):
@@ -101,7 +101,7 @@ class MessageAnswer(BaseModel):
     stop_reason: str
     reason: str = ""
     execution: str
-    source: str = Field("", description="live, recorded or simulated")
+    source: Annotated[str, Field(description="live, recorded or simulated")] = ""
     model: str = ""
     cost: float | None = None
 
@@ -207,9 +207,11 @@ class AgentAnswer(BaseModel):
     id: str
     component: str
     model: str
-    source: str = Field("", description="simulated where no language model answers")
+    source: Annotated[str, Field(description="simulated where no language model answers")] = ""
     description: str = ""
-    work_dir: bool = Field(False, description="Whether its root component takes the folder itself.")
+    work_dir: Annotated[bool, Field(description="Whether its root component takes the folder itself.")] = (
+        False
+    )
     knobs: list[KnobAnswer] = Field(default_factory=list)
     tools: list[ToolAnswer] = Field(default_factory=list)
 
@@ -242,8 +244,6 @@ class ContextAnswer(BaseModel):
 
 
 class TickAnswer(BaseModel):
-    """A tick with its context; see ``Tick``."""
+    """A tick, as in a page of them, but with its context whole."""
 
-    number: int
     tick: dict[str, Any]
-    context: ContextAnswer

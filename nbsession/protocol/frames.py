@@ -49,13 +49,19 @@ class Frame(NamedTuple):
         return event_from_dict(json.loads(self.data))
 
 
-def frame_of(event: Event) -> Frame:
-    """Return an event as a frame."""
+def event_to_wire(event: Event) -> dict[str, Any]:
+    """Return an event as JSON data, which ``event_from_dict`` reads back."""
     data = event.to_dict()
     if isinstance(event, TickContext):
         # Its parts say all that its messages do.
         data["context"] = {name: value for name, value in data["context"].items() if name != "messages"}
-    return Frame(event.type, dumps(data), event.sequence if event.durable and event.sequence >= 0 else None)
+    return data
+
+
+def frame_of(event: Event) -> Frame:
+    """Return an event as a frame."""
+    number = event.sequence if event.durable and event.sequence >= 0 else None
+    return Frame(event.type, dumps(event_to_wire(event)), number)
 
 
 class FrameReader:

@@ -95,6 +95,13 @@ class Journal:
         return self.store.revision(self.session) != self.revision
 
     @property
+    def outdated(self) -> bool:
+        """Whether the store has another revision than this knows; who holds the lease need not ask."""
+        if self.store is None or (self._lease is not None and self._lease.held):
+            return False
+        return self.store.revision(self.session) != self.revision
+
+    @property
     def keeps(self) -> bool:
         """Whether there is a store."""
         return self.store is not None

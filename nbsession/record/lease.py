@@ -48,6 +48,11 @@ class Lease:
             self._renew_when_due(self._token)
         return self._token
 
+    @property
+    def held(self) -> bool:
+        """Whether it was taken and, as far as is known here, not lost."""
+        return self._token is not None
+
     def give_back(self) -> None:
         """Let go for now; the next ``hold`` asks for it anew."""
         token, self._token = self._token, None

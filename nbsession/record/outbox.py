@@ -131,6 +131,12 @@ class Outbox:
             data["shares"] = list(shared.shares)
         self.add(Row("session", self.journal.session, data))
 
+    def description(self, metadata: Mapping[str, Any], parent: str | None) -> Row | None:
+        """Return the row that says what the session is known by from now on."""
+        if not self.keeps:
+            return None
+        return Row("session", self.journal.session, {"metadata": metadata, "parent": parent})
+
     def begin_fork(self, shared: Shared | None, version: int, changes: Iterable[tuple[str, Any]]) -> None:
         """Let wait what a fork begins with: its place in what it shares with its parent, or a copy of it all."""
         if not self.keeps:

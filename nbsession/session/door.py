@@ -79,7 +79,7 @@ class Door(Protocol):
     ) -> Any:
         """Return a new session that shares this one's past."""
 
-    async def dispatch(self, tool: str, **input: Any) -> Any:
+    async def dispatch(self, tool: str, /, **input: Any) -> Any:
         """Call a tool of the tree by name."""
 
     def queue(self, message: Any) -> None:

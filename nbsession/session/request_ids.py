@@ -85,6 +85,10 @@ class RequestIds:
             )
         return execution()
 
+    def known(self, request_id: str) -> Turn | None:
+        """Return the execution of a request that was sent before, whatever its message was."""
+        return self._sent[request_id][1]() if request_id in self._sent else None
+
     def left(self, request: tuple[str, str] | None) -> Left | None:
         """Say where an earlier try of a request (its id and digest) left the message, ``None`` where there was none."""
         if request is None or request[0] not in self._left:

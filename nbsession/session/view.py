@@ -75,6 +75,20 @@ class SessionView:
         """The execution that runs now."""
         return cast("Execution | None", self._core.current)
 
+    def sent(self, request_id: str) -> Execution | None:
+        """Return the execution of what was sent under a request id, ``None`` where nothing was."""
+        return cast("Execution | None", self._core.requests.known(request_id))
+
+    @property
+    def sequence(self) -> int:
+        """The number of its last event, 0 before the first."""
+        return self._core.feed.sequence
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another process has written it since it was read here; open it again to go on from there."""
+        return self._core.current is None and self._core.journal.outdated
+
     @property
     def waiting(self) -> list[Question]:
         """What waits for a person's word, also since before a restart; ``answer(id, value)`` goes on."""

@@ -1,0 +1,315 @@
+"""The gateway: which sessions there are, whose they are, and which of them are open.
+
+It serves several apps, and any number of sessions of each. Where there is a store, a session is
+opened when it is asked for and closed again when it rests, or when too many are open, the one that
+was used longest ago first; never one that runs or that somebody reads. What was opened by others,
+as in a notebook, is served as it is, and left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from nbsession import threads
+from nbsession.content import new_id
+from nbsession.errors import NbsessionError, SessionClosedError, SessionError, SessionNotFoundError
+from nbsession.server.fault import LOG, Refusal, not_found
+from nbsession.server.note import KEY, Note
+from nbsession.server.served import Served
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from nbsession.protocol import NewSession
+    from nbsession.server.folder import Folders
+    from nbsession.server.limits import Limits
+    from nbsession.server.served import App
+    from nbsession.server.users import Users
+    from nbsession.session import Session
+    from nbsession.stores.base import SessionInfo
+
+TENDED = 5.0
+"""Seconds between two looks for sessions that rest."""
+
+
+class Gateway:
+    """The sessions of some apps, for whoever asks. All of it is used on the apps' home loop."""
+
+    def __init__(self, apps: Mapping[str, App], *, users: Users, folders: Folders, limits: Limits) -> None:
+        self.served = {name: Served(name, app) for name, app in apps.items()}
+        self.limits = limits
+        self.closing = False
+        self.streams: set[asyncio.Timeout] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._users = users
+        self._folders = folders
+        self._store = _one_store(apps)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mine: OrderedDict[str, float] = OrderedDict()
+        self._in_use: Counter[str] = Counter()
+        self._being_closed: dict[str, asyncio.Task[None]] = {}
+
+    # Its life
+
+    def check_loop(self) -> None:
+        """Begin with the first request, on the loop that is to be the home of all apps; ``SessionError`` on another one."""
+        running = asyncio.get_running_loop()
+        if self._loop is running:
+            return
+        for served in self.served.values():
+            if served.app.home.settle() is not running:
+                raise SessionError(
+                    f"the sessions of {served.name!r} live on another event loop; use app.serve(), which serves there"
+                )
+        self._loop = running
+        if self._store is not None:
+            self.start(self._tend())
+
+    def start(self, work: Any) -> asyncio.Task[Any]:
+        """Let work go on beside the requests, until the server closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def end_streams(self) -> None:
+        """End the streams, whose readers go on elsewhere, or here after a restart."""
+        self.closing = True
+        for stream in list(self.streams):
+            stream.reschedule(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        """Close the sessions that were opened here: what runs is stopped, and all is stored."""
+        self.end_streams()
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        for name in list(self._mine):
+            if (session := self._opened(name)) is not None:
+                await self._close(session)
+
+    async def drained(self, seconds: float) -> None:
+        """Wait for what runs, so long at most."""
+        running = [
+            s.current for one in self._mine if (s := self._opened(one)) is not None and s.current is not None
+        ]
+        if running:
+            await asyncio.wait([asyncio.ensure_future(one.settled()) for one in running], timeout=seconds)
+
+    # Finding
+
+    def pick(self, agent_id: str | None, component: str | None) -> Served:
+        """Return the app of a name, or of a root component's name; without either, the first."""
+        if agent_id is not None:
+            if (found := self.served.get(agent_id)) is None:
+                raise not_found(f"there is no app {agent_id!r}; GET /agents lists them")
+            return found
+        if component is not None:
+            for served in self.served.values():
+                if served.component == component:
+                    return served
+            raise not_found(f"no app has the root component {component!r}; GET /agents lists them")
+        return next(iter(self.served.values()))
+
+    def served_of(self, session: Session) -> Served:
+        """Return what a session is one of."""
+        app: object = session.app
+        return next(served for served in self.served.values() if app in served.apps)
+
+    @asynccontextmanager
+    async def using(self, user: str, id: str) -> AsyncIterator[Session]:
+        """Give a session of a user, opened if need be, which stays open meanwhile.
+
+        Raises ``SessionNotFoundError`` where there is none, or it is another user's.
+        """
+        self._in_use[id] += 1
+        try:
+            yield await self._session(user, id)
+        finally:
+            self._in_use[id] -= 1
+            if not self._in_use[id]:
+                del self._in_use[id]
+
+    async def _session(self, user: str, id: str) -> Session:
+        if (task := self._being_closed.get(id)) is not None:
+            await asyncio.wait({task})
+        session = self._opened(id)
+        if session is not None and self._in_use[id] == 1 and await self._is_outdated(session):
+            await self._close(session)
+            session = None
+        if session is None or session.status == "closed":
+            session = await self._open(id)
+        if not self.visible(Note.of(session.metadata), user):
+            raise _unknown(id)
+        if id in self._mine:
+            self._mine[id] = time.monotonic()
+            self._mine.move_to_end(id)
+        return session
+
+    async def _is_outdated(self, session: Session) -> bool:
+        outdated: bool = await self._beside(lambda: session.outdated)
+        return outdated
+
+    def _opened(self, id: str) -> Session | None:
+        for served in self.served.values():
+            for app in served.apps:
+                if (session := app.opened.get(id)) is not None:
+                    return session
+        return None
+
+    async def _open(self, id: str) -> Session:
+        metadata = await self._beside(lambda: self._kept(id))
+        note = Note.of(metadata)
+        if note.deleted:
+            raise _unknown(id)
+        served = self.served.get(note.app) if note.app else next(iter(self.served.values()))
+        if served is None:
+            raise Refusal(
+                409, "app", f"the session belongs to the app {note.app!r}, which is not served here"
+            )
+        try:
+            session = served.open(id, note.work_dir)
+        except SessionClosedError:
+            raise _unknown(id) from None
+        self._mine[id] = time.monotonic()
+        return session
+
+    def _kept(self, id: str) -> Mapping[str, Any]:
+        """Return the metadata of a session that the store keeps."""
+        metadata = None
+        for _, row in self._store.rows(id, kinds=["session"]) if self._store is not None else ():
+            metadata = row.data.get("metadata") or {}
+        if metadata is None:
+            raise _unknown(id)
+        return metadata
+
+    def visible(self, note: Note, user: str) -> bool:
+        """Say whether a session is a user's to see."""
+        return not note.deleted and (not self._users.several or note.user == user)
+
+    async def infos(self) -> list[SessionInfo]:
+        """Return what the store says of its sessions, the last used first."""
+        found: list[SessionInfo] = [] if self._store is None else await self._beside(self._store.sessions)
+        return found
+
+    def opened(self) -> dict[str, Session]:
+        """Return the sessions that are open, by id."""
+        return {
+            name: session
+            for served in self.served.values()
+            for app in served.apps
+            for name, session in app.opened.items()
+        }
+
+    # Making and ending
+
+    async def create(self, user: str, body: NewSession) -> Session:
+        """Make a session, and store that there is one."""
+        served = self.pick(body.agent_id, body.component)
+        if KEY in body.metadata:
+            raise Refusal(422, "invalid", f"the name {KEY!r} in metadata is the server's own")
+        work_dir = self._folders.check(body.work_dir)
+        self._make_room(served)
+        name = body.id or new_id("se")
+        if body.id is not None and (
+            self._opened(name) is not None or await self._beside(lambda: served.app.knows(name))
+        ):
+            raise Refusal(409, "exists", f"there is a session {name!r}, or there was one; choose another id")
+        note = Note(app=served.name, user=user, work_dir=work_dir, created=time.time())
+        session = served.open(name, work_dir, note.within(body.metadata))
+        await self.adopt(session)
+        return session
+
+    async def adopt(self, session: Session) -> None:
+        """Take care of a new session from now on, and store that there is one."""
+        self._mine[session.id] = time.monotonic()
+        try:
+            await session.keep()
+        except NbsessionError:
+            await self._close(session)
+            raise
+
+    async def note(
+        self, session: Session, change: Callable[[Note], Note], own: Mapping[str, Any] | None = None
+    ) -> None:
+        """Store another note with a session, and perhaps other metadata of the user's own."""
+        note = change(Note.of(session.metadata))
+        await session.keep(note.within(session.metadata if own is None else own))
+
+    async def delete(self, session: Session) -> None:
+        """End a session for good: nobody finds it any more. The store keeps what it kept, which forks may share."""
+        if session.current is not None:
+            session.current.abort("the session was deleted")
+            await session.current.settled()
+        await self.note(session, lambda note: note.but(deleted=True, runs={}))
+        await self._close(session)
+
+    def _make_room(self, served: Served) -> None:
+        if served.app.store is None and len(served.app.opened) >= self.limits.sessions:
+            raise Refusal(
+                429,
+                "too_many",
+                f"{self.limits.sessions} sessions are open, and no store keeps them; delete some",
+                headers={"retry-after": "60"},
+            )
+
+    # Rest
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(TENDED)
+            await self.tend()
+
+    async def tend(self) -> None:
+        """Close what rested long enough, and what is too much."""
+        now, surplus = time.monotonic(), len(self._mine) - self.limits.sessions
+        for name, used in list(self._mine.items()):
+            session = self._opened(name)
+            if session is None:
+                del self._mine[name]
+                surplus -= 1
+            elif (surplus > 0 or now - used > self.limits.rest) and self._rests(session):
+                await self._close(session)
+                surplus -= 1
+
+    def _rests(self, session: Session) -> bool:
+        return session.app.store is not None and session.status == "idle" and not self._in_use[session.id]
+
+    async def _close(self, session: Session) -> None:
+        """Close a session; who asks for it meanwhile waits, and opens it anew."""
+        name = session.id
+        if (task := self._being_closed.get(name)) is None:
+            task = self._being_closed[name] = asyncio.get_running_loop().create_task(session.aclose())
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._being_closed.pop(name, None)
+        if (error := task.exception()) is not None:
+            LOG.warning("session %s stays open: %s", name, error)
+        else:
+            self._mine.pop(name, None)
+
+    async def _beside(self, work: Callable[[], Any]) -> Any:
+        """Ask the store, in a thread where that may take long."""
+        blocking = self._store is not None and self._store.blocking
+        return await threads.beside(work) if blocking else work()
+
+
+def _unknown(id: str) -> SessionNotFoundError:
+    return SessionNotFoundError(f"there is no session {id[:64]!r}")
+
+
+def _one_store(apps: Mapping[str, App]) -> Any:
+    if not apps:
+        raise SessionError("nothing is to be served; give an app")
+    stores = {id(app.store): app.store for app in apps.values()}
+    if len(stores) > 1:
+        raise SessionError(
+            f"the apps {sorted(apps)} have {len(stores)} stores, and a server has one; give store= to the server"
+        )
+    return next(iter(stores.values()))

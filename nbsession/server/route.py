@@ -1,0 +1,152 @@
+"""A route: what is asked by which method at which path, with which body, and what is answered.
+
+The routes are listed once; the application and its OpenAPI document are both made of that list.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from nbsession.protocol import dumps
+from nbsession.server.fault import Refusal, answer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+
+    from nbsession.server.gateway import Gateway
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """What stands behind the ``?`` of an address; what is not known there is left out of account."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that was let through and read: who asks for what, and what came with it."""
+
+    gateway: Gateway
+    user: str
+    request_id: str
+    path: Mapping[str, str]
+    headers: Mapping[str, str]
+    gone: Callable[[], Awaitable[None]]
+    """Returns when who asked went away."""
+    _body: BaseModel | None = None
+    _query: BaseModel | None = None
+    answered: dict[str, str] = field(default_factory=dict)
+    """Headers of the answer."""
+
+    def body(self, kind: type[B]) -> B:
+        """Return the body, which was read as this kind."""
+        assert isinstance(self._body, kind)
+        return self._body
+
+    def query(self, kind: type[B]) -> B:
+        """Return the query, which was read as this kind."""
+        assert isinstance(self._query, kind)
+        return self._query
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. Its handler's docstring is what the OpenAPI document says of it.
+
+    ``body`` and ``query`` are checked before the handler is called; ``answer`` is what it returns, ``None``
+    for an answer without content; a ``stream`` is one of server-sent events. A body is needed unless
+    all of it has defaults.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call], Awaitable[Any]]
+    answer: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    status: int = 200
+    stream: bool = False
+    matches: bool = False
+    """Whether it takes ``If-Match``."""
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether a body has to be sent."""
+        return self.body is not None and any(item.is_required() for item in self.body.model_fields.values())
+
+    def endpoint(self, gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
+        """Return what Starlette calls."""
+
+        async def answer(request: Request) -> Response:
+            request_id: str = request.state.request_id
+            try:
+                gateway.check_loop()
+                call = Call(
+                    gateway,
+                    request.state.user,
+                    request_id,
+                    request.path_params,
+                    request.headers,
+                    partial(_gone, request),
+                    await self._read_body(request),
+                    self._read_query(request),
+                )
+                return self._answer(await self.handler(call), call)
+            except Exception as error:  # noqa: BLE001  # whatever fails is answered, and logged where it is told
+                return answer_of(error, request_id)
+
+        return answer
+
+    async def _read_body(self, request: Request) -> BaseModel | None:
+        if self.body is None:
+            return None
+        text = await request.body()
+        if not text.strip() and not self.needs_body:
+            return self.body.model_validate({})
+        try:
+            data = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise Refusal(400, "json", "the body is not JSON") from None
+        return _checked(self.body, data, "the body")
+
+    def _read_query(self, request: Request) -> BaseModel | None:
+        if self.query is None:
+            return None
+        return _checked(self.query, dict(request.query_params), "the query")
+
+    def _answer(self, made: Any, call: Call) -> Response:
+        if isinstance(made, Response):
+            made.headers.update(call.answered)
+            return made
+        if made is None:
+            return Response(status_code=204, headers=call.answered)
+        text = dumps(made.model_dump(by_alias=True))
+        return Response(text, self.status, call.answered, "application/json")
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _checked(kind: type[B], data: Any, what: str) -> B:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        said = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or what}: {fault['msg']}" for fault in faults[:5]
+        )
+        raise Refusal(422, "invalid", f"{what} is not as it should be: {said}") from None

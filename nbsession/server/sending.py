@@ -1,0 +1,70 @@
+"""A message on its way into a session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from nbsession.content import drafts_of
+from nbsession.errors import ModelError, SessionError
+from nbsession.models import resolve
+from nbsession.protocol import message_from_wire
+from nbsession.server.fault import Refusal
+
+if TYPE_CHECKING:
+    from nbsession.protocol import Send
+    from nbsession.server.route import Call
+    from nbsession.session import Execution, Session
+
+NOT_BY_NAME = ("recorded",)
+"""Models that nobody names from afar: what follows the colon is a file of the server's."""
+
+
+def begin(call: Call, session: Session, body: Send, *, request_id: str | None = None) -> Execution:
+    """Send a message; refuse one that cannot be sent, or is for another app."""
+    if body.agent_id is not None or body.component is not None:
+        asked = call.gateway.pick(body.agent_id, body.component)
+        if asked is not call.gateway.served_of(session):
+            raise Refusal(409, "app", f"this session is not one of the app {asked.name!r}; make one with it")
+    return session.send(
+        content(body.message),
+        model=_model(body.model),
+        max_ticks=body.max_ticks,
+        budget=body.budget,
+        metadata=body.metadata,
+        request_id=request_id or body.request_id,
+    )
+
+
+def content(message: Any) -> Any:
+    """Read a message; refuse what is none."""
+    try:
+        read = message_from_wire(message)
+        drafts_of(read)
+    except SessionError as error:
+        raise Refusal(422, "message", str(error)) from None
+    return read
+
+
+def _model(name: str | None) -> Any:
+    if name is None:
+        return None
+    if name.strip().partition(":")[0] in NOT_BY_NAME:
+        raise Refusal(422, "model_name", "a recording cannot be named from afar")
+    try:
+        return resolve(name)
+    except ModelError as error:
+        raise Refusal(422, "model_name", str(error)) from None
+
+
+async def ended(call: Call, execution: Execution, *, detach: bool) -> None:
+    """Wait for the end of an execution; unless ``detach``, it is stopped when who asked goes away."""
+    if detach:
+        await execution.settled()
+        return
+    gone, settled = asyncio.ensure_future(call.gone()), asyncio.ensure_future(execution.settled())
+    await asyncio.wait({gone, settled}, return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if not settled.done():
+        execution.abort("who asked went away")
+        await settled
