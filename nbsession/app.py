@@ -18,8 +18,9 @@ from nbsession.tree import Component, Element
 from nbsession.usage import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from nbsession.server import Limits, Server
     from nbsession.session import Execution
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tools import Tool
@@ -115,6 +116,50 @@ class App:
     def knows(self, id: str) -> bool:
         """Say whether a session of that id is open here or kept in the store."""
         return id in self._sessions or (self.store is not None and self.store.revision(id) > 0)
+
+    def serve(
+        self,
+        port: int = 2323,
+        *,
+        host: str = "127.0.0.1",
+        token: str | bool = True,
+        tokens: Mapping[str, str] | None = None,
+        name: str = "default",
+        also: Mapping[str, App] | None = None,
+        work_root: str | os.PathLike[str] | None = None,
+        hosts: Sequence[str] = (),
+        origins: Sequence[str] = (),
+        limits: Limits | None = None,
+        background: bool | None = None,
+        say: Callable[[str], object] | None = print,
+    ) -> Server:
+        """Serve this app's sessions over HTTP, and ``also`` other apps by their names.
+
+        In a notebook, and where a loop runs, it returns at once: the server's ``url`` and ``token`` are there,
+        and ``close()`` (or ``await aclose()``) ends it. Else it blocks until it is interrupted, or with ``background=True``
+        runs on a thread of its own. Port 0 is any that is free. It is for this machine only unless another
+        ``host`` is named. Everything but ``/health`` needs the token, which is made anew each time and told by ``say``, once;
+        ``token`` may also be one of your own, or False for none; ``tokens`` are several users' names by their
+        tokens, whose sessions are apart. ``work_root``, ``hosts``, ``origins`` and ``limits`` are as in
+        ``nbsession.server.application``. Raises ``SessionError`` where the port is taken.
+        """
+        try:
+            from nbsession.server import serve
+        except ImportError as error:
+            raise SessionError('to serve, install what it takes: pip install "nbsession[server]"') from error
+        return serve(
+            {name: self, **(also or {})},
+            host=host,
+            port=port,
+            token=token,
+            tokens=tokens,
+            work_root=work_root,
+            hosts=hosts,
+            origins=origins,
+            limits=limits,
+            background=background,
+            say=say,
+        )
 
     @property
     def opened(self) -> Mapping[str, Session]:

@@ -6,5 +6,7 @@ everybody else there does, and nothing waits for another thread. See ``serve`` f
 
 from nbsession.server.application import application
 from nbsession.server.limits import Limits
+from nbsession.server.serve import PORT, Server, serve
+from nbsession.server.users import tokens_of
 
-__all__ = ["Limits", "application"]
+__all__ = ["PORT", "Limits", "Server", "application", "serve", "tokens_of"]

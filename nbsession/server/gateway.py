@@ -22,7 +22,7 @@ from nbsession.server.note import KEY, Note
 from nbsession.server.served import Served
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from nbsession.protocol import NewSession
     from nbsession.server.folder import Folders
@@ -45,6 +45,7 @@ class Gateway:
         self.closing = False
         self.streams: set[asyncio.Timeout] = set()
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._held: set[asyncio.Task[None]] = set()
         self._users = users
         self._folders = folders
         self._store = _one_store(apps)
@@ -82,6 +83,12 @@ class Gateway:
         for stream in list(self.streams):
             stream.reschedule(asyncio.get_running_loop().time())
 
+    def start_forever(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let work go on that ends by itself, and not with what is begun beside the requests."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+
     async def close(self) -> None:
         """Close the sessions that were opened here: what runs is stopped, and all is stored."""
         self.end_streams()
@@ -93,13 +100,18 @@ class Gateway:
             if (session := self._opened(name)) is not None:
                 await self._close(session)
 
-    async def drained(self, seconds: float) -> None:
-        """Wait for what runs, so long at most."""
-        running = [
-            s.current for one in self._mine if (s := self._opened(one)) is not None and s.current is not None
-        ]
-        if running:
-            await asyncio.wait([asyncio.ensure_future(one.settled()) for one in running], timeout=seconds)
+    async def drain(self, seconds: float) -> None:
+        """End the streams, give what runs so many seconds, and stop it after that."""
+        self.end_streams()
+        sessions = [session for name in self._mine if (session := self._opened(name)) is not None]
+        running = {session.current for session in sessions if session.current is not None}
+        if not running:
+            return
+        ends = [asyncio.ensure_future(execution.settled()) for execution in running]
+        await asyncio.wait(ends, timeout=seconds)
+        for execution in running:
+            execution.abort("the server was closed")
+        await asyncio.wait(ends)
 
     # Finding
 
@@ -307,9 +319,9 @@ def _unknown(id: str) -> SessionNotFoundError:
 def _one_store(apps: Mapping[str, App]) -> Any:
     if not apps:
         raise SessionError("nothing is to be served; give an app")
-    stores = {id(app.store): app.store for app in apps.values()}
+    stores = {id(app.store): app.store for app in apps.values() if app.store is not None}
     if len(stores) > 1:
         raise SessionError(
-            f"the apps {sorted(apps)} have {len(stores)} stores, and a server has one; give store= to the server"
+            f"the apps {sorted(apps)} keep their sessions in {len(stores)} stores, and a server has one; serve them apart"
         )
-    return next(iter(stores.values()))
+    return next(iter(stores.values()), None)

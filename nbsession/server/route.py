@@ -89,6 +89,8 @@ class Route:
             request_id: str = request.state.request_id
             try:
                 gateway.check_loop()
+                if gateway.closing:
+                    raise Refusal(503, "closing", "the server is being closed", headers={"retry-after": "1"})
                 call = Call(
                     gateway,
                     request.state.user,

@@ -265,7 +265,9 @@ class Execution:
 
     async def settled(self) -> None:
         """Wait for the end, however it ends."""
-        await asyncio.wait({asyncio.wrap_future(self.outcome)})
+        waiter = asyncio.wrap_future(self.outcome)
+        waiter.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        await asyncio.wait({waiter})
 
     def _abort(self, reason: str) -> None:
         if self.outcome.done() or self._abort_reason is not None:
