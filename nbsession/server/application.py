@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.routing import Route as Served
 
 from nbsession.errors import SessionError
@@ -18,6 +19,7 @@ from nbsession.server.folder import Folders
 from nbsession.server.gateway import Gateway
 from nbsession.server.guard import LOOPBACK, Guard
 from nbsession.server.limits import Limits
+from nbsession.server.openapi import document
 from nbsession.server.routes import ROUTES
 from nbsession.server.users import Users
 
@@ -71,8 +73,14 @@ def application(
         await gateway.close()
 
     guard = Middleware(Guard, users=users, limits=limits, hosts=(*LOOPBACK, *hosts), origins=origins)
+    described = document(ROUTES, token=users.known)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(described)
+
+    routes = [Served(route.path, route.endpoint(gateway), methods=[route.method]) for route in ROUTES]
     made = Starlette(
-        routes=[Served(route.path, route.endpoint(gateway), methods=[route.method]) for route in ROUTES],
+        routes=[*routes, Served("/openapi.json", openapi)],
         middleware=[*_cross_origin(origins), guard],
         exception_handlers={HTTPException: _told, Exception: _told},
         lifespan=lifespan,

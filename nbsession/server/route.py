@@ -76,6 +76,10 @@ class Route:
     stream: bool = False
     matches: bool = False
     """Whether it takes ``If-Match``."""
+    resumes: bool = False
+    """Whether it takes ``Last-Event-ID``."""
+    open: bool = False
+    """Whether it needs no token."""
 
     @property
     def needs_body(self) -> bool:

@@ -41,6 +41,11 @@ class Users:
         self._names = {_digest(token): name for token, name in (tokens or {}).items()}
 
     @property
+    def known(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self._names)
+
+    @property
     def several(self) -> bool:
         """Whether users have names, and their sessions apart."""
         return any(name != EVERYBODY for name in self._names.values())

@@ -48,5 +48,5 @@ def _agent(served: Served) -> AgentAnswer:
 
 ROUTES = [
     Route("GET", "/agents", agents, Agents),
-    Route("GET", "/health", health, Health),
+    Route("GET", "/health", health, Health, open=True),
 ]

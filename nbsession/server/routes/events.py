@@ -68,6 +68,6 @@ async def history(call: Call) -> HistoryPage:
 
 
 ROUTES = [
-    Route("GET", "/sessions/{id}/events", follow, query=After, stream=True),
+    Route("GET", "/sessions/{id}/events", follow, query=After, stream=True, resumes=True),
     Route("GET", "/sessions/{id}/events/history", history, HistoryPage, query=Page),
 ]

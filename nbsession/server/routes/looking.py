@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Asked(Query):
     """A message that the context is to be compiled with."""
 
-    message: Annotated[str, Field(min_length=1, max_length=100_000)] | None = None
+    message: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
 
 
 class Page(Query):
