@@ -234,23 +234,6 @@ class Session(SessionInquiry):
         handle = Execution(self, self._core, [], Options())
         return await self._core.home.carry(lambda: dispatched(self._core, handle, tool, input))
 
-    async def keep(self, metadata: Mapping[str, Any] | None = None) -> None:
-        """Store what waits, also of a session that nothing was sent to; returns when it is durable.
-
-        ``metadata``, where it is given, takes the place of what was there. Raises ``SessionBusyError``
-        where another process holds the session. Without a store nothing is kept.
-        """
-        self._open()
-        known = None if metadata is None else encode(metadata, "keep(metadata=)")
-
-        async def keeping() -> None:
-            outbox = self._core.outbox
-            await outbox.keep(None if known is None else outbox.description(known, self.parent))
-            if known is not None:
-                self.metadata = known
-
-        await self._core.home.carry(keeping)
-
     def spawn(self, element: Any, message: Any, **options: Any) -> Execution:
         """Send a message to an isolated session of its own, mounted with ``element``; return its execution.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nbsession.errors import SessionError
 from nbsession.export import save
+from nbsession.hooks import encode
 from nbsession.record import altered
 from nbsession.session.export import Export
 from nbsession.session.freeze import frozen_of
@@ -37,6 +38,7 @@ class SessionView:
 
     id: str
     metadata: dict[str, Any]
+    parent: str | None
     _core: SessionCore
     _props: dict[str, Any]
     _closing: Closing
@@ -158,6 +160,23 @@ class SessionView:
     def take_notes(self) -> list[str]:
         """Give the notes that were not given before."""
         return self._notes.take()
+
+    async def keep(self, metadata: Mapping[str, Any] | None = None) -> None:
+        """Store what waits, also of a session that nothing was sent to; returns when it is durable.
+
+        ``metadata``, where it is given, takes the place of what was there. Raises ``SessionBusyError``
+        where another process holds the session. Without a store nothing is kept.
+        """
+        self._open()
+        known = None if metadata is None else encode(metadata, "keep(metadata=)")
+
+        async def keeping() -> None:
+            outbox = self._core.outbox
+            await outbox.keep(None if known is None else outbox.description(known, self.parent))
+            if known is not None:
+                self.metadata = known
+
+        await self._core.home.carry(keeping)
 
     def outline(self) -> Outline:
         """Return the mounted components with their keys, state, knobs and tools, to be shown or printed."""
