@@ -114,11 +114,11 @@ class ExecutionAnswer(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """A run: accepted means that it is stored."""
+    """A run: accepted means that it is stored. One that is ``waiting`` ended with a question to a person."""
 
     id: str
     session: str
-    status: Literal["queued", "running", "done", "failed", "aborted", "interrupted"]
+    status: Literal["queued", "running", "waiting", "done", "failed", "aborted", "interrupted"]
     result: MessageAnswer | None = None
     error: Fault | None = None
 
@@ -137,15 +137,15 @@ class Value(BaseModel):
 
 
 class QuestionAnswer(BaseModel):
-    """A question that waits for a person; ``schema`` is that of the answer."""
+    """A question that waits for a person; ``schema`` is that of the answer, ``tick`` the number of its tick."""
 
     id: str
     text: str
     kind: Literal["pause", "confirmation"]
-    call: dict[str, Any] | None = None
-    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
-
-    model_config = {"populate_by_name": True}
+    call: dict[str, Any]
+    schema_: dict[str, Any] = Field(alias="schema")
+    tick: int = 0
+    again: bool = False
 
 
 class Questions(BaseModel):

@@ -12,8 +12,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route as Served
+from starlette.routing import WebSocketRoute
 
 from nbsession.errors import SessionError
+from nbsession.server import socket
 from nbsession.server.fault import answer_of
 from nbsession.server.folder import Folders
 from nbsession.server.gateway import Gateway
@@ -21,6 +23,7 @@ from nbsession.server.guard import LOOPBACK, Guard
 from nbsession.server.limits import Limits
 from nbsession.server.openapi import document
 from nbsession.server.routes import ROUTES
+from nbsession.server.service import Service
 from nbsession.server.users import Users
 
 if TYPE_CHECKING:
@@ -66,9 +69,11 @@ def application(
         named, users=users, folders=Folders(work_root, several_users=users.several), limits=limits
     )
 
+    service = Service(gateway)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        gateway.check_loop()
+        service.begin()
         yield
         await gateway.close()
 
@@ -78,14 +83,14 @@ def application(
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)
 
-    routes = [Served(route.path, route.endpoint(gateway), methods=[route.method]) for route in ROUTES]
+    routes = [Served(route.path, route.endpoint(service), methods=[route.method]) for route in ROUTES]
     made = Starlette(
-        routes=[*routes, Served("/openapi.json", openapi)],
+        routes=[*routes, Served("/openapi.json", openapi), WebSocketRoute("/ws", socket.endpoint)],
         middleware=[*_cross_origin(origins), guard],
         exception_handlers={HTTPException: _told, Exception: _told},
         lifespan=lifespan,
     )
-    made.state.gateway = gateway
+    made.state.service = service
     return made
 
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from nbsession import threads
 from nbsession.content import new_id
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from nbsession.session import Session
     from nbsession.stores.base import SessionInfo
 
-TENDED = 5.0
-"""Seconds between two looks for sessions that rest."""
-
 
 class Gateway:
     """The sessions of some apps, for whoever asks. All of it is used on the apps' home loop."""
@@ -50,25 +48,33 @@ class Gateway:
         self._folders = folders
         self._store = _one_store(apps)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._mine: OrderedDict[str, float] = OrderedDict()
         self._in_use: Counter[str] = Counter()
         self._being_closed: dict[str, asyncio.Task[None]] = {}
 
     # Its life
 
-    def check_loop(self) -> None:
-        """Begin with the first request, on the loop that is to be the home of all apps; ``SessionError`` on another one."""
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a store."""
+        return self._store is not None
+
+    def bind(self) -> bool:
+        """Make the running loop the home of all apps, and say whether it was not before.
+
+        Raises ``SessionError`` where the sessions of one live on another.
+        """
         running = asyncio.get_running_loop()
         if self._loop is running:
-            return
+            return False
         for served in self.served.values():
             if served.app.home.settle() is not running:
                 raise SessionError(
                     f"the sessions of {served.name!r} live on another event loop; use app.serve(), which serves there"
                 )
         self._loop = running
-        if self._store is not None:
-            self.start(self._tend())
+        return True
 
     def start(self, work: Any) -> asyncio.Task[Any]:
         """Let work go on beside the requests, until the server closes."""
@@ -250,8 +256,10 @@ class Gateway:
         self, session: Session, change: Callable[[Note], Note], own: Mapping[str, Any] | None = None
     ) -> None:
         """Store another note with a session, and perhaps other metadata of the user's own."""
-        note = change(Note.of(session.metadata))
-        await session.keep(note.within(session.metadata if own is None else own))
+        lock = self._locks.setdefault(session.id, asyncio.Lock())
+        async with lock:
+            note = change(Note.of(session.metadata))
+            await session.keep(note.within(session.metadata if own is None else own))
 
     async def delete(self, session: Session) -> None:
         """End a session for good: nobody finds it any more. The store keeps what it kept, which forks may share."""
@@ -271,11 +279,6 @@ class Gateway:
             )
 
     # Rest
-
-    async def _tend(self) -> None:
-        while True:
-            await asyncio.sleep(TENDED)
-            await self.tend()
 
     async def tend(self) -> None:
         """Close what rested long enough, and what is too much."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from nbsession.server.gateway import Gateway
+    from nbsession.server.service import Service
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -34,7 +35,7 @@ class Query(BaseModel):
 class Call:
     """A request that was let through and read: who asks for what, and what came with it."""
 
-    gateway: Gateway
+    service: Service
     user: str
     request_id: str
     path: Mapping[str, str]
@@ -45,6 +46,11 @@ class Call:
     _query: BaseModel | None = None
     answered: dict[str, str] = field(default_factory=dict)
     """Headers of the answer."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """The sessions."""
+        return self.service.gateway
 
     def body(self, kind: type[B]) -> B:
         """Return the body, which was read as this kind."""
@@ -86,17 +92,17 @@ class Route:
         """Whether a body has to be sent."""
         return self.body is not None and any(item.is_required() for item in self.body.model_fields.values())
 
-    def endpoint(self, gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, service: Service) -> Callable[[Request], Awaitable[Response]]:
         """Return what Starlette calls."""
 
         async def answer(request: Request) -> Response:
             request_id: str = request.state.request_id
             try:
-                gateway.check_loop()
-                if gateway.closing:
+                service.begin()
+                if service.gateway.closing:
                     raise Refusal(503, "closing", "the server is being closed", headers={"retry-after": "1"})
                 call = Call(
-                    gateway,
+                    service,
                     request.state.user,
                     request_id,
                     request.path_params,

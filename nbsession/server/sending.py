@@ -12,20 +12,28 @@ from nbsession.protocol import message_from_wire
 from nbsession.server.fault import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from nbsession.protocol import Send
-    from nbsession.server.route import Call
+    from nbsession.server.gateway import Gateway
     from nbsession.session import Execution, Session
 
 NOT_BY_NAME = ("recorded",)
 """Models that nobody names from afar: what follows the colon is a file of the server's."""
 
 
-def begin(call: Call, session: Session, body: Send, *, request_id: str | None = None) -> Execution:
-    """Send a message; refuse one that cannot be sent, or is for another app."""
+def check(gateway: Gateway, session: Session, body: Send) -> None:
+    """Refuse what cannot be sent, or is for another app."""
+    content(body.message)
+    _model(body.model)
     if body.agent_id is not None or body.component is not None:
-        asked = call.gateway.pick(body.agent_id, body.component)
-        if asked is not call.gateway.served_of(session):
+        asked = gateway.pick(body.agent_id, body.component)
+        if asked is not gateway.served_of(session):
             raise Refusal(409, "app", f"this session is not one of the app {asked.name!r}; make one with it")
+
+
+def begin(session: Session, body: Send, *, request_id: str | None = None) -> Execution:
+    """Send a message that was checked."""
     return session.send(
         content(body.message),
         model=_model(body.model),
@@ -57,14 +65,14 @@ def _model(name: str | None) -> Any:
         raise Refusal(422, "model_name", str(error)) from None
 
 
-async def ended(call: Call, execution: Execution, *, detach: bool) -> None:
-    """Wait for the end of an execution; unless ``detach``, it is stopped when who asked goes away."""
+async def ended(gone: Callable[[], Awaitable[None]], execution: Execution, *, detach: bool) -> None:
+    """Wait for the end of an execution; unless ``detach``, it is stopped when ``gone`` returns: who asked went away."""
     if detach:
         await execution.settled()
         return
-    gone, settled = asyncio.ensure_future(call.gone()), asyncio.ensure_future(execution.settled())
-    await asyncio.wait({gone, settled}, return_when=asyncio.FIRST_COMPLETED)
-    gone.cancel()
+    going, settled = asyncio.ensure_future(gone()), asyncio.ensure_future(execution.settled())
+    await asyncio.wait({going, settled}, return_when=asyncio.FIRST_COMPLETED)
+    going.cancel()
     if not settled.done():
         execution.abort("who asked went away")
         await settled

@@ -71,7 +71,7 @@ class Server:
     @property
     def gateway(self) -> Gateway:
         """The sessions that it serves."""
-        gateway: Gateway = self._app.state.gateway
+        gateway: Gateway = self._app.state.service.gateway
         return gateway
 
     @property
@@ -106,7 +106,7 @@ class Server:
 
         self._loop = asyncio.get_running_loop()
         try:
-            self.gateway.check_loop()
+            self._app.state.service.begin()
             self._uvicorn = Uvicorn(self._app, self.gateway, grace=self._grace, signals=signals)
             self._begun.set_result(None)
             await self._uvicorn.serve(sockets=[self._listening])

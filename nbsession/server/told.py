@@ -40,6 +40,7 @@ def session_answer(gateway: Gateway, session: Session) -> SessionAnswer:
         created=note.created,
         entries=len(session.timeline),
         ticks=len(session.ticks),
+        waiting=len(session.waiting),
         sequence=session.sequence,
         usage=usage_answer(usage.total),
         cost=usage.cost,

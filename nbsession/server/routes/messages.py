@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.protocol import Abort, Accepted, ExecutionAnswer, MessageAnswer, Render, Send, Steer
 from nbsession.server.fault import Refusal
 from nbsession.server.route import Call, Query, Route
-from nbsession.server.sending import begin, content, ended
+from nbsession.server.sending import begin, check, content, ended
 from nbsession.server.served import WORK_DIR
 from nbsession.server.stream import of_execution, response
 from nbsession.server.told import message_answer
@@ -25,15 +25,17 @@ class Detach(Query):
 async def message(call: Call) -> MessageAnswer:
     """Send a message and wait for its outcome."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        execution = begin(call, session, call.body(Send))
-        await ended(call, execution, detach=call.query(Detach).detach)
+        check(call.gateway, session, call.body(Send))
+        execution = begin(session, call.body(Send))
+        await ended(call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
 
 async def stream(call: Call) -> Response:
     """Send a message and follow its events, to the last, which is ``done``."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        execution = begin(call, session, call.body(Send))
+        check(call.gateway, session, call.body(Send))
+        execution = begin(session, call.body(Send))
         events = of_execution(call.gateway, call.user, execution, detach=call.query(Detach).detach)
         return response(call.gateway, events, {"x-execution": execution.id})
 
@@ -45,7 +47,7 @@ async def render(call: Call) -> MessageAnswer:
         raise Refusal(422, "invalid", "a session's folder is given when it is made, and stays")
     async with call.gateway.using(call.user, call.path["id"]) as session:
         execution = session.render(**props)
-        await ended(call, execution, detach=call.query(Detach).detach)
+        await ended(call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
 

@@ -1,0 +1,121 @@
+"""One socket for the events of many sessions.
+
+A client says ``{"do": "subscribe", "session": …, "after": …}`` or ``{"do": "unsubscribe", "session": …}``; it is
+sent ``{"session", "event", "id", "data"}``, the same frames as in a stream. Sessions take turns in what is
+sent, so that one with much to say holds up no other; nothing is buffered for a client that rests, and
+one that takes nothing for long is cut off: it comes back, and goes on after the last ids that it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from nbsession.errors import NbsessionError
+from nbsession.events import Error
+from nbsession.protocol import SocketRequest, dumps, frame_of
+from nbsession.server.fault import LOG, fault_of
+from nbsession.server.stream import of_session, until_closed
+
+if TYPE_CHECKING:
+    from nbsession.events import Event
+    from nbsession.server.gateway import Gateway
+    from nbsession.server.service import Service
+
+PROTOCOL = "nbsession"
+"""The subprotocol; a page's socket offers it beside the one that holds its token."""
+
+MOST = 1_000
+"""Sessions that one socket may follow."""
+
+RESTART, TRY_AGAIN = 1012, 1013
+"""Why a socket is closed: https://www.iana.org/assignments/websocket/websocket.xhtml"""
+
+
+class Socket:
+    """One client's socket, and which sessions it follows."""
+
+    def __init__(self, gateway: Gateway, websocket: WebSocket) -> None:
+        self._gateway = gateway
+        self._websocket = websocket
+        self._user: str = websocket.state.user
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
+
+    async def serve(self) -> None:
+        """Serve it until the client goes, or the server closes."""
+        offered = self._websocket.scope.get("subprotocols", ())
+        await self._websocket.accept(PROTOCOL if PROTOCOL in offered else None)
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._gateway.streams.add(limit)
+                try:
+                    while True:
+                        await self._take(await self._websocket.receive_text())
+                finally:
+                    self._gateway.streams.discard(limit)
+        except (WebSocketDisconnect, KeyError):  # KeyError: what came was no text
+            pass
+        except TimeoutError:
+            await self._close(RESTART)
+        finally:
+            for task in self._following.values():
+                task.cancel()
+            if self._following:
+                await asyncio.wait(self._following.values())
+
+    async def _take(self, text: str) -> None:
+        try:
+            asked = SocketRequest.model_validate_json(text)
+        except ValidationError:
+            await self._send("", Error('say {"do": "subscribe" or "unsubscribe", "session": …}', "invalid"))
+            return
+        if (known := self._following.pop(asked.session, None)) is not None:
+            known.cancel()
+            await asyncio.wait({known})
+        if asked.do == "unsubscribe":
+            return
+        if len(self._following) >= MOST:
+            await self._send(asked.session, Error(f"a socket follows {MOST} sessions at most", "too_many"))
+            return
+        work = self._follow(asked.session, asked.after)
+        self._following[asked.session] = asyncio.get_running_loop().create_task(work)
+
+    async def _follow(self, name: str, after: int | None) -> None:
+        try:
+            async with self._gateway.using(self._user, name) as session:
+                events = until_closed(self._gateway, of_session(self._gateway, self._user, session, after))
+                async with aclosing(events):
+                    async for event in events:
+                        await self._send(name, event)
+        except NbsessionError as error:
+            fault = fault_of(error, name)[1]
+            await self._send(name, Error(fault.message, fault.code))
+        except TimeoutError:
+            await self._close(TRY_AGAIN)
+        except (WebSocketDisconnect, RuntimeError):  # it was closed meanwhile
+            pass
+        except Exception:  # noqa: BLE001  # one session's fault is not the others'
+            LOG.exception("events of session %s failed", name)
+
+    async def _send(self, name: str, event: Event) -> None:
+        frame = frame_of(event)
+        said = {"session": name, "event": frame.event, "id": frame.id, "data": json.loads(frame.data)}
+        async with self._turn, asyncio.timeout(self._gateway.limits.stalled):
+            await self._websocket.send_text(dumps(said))
+
+    async def _close(self, code: int) -> None:
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await self._websocket.close(code)
+
+
+async def endpoint(websocket: WebSocket) -> None:
+    """Serve a socket."""
+    service: Service = websocket.app.state.service
+    service.begin()
+    await Socket(service.gateway, websocket).serve()

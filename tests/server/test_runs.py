@@ -1,0 +1,103 @@
+"""Runs: taken means stored; they run by themselves, once, also after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from nbsession.stores import MemoryStore
+from nbsession.testing import pause
+from tests.server.conftest import client_of, notepad
+
+if TYPE_CHECKING:
+    import httpx
+
+
+async def ended(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str, Any]:
+    """Ask after a run until it has ended."""
+    while run["status"] in ("queued", "running"):
+        await asyncio.sleep(0)
+        run = (await client.get(f"/sessions/{run['session']}/runs/{run['id']}")).json()
+    return run
+
+
+async def test_a_run_is_taken_at_once_and_answered_later() -> None:
+    held = pause()
+    async with client_of(notepad(["so ", held, "it is"])) as client:
+        await client.post("/sessions", json={"id": "s"})
+        taken = await client.post("/sessions/s/runs", json={"message": "hi"})
+        assert (taken.status_code, taken.json()["result"]) == (202, None)
+        await held.reached
+        asked = (await client.get(taken.headers["location"])).json()
+        held.release()
+        done = await ended(client, asked)
+    assert asked["status"] == "running"
+    assert (done["status"], done["result"]["response"], done["result"]["steps"]) == ("done", "so it is", 1)
+
+
+async def test_runs_of_a_session_take_turns_and_each_may_be_stopped_before_it_begins() -> None:
+    held = pause()
+    app = notepad(["one", held], "two", "three")
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        runs = [(await client.post("/sessions/s/runs", json={"message": m})).json() for m in ("a", "b", "c")]
+        await held.reached
+        stopped = (await client.post(f"/sessions/s/runs/{runs[1]['id']}/abort")).json()
+        held.release()
+        done = [await ended(client, run) for run in (runs[0], runs[2])]
+        again = (await client.get(f"/sessions/s/runs/{runs[1]['id']}")).json()
+    assert [run["result"]["response"] for run in done] == ["one", "two"]
+    assert stopped["status"] == again["status"] == "aborted"
+    assert [entry.text for entry in app.opened["s"].timeline if entry.role == "user"] == ["a", "c"]
+
+
+async def test_what_was_taken_runs_after_a_restart_once() -> None:
+    held, store = pause(), MemoryStore()
+    async with client_of(notepad(["first ", held], store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        first = (await client.post("/sessions/s/runs", json={"message": "a"})).json()
+        second = (await client.post("/sessions/s/runs", json={"message": "b"})).json()
+        await held.reached
+        kept = MemoryStore()  # what was stored when the process ended here
+        kept.append("s", store.load("s") or [], store._texts, revision=0)
+    async with client_of(notepad("after", store=kept)) as client:
+        after = await ended(client, (await client.get(f"/sessions/s/runs/{second['id']}")).json())
+        cut = await ended(client, (await client.get(f"/sessions/s/runs/{first['id']}")).json())
+    assert (after["status"], after["result"]["response"]) == ("done", "after")
+    assert cut["status"] == "interrupted"
+    held.release()
+
+
+async def test_a_run_under_a_request_id_is_taken_once() -> None:
+    app = notepad("one", "two")
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        body = {"message": "hi", "request_id": "r"}
+        runs = [(await client.post("/sessions/s/runs", json=body)).json() for _ in range(3)]
+        done = await ended(client, runs[0])
+        late = (await client.post("/sessions/s/runs", json=body)).json()
+        other = await client.post("/sessions/s/runs", json={**body, "message": "else"})
+    assert len({run["id"] for run in (*runs, late)}) == 1
+    assert (done["result"]["response"], late["result"]["response"]) == ("one", "one")
+    assert other.status_code == 409
+
+
+async def test_a_run_that_failed_says_so_and_one_that_is_not_there_is_not_found() -> None:
+    async with client_of(notepad(RuntimeError("/etc/secret"))) as client:
+        await client.post("/sessions", json={"id": "s"})
+        failed = await ended(client, (await client.post("/sessions/s/runs", json={"message": "hi"})).json())
+        unknown = await client.get("/sessions/s/runs/run_x")
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "internal")
+    assert "secret" not in str(failed)
+    assert unknown.status_code == 404
+
+
+async def test_a_run_that_ended_is_in_the_note_no_more() -> None:
+    app = notepad("one")
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await ended(client, (await client.post("/sessions/s/runs", json={"message": "hi"})).json())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert "runs" not in app.opened["s"].metadata["nbsession"]
+        assert (await client.get("/sessions/s")).json()["metadata"] == {}
