@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from nbsession.server.gateway import Gateway
 
 
+GIVEN = "$NBSESSION_TOKEN"
+"""What stands for a token that was not made here: it is not shown."""
+
+
 def greeting(gateway: Gateway, url: str, token: str | None, work_root: str | os.PathLike[str] | None) -> str:
-    """Return it; the token stands in the lines to paste, and nowhere else from then on."""
-    return "\n".join([*_served(gateway, url), *_said_of(token), "", *examples(url, token, work_root)])
+    """Return it. ``token`` is one that was made for this, which is not shown again, or ``GIVEN``, or ``None`` for none."""
+    lines = _served(gateway, url)
+    if token is not None and token != GIVEN:
+        lines.append(f"Everything but /health needs this token, which is not shown again: {token}")
+    return "\n".join([*lines, "", *examples(url, token, work_root)])
 
 
 def examples(url: str, token: str | None, work_root: str | os.PathLike[str] | None) -> list[str]:
@@ -53,9 +60,3 @@ def _simulated(model: Any) -> bool:
         return getattr(default_model() if model is None else model, "source", "") == "simulated"
     except ModelError:
         return False
-
-
-def _said_of(token: str | None) -> list[str]:
-    if token is None:
-        return []
-    return [f"Everything but /health needs this token, which is not shown again: {token}"]

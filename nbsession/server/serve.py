@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
 from nbsession.server.application import application
-from nbsession.server.greeting import greeting
+from nbsession.server.greeting import GIVEN, greeting
 from nbsession.server.users import new_token
 from nbsession.session import Home
 
@@ -185,7 +185,8 @@ def serve(
         limits=limits,
     )
     server = Server(app, _listen(host, port), host=host, token=own, grace=grace)
-    server.greeting = greeting(server.gateway, server.url, own, work_root)
+    shown = own if token is True else None if token is False and tokens is None else GIVEN
+    server.greeting = greeting(server.gateway, server.url, shown, work_root)
     if say is not None:
         say(server.greeting)
     try:
