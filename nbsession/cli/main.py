@@ -8,14 +8,14 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from nbsession.cli import demo, replay, send, sessions
+from nbsession.cli import demo, replay, send, serve, sessions
 from nbsession.cli.command import Failure
 from nbsession.errors import NbsessionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (sessions, send, replay, demo)
+COMMANDS = (serve, sessions, send, replay, demo)
 
 INTERRUPTED = 130
 

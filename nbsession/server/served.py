@@ -95,9 +95,10 @@ class Served:
 
 def _beside(root: Any) -> Component:
     """Return a component that shows a root with the tools of a folder in front of it."""
+    from nbsession.workdir import WorkDir
 
     @component
     def WithFolder(work_dir: str, **props: Any) -> Any:
-        return [work_dir, root(**props) if isinstance(root, Component) else root]
+        return [WorkDir(work_dir), root(**props) if isinstance(root, Component) else root]
 
     return WithFolder
