@@ -71,6 +71,14 @@ _REMEDIES = {
         "is a cluster that does not work",
         "see CLUSTER INFO, and try again when it is up",
     ),
+    "NOREPLICAS": (
+        "takes no writes without its replicas",
+        "see that they run (min-replicas-to-write), and try again; nothing of this was kept",
+    ),
+    "BUSY": (
+        "is busy with a script of somebody's",
+        "try again when that has ended, or end it by SCRIPT KILL",
+    ),
     "TimeoutError": (
         "gives no answer in time",
         "see that it can be reached and is not busy with something long, and try again",
@@ -170,7 +178,9 @@ def explain(error: RedisError, location: str, elsewhere: str) -> str:
     for words, (state, advice) in _REMEDIES.items():
         if said & set(words.split()):
             return f"{location} {state} ({cause}): {advice.format(elsewhere=elsewhere)}"
-    return f"{location} cannot be used ({cause}): see that it is a Redis server, version 5 or later"
+    return (
+        f"{location} refused this ({cause}): see its log, and that it is a Redis server of version 5 or later"
+    )
 
 
 @contextmanager

@@ -144,6 +144,20 @@ def test_a_server_without_memory_keeps_nothing_of_the_append_and_all_before_it()
         store.close()
 
 
+def test_a_server_without_the_replicas_it_wants_is_told_of() -> None:
+    with support.server("--min-replicas-to-write", "1") as server, redis.Redis.from_url(server.url) as client:
+        with refused("takes no writes without its replicas .*: see that they run"):
+            RedisStore(server.url)
+        client.config_set("min-replicas-to-write", 0)
+        store = RedisStore(server.url)
+        store.append("s", ROWS, revision=0)
+        client.config_set("min-replicas-to-write", 1)
+        for write in writes(store):
+            with refused("takes no writes without its replicas"):
+                write()
+        store.close()
+
+
 def test_a_server_that_cannot_write_its_disk_is_told_of() -> None:
     with support.server("--save", "3600 1") as server:
         store = RedisStore(server.url)
