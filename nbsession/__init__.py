@@ -82,7 +82,7 @@ from nbsession.hooks import (
 )
 from nbsession.session import Continue, Execution, Finding, Preview, Result, Session, Stop, StopReason
 from nbsession.timeline import Tick
-from nbsession.tools import Pause, Question, Tool, ToolContext, tool
+from nbsession.tools import Pause, Question, Tool, ToolContext, allow, ask, deny, tool
 from nbsession.tree import (
     Context,
     Element,
@@ -173,8 +173,11 @@ __all__ = [
     "WebFetch",
     "WebSearch",
     "Whole",
+    "allow",
+    "ask",
     "component",
     "create_context",
+    "deny",
     "run",
     "tool",
     "use_after_compile",

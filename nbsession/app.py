@@ -14,6 +14,7 @@ from nbsession.session import Home, Session, checked_ticks
 from nbsession.stores.base import lacking
 from nbsession.stores.place import REDIS_SCHEMES
 from nbsession.timeline import Branch, Policies
+from nbsession.tools import rules_given
 from nbsession.tree import Component, Element
 from nbsession.usage import Budget
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nbsession.server import Limits, Server
     from nbsession.session import Execution
     from nbsession.stores.base import SessionInfo, SessionStore
-    from nbsession.tools import Tool
+    from nbsession.tools import Rule, Tool
 
 
 class App:
@@ -34,7 +35,8 @@ class App:
     sessions; without one they live in memory. ``max_ticks`` bounds an execution's
     ticks, ``budget`` (US dollars, or ``{"tokens": n}``) a session's cost. ``policies``
     (functions of the entries, or of them and the session, sync or async) decide what
-    ``Timeline()`` shows; what one costs by ``session.spawn`` is the session's.
+    ``Timeline()`` shows; what one costs by ``session.spawn`` is the session's. ``permissions`` are rules over tool
+    calls, made by ``allow``, ``ask`` and ``deny``, of which the last that matches decides.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class App:
         max_ticks: int = 10,
         budget: Any = None,
         policies: Sequence[Any] = (),
+        permissions: Sequence[Rule] = (),
     ) -> None:
         if not isinstance(root, (Component, Element)):
             raise RenderError(
@@ -65,6 +68,7 @@ class App:
         self.max_ticks = checked_ticks(max_ticks)
         self.budget = Budget.of(budget)
         self.policies = Policies(policies).functions
+        self.permissions = rules_given(permissions, "App(permissions=)")
         self.home = Home()
         self._sessions: dict[str, Session] = {}
 
@@ -176,6 +180,7 @@ class App:
             max_ticks=self.max_ticks,
             budget=self.budget,
             policies=self.policies,
+            permissions=self.permissions,
         )
 
     def branches(self, session: Session) -> Iterator[Branch]:

@@ -281,6 +281,20 @@ class ConfirmationRequested(Event):
 
 
 @dataclass(slots=True)
+class PermissionDecided(Event):
+    """A rule decided of a call: ``decision`` is ``"allowed"``, ``"asked"`` or ``"denied"``.
+
+    ``rule`` is the rule as it is written, ``by`` who made it: ``"app"``, ``"program"`` or ``"user"`` (an answer *always*).
+    """
+
+    type: ClassVar[str] = "permission_decided"
+    call_id: str
+    decision: Literal["allowed", "asked", "denied"]
+    rule: str
+    by: Literal["app", "program", "user"] = "app"
+
+
+@dataclass(slots=True)
 class QuestionAsked(Event):
     """A tool asks somebody; when what else there is to do is done, the execution ends as *paused*."""
 

@@ -32,6 +32,7 @@ WHOLE: dict[str, type[Event]] = {
         events.ToolProgress,
         events.ConfirmationRequested,
         events.BreakpointReached,
+        events.PermissionDecided,
         events.QuestionAsked,
         events.QuestionAnswered,
         events.QuestionWithdrawn,

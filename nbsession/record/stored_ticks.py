@@ -11,6 +11,7 @@ from nbsession.context import CompiledContext, Part, Withheld, entry_part
 from nbsession.errors import ModelError, NbsessionError, SessionError, StoreError
 from nbsession.record.texts import digest_of
 from nbsession.timeline import Cause, Tick, ToolRun
+from nbsession.tools import Decision
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
@@ -170,6 +171,9 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         causes=tuple(Cause(*item) for item in data.get("causes", ())),
     )
     tell_answer(tick, record)
+    decisions = data.get("decisions", {})
+    for run in tick.tool_calls:
+        run.decision = Decision(*decisions[run.id]) if run.id in decisions else None
     if not tick.response and data.get("response"):
         tick.response = tuple(block_from_dict(item) for item in data["response"])
     return tick

@@ -109,6 +109,7 @@ def ending(tick: Tick) -> dict[str, Any]:
     }
     if isinstance(tick.error, ModelError):
         data["failed"] = {"kind": tick.error.kind, "retryable": tick.error.retryable}
+    data["decisions"] = {run.id: list(run.decision) for run in tick.tool_calls if run.decision is not None}
     if tick.error is not None:
         data["response"] = [block.to_dict() for block in tick.response]
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.hooks import StateLog
 from nbsession.record import Journal, restore_ticks
-from nbsession.session.core import SessionCore
+from nbsession.session.core import SessionCore, Spawned
 from nbsession.session.recovery import recover
 from nbsession.timeline import Record
 
@@ -53,6 +53,7 @@ def core_of(
         max_ticks=app.max_ticks,
         budget=app.budget,
         policies=app.policies,
+        permissions=app.permissions,
     )
     if fork is not None:
         core.policies.take_over(fork.answers, fork.older)
@@ -64,3 +65,11 @@ def core_of(
         if fork is not None:
             core.outbox.begin_fork(shared, state.version, state.changes)
     return core
+
+
+def spawned(child: SessionCore, by: SessionCore) -> None:
+    """Let a session be another one's child, with what that one was allowed and may spend."""
+    child.depth = by.depth + 1
+    child.spending.parent = by.spending
+    child.permissions.take_over(by.permissions)
+    by.children.append(Spawned(child.session, by.current))

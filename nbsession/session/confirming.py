@@ -14,20 +14,28 @@ if TYPE_CHECKING:
     from nbsession.content import ToolCall
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
-    from nbsession.tools import Tool
+    from nbsession.tools import Tool, Verdict
 
 
 class Approval(NamedTuple):
-    """Whether a call is approved, why (not), and the input to use instead."""
+    """Whether a call is approved, why (not), the input to use instead, and whether others like it are, too."""
 
     approved: bool
     reason: str = ""
     input: Mapping[str, Any] | None = None
+    always: bool = False
 
     @classmethod
     def of(cls, value: Any) -> Approval:
         """Read it of an answer to a question: a yes or no, ``"always"``, or an input."""
-        return cls(value is not False, "", value if isinstance(value, dict) else None)
+        return cls(value is not False, "", value if isinstance(value, dict) else None, value == "always")
+
+    @property
+    def value(self) -> Any:
+        """The answer that it is."""
+        if self.input is not None:
+            return dict(self.input)
+        return "always" if self.approved and self.always else self.approved
 
 
 class Confirming:
@@ -42,21 +50,24 @@ class Confirming:
         self._execution = execution
         self._waiting: dict[str, tuple[Tool, asyncio.Future[Approval | None]]] = {}
 
-    async def ask(self, tick: int, tool: Tool, call: ToolCall, text: str) -> Approval | None:
+    async def ask(
+        self, tick: int, tool: Tool, call: ToolCall, text: str, verdict: Verdict | None = None
+    ) -> Approval | None:
         """Ask whether a call may run, and wait; ``None`` where the execution ends before anybody answers."""
         core, emit = self._core, self._execution.emit
         waiting: asyncio.Future[Approval | None] = asyncio.get_running_loop().create_future()
         self._waiting[call.id] = tool, waiting
         try:
-            schema = confirmation_schema(tool.spec.input_schema)
-            question = core.questions.ask(text, call, "confirmation", schema, tick, emit)
+            lasting, rule = (True, None) if verdict is None else (not verdict.doubtful, verdict.rule)
+            schema = confirmation_schema(tool.spec.input_schema, lasting=lasting)
+            question = core.questions.ask(text, call, "confirmation", schema, tick, emit, rule=rule)
             await core.outbox.keep()
             approval = None if self.halting else await waiting
         finally:
             del self._waiting[call.id]
         if approval is not None:
-            said = approval.approved if approval.input is None else dict(approval.input)
-            core.questions.close(Answer(question, said), emit)
+            approval = approval._replace(always=approval.always and lasting)
+            core.questions.close(Answer(question, approval.value), emit)
         return approval
 
     def answer(self, call_id: str, approval: Approval) -> bool:

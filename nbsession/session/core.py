@@ -19,6 +19,7 @@ from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
 from nbsession.session.mount import STATE, WITHOUT, Mount, left_out_in
+from nbsession.session.permissions import Permissions
 from nbsession.session.questions import Questions, unanswered
 from nbsession.session.request_ids import RequestIds
 from nbsession.session.room import FACTOR, SessionRoom
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nbsession.session.home import Home
     from nbsession.session.result import Result
     from nbsession.timeline import Cause, Policy, Record, Tick
+    from nbsession.tools import Rule
     from nbsession.usage import Budget
 
 WINDOW = "window"
@@ -71,6 +73,7 @@ class SessionCore:
         max_ticks: int,
         budget: Budget | None,
         policies: Sequence[Policy] = (),
+        permissions: Sequence[Rule] = (),
     ) -> None:
         self.session = session
         self.forget = forget
@@ -96,6 +99,7 @@ class SessionCore:
         self._next_window = self.spending.window
         self.keeper = Keeper(self)
         self.questions = Questions(state.current, self.keeper.changes, session.id)
+        self.permissions = Permissions(permissions, state.current, self.keeper, home)
         self.sent = sent_in(state.current)
         self.room = SessionRoom(state, ticks)
         self._left: Mapping[str, Any] = {}

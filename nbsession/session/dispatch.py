@@ -24,7 +24,10 @@ async def dispatched(core: SessionCore, handle: Turn, tool: str, input: Mapping[
     found = compiled.toolbox.get(tool)
     if found is None:
         raise ToolError(f"there is no tool {tool!r}{did_you_mean(tool, compiled.toolbox)}")
-    call = ToolCall(new_id("call"), found.name, input)
+    call = ToolCall(new_id("call"), tool, input)
+    verdict = core.permissions.verdict_on(found, call)
+    if verdict is not None and verdict.action == "deny":
+        raise ToolError(verdict.refusal)
     try:
         outcome = await run_tool(found, call, context_for(core, handle, call), user_loop=core.home.user_loop)
     except Pause as pause:

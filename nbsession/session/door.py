@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nbsession.session.questions import Answer
     from nbsession.stores.base import SessionStore
     from nbsession.timeline import Branch, ForkPoint, Policy, Record, Tick
+    from nbsession.tools import Rule
     from nbsession.usage import Budget
 
 
@@ -184,6 +185,7 @@ class Owner(Protocol):
     max_ticks: int
     budget: Budget | None
     policies: tuple[Policy, ...]
+    permissions: tuple[Rule, ...]
     tool_uses: tuple[ToolUse, ...]
 
     def element(self, props: Mapping[str, Any]) -> Any:

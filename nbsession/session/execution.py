@@ -113,15 +113,22 @@ class Execution:
         self._core.home.post(lambda: self._abort(reason or "stopped by the user"))
 
     def confirm(
-        self, call_id: str, approved: bool, reason: str | None = None, input: Mapping[str, Any] | None = None
+        self,
+        call_id: str,
+        approved: bool,
+        reason: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        *,
+        always: bool = False,
     ) -> None:
         """Answer a ``ConfirmationRequested``; ``input`` replaces what the model asked to call the tool with.
 
-        An input that the tool does not take goes back to the model as an error; ``check`` tells before.
+        An input that the tool does not take goes back to the model as an error; ``check`` tells before. With
+        ``always``, what the same rule (or this tool itself) asks is allowed for the rest of the session; see
+        ``session.permissions``.
         """
-        self._core.home.post(
-            lambda: self._work.confirming.answer(call_id, Approval(approved, reason or "", input))
-        )
+        approval = Approval(approved, reason or "", input, always)
+        self._core.home.post(lambda: self._work.confirming.answer(call_id, approval))
 
     def pause(self) -> bool:
         """Let a confirmation wait that nobody gives now, in ``session.waiting``; say whether there is one.

@@ -437,6 +437,7 @@ class Work:
             self.confirming,
             keep,
             core.questions,
+            core.permissions,
             execution.answer,
             core.home.user_loop,
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbsession.content import ToolCall
     from nbsession.events import Event
     from nbsession.timeline import ToolRun
+    from nbsession.tools import Rule
 
 QUESTION = "question:"
 DONE = "done:"
@@ -77,9 +78,10 @@ class Questions:
         emit: Callable[[Event], None],
         *,
         again: bool = False,
+        rule: Rule | None = None,
     ) -> Question:
         """Ask about a call; it is stored with what comes next."""
-        question = Question(new_id("qu"), text, call, kind, schema, tick, again)
+        question = Question(new_id("qu"), text, call, kind, schema, tick, again, rule)
         self._open[question.id] = question
         self._note([(QUESTION + question.id, question.to_dict())])
         emit(QuestionAsked(question) if kind == "pause" else ConfirmationRequested(call, text, question.id))

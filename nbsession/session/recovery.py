@@ -15,14 +15,15 @@ from nbsession.session.result import StopReason, result_of
 from nbsession.session.spending import price_of
 from nbsession.stores.base import Row
 from nbsession.timeline import unknown
+from nbsession.tools import Decision
 from nbsession.usage import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbsession.content import ToolResult
     from nbsession.record import Past
     from nbsession.session.core import SessionCore
+    from nbsession.session.questions import Questions
     from nbsession.timeline import Tick
 
 CUT = {"status": "interrupted", "stop_reason": "aborted", "reason": "the process ended while it ran"}
@@ -49,7 +50,7 @@ def recover(core: SessionCore, past: Past) -> None:
     if past.untold and past.executions:
         _tell_end(core, *next(reversed(past.executions.items())))
     if core.questions.open:
-        tell_results(core.ticks[-1], core.questions.results)
+        tell_results(core.ticks[-1], core.questions)
     core.outbox.due = False  # it can be worked out again: who only looks at a session need not write
     for key, data in past.executions.items():
         again = Again(partial(Execution.again, core, key, data))
@@ -97,7 +98,7 @@ def _wait_on(core: SessionCore, tick: Tick, past: Past) -> None:
     """Let the tick wait on whose calls wait: of the others, those that had started have what is known of them."""
     tick.head_after = core.record.head
     tell_answer(tick, core.record)
-    tell_results(tick, core.questions.results)
+    tell_results(tick, core.questions)
     for run in tick.tool_calls:
         if run.result is None and run.id in past.tool_calls and core.questions.about(run.id) is None:
             run.result = past.tool_calls[run.id] or unknown(run.call)
@@ -108,10 +109,13 @@ def _wait_on(core: SessionCore, tick: Tick, past: Past) -> None:
     core.feed.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
 
 
-def tell_results(tick: Tick, results: Mapping[str, ToolResult]) -> None:
-    """Give the calls of a tick that waits the results that they have."""
+def tell_results(tick: Tick, questions: Questions) -> None:
+    """Give the calls of a tick that waits the results that they have, and say which rule asks about the others."""
     for run in tick.tool_calls:
-        run.result = run.result or results.get(run.id)
+        run.result = run.result or questions.results.get(run.id)
+        question = questions.about(run.id)
+        if question is not None and question.rule is not None:
+            run.decision = Decision("asked", str(question.rule), question.rule.by)
 
 
 def _tell_end(core: SessionCore, key: str, data: Mapping[str, Any]) -> None:

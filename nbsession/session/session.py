@@ -9,9 +9,8 @@ from nbsession.context import ToolUse, tools_given
 from nbsession.errors import SessionError
 from nbsession.hooks import encode
 from nbsession.session.ablation import left_out_of, listed
-from nbsession.session.birth import core_of
+from nbsession.session.birth import core_of, spawned
 from nbsession.session.closing import Closing
-from nbsession.session.core import Spawned
 from nbsession.session.dispatch import dispatched
 from nbsession.session.edit import changes_of
 from nbsession.session.execution import Execution
@@ -411,9 +410,7 @@ class Session(SessionInquiry):
     def _spawned(self, element: Any) -> Session:
         core, node = self._core, self.app.root_of(element)
         child = Session(self.app, new_id("se"), parent=self.id, node=node, model=core.model, stored=False)
-        child._core.depth = core.depth + 1
-        child._core.spending.parent = core.spending
-        core.children.append(Spawned(child, core.current))
+        spawned(child._core, core)
         return child
 
     def _root(self) -> Any:

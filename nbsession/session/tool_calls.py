@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.content import Text, ToolCall, ToolResult, result_content
 from nbsession.errors import did_you_mean
-from nbsession.events import Event, ToolEnd, ToolProgress, ToolStart
+from nbsession.events import Event, PermissionDecided, ToolEnd, ToolProgress, ToolStart
 from nbsession.hooks import encode
 from nbsession.session.confirming import Approval
 from nbsession.tools import Outcome, Pause, Tool, ToolContext, needs_confirmation, run_tool
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from nbsession.session.confirming import Confirming
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
+    from nbsession.session.permissions import Permissions
     from nbsession.session.questions import Answer, Questions
     from nbsession.timeline import ToolRun
+    from nbsession.tools import Verdict
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class ToolScope:
     confirming: Confirming
     keep: Callable[[ToolRun], Awaitable[None]]
     questions: Questions
+    permissions: Permissions
     answer: Answer | None = None
     user_loop: asyncio.AbstractEventLoop | None = None
 
@@ -81,40 +84,68 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
     if asked is not None and answer is None:
         return  # it waits on
     context = scope.context_for(run.call)
-    if answer is not None and answer.question.kind == "pause":
+    if answer is not None:
         scope.questions.close(answer, scope.emit)
-        context.answer = answer.value
-        if not answer.question.again:
+        if answer.question.kind == "pause" and not answer.question.again:
             run.value = answer.value
             run.result = ToolResult(run.id, run.name, result_content(answer.value))
             scope.emit(ToolEnd(run.result, value=run.value))
             await scope.keep(run)
             return
-    else:
-        approval = await _approval(run, tool, context, answer, scope)
-        if approval is None:
-            return
-        if not approval.approved:
-            why = f": {approval.reason}" if approval.reason else ""
-            _refuse(run, scope, f"the user declined this call{why}", "denied")
-            await scope.keep(run)
-            return
-        if approval.input is not None:
-            run.call = ToolCall(run.call.id, run.call.name, dict(approval.input))
-    await _run(run, tool, context, scope)
+    if await _may_run(run, tool, context, answer, scope):
+        await _run(run, tool, context, scope)
+    elif run.result is not None:
+        await scope.keep(run)
 
 
-async def _approval(
+async def _may_run(
     run: ToolRun, tool: Tool, context: ToolContext, answer: Answer | None, scope: ToolScope
-) -> Approval | None:
-    """Say whether a call may run, by the answer that is there or one that is asked for; ``None`` where it waits."""
-    if answer is not None:
-        scope.questions.close(answer, scope.emit)
-        return Approval.of(answer.value)
-    question = await needs_confirmation(tool, run.call, context)
-    if question is not None:
-        return await scope.confirming.ask(scope.tick, tool, run.call, question)
-    return None if scope.confirming.halting else Approval(True)
+) -> bool:
+    """Say whether a call may run; one that may not has its result, or waits for somebody."""
+    verdict = scope.permissions.verdict_on(tool, run.call)
+    if _denied(run, verdict, scope):
+        return False
+    if answer is None:
+        question = await needs_confirmation(tool, run.call, context, verdict)
+        if verdict is not None and (question is not None or verdict.action == "allow"):
+            _tell(run, verdict, scope)
+        if question is None:
+            return not scope.confirming.halting
+        rule = None if verdict is None else verdict.rule
+        approval = await scope.confirming.ask(scope.tick, tool, run.call, question, verdict)
+    elif answer.question.kind == "pause":
+        context.answer = answer.value
+        return True
+    else:
+        rule, approval = answer.question.rule, Approval.of(answer.value)
+    if approval is None:
+        return False
+    if not approval.approved:
+        why = f": {approval.reason}" if approval.reason else ""
+        _refuse(run, scope, f"the user declined this call{why}", "denied")
+        return False
+    if approval.always:
+        scope.permissions.always(tool.name, rule)
+    if approval.input is None:
+        return True
+    run.call = ToolCall(run.call.id, run.call.name, dict(approval.input))
+    return not _denied(run, scope.permissions.verdict_on(tool, run.call), scope)
+
+
+def _denied(run: ToolRun, verdict: Verdict | None, scope: ToolScope) -> bool:
+    """Refuse a call that a rule denies; say whether one does."""
+    if verdict is None or verdict.action != "deny":
+        return False
+    _tell(run, verdict, scope)
+    _refuse(run, scope, verdict.refusal, "denied")
+    return True
+
+
+def _tell(run: ToolRun, verdict: Verdict, scope: ToolScope) -> None:
+    """Put a rule's decision on record, once."""
+    if run.decision != verdict.decision:
+        run.decision = verdict.decision
+        scope.emit(PermissionDecided(run.id, *verdict.decision))
 
 
 async def _run(run: ToolRun, tool: Tool, context: ToolContext, scope: ToolScope) -> None:

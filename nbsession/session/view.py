@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nbsession.session.freeze import Frozen
     from nbsession.session.notes import Notes
     from nbsession.session.outline import Outline
+    from nbsession.session.permissions import Permissions
     from nbsession.session.sweep import Sweep
     from nbsession.timeline import Record, Tick
     from nbsession.tools import Question
@@ -95,6 +96,11 @@ class SessionView:
     def waiting(self) -> list[Question]:
         """What waits for a person's word, also since before a restart; ``answer(id, value)`` goes on."""
         return self._core.home.call(lambda: self._core.questions.waiting)
+
+    @property
+    def permissions(self) -> Permissions:
+        """The rules over its tool calls, each with who made it: to be listed, ``add``ed to and ``remove``d from."""
+        return self._core.permissions
 
     @property
     def breakpoints(self) -> Breakpoints:

@@ -25,16 +25,19 @@ from nbsession.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nbsession.tools import Decision
+
 
 @dataclass(slots=True)
 class ToolRun:
-    """A tool call with what came of it. ``result`` is ``None`` until it ended."""
+    """A tool call with what came of it. ``result`` is ``None`` until it ended; ``decision`` where no rule decided."""
 
     call: ToolCall
     result: ToolResult | None = None
     value: Any = None
     traceback: str = ""
     started: bool = False
+    decision: Decision | None = None
 
     @property
     def id(self) -> str:

@@ -7,20 +7,29 @@ from nbsession.tools.call import TASK, Outcome, needs_confirmation, run_tool
 from nbsession.tools.context import ToolContext
 from nbsession.tools.output import Output
 from nbsession.tools.pause import Pause, checked_answer
+from nbsession.tools.permission import Decision, Rule, Verdict, allow, ask, deny, rules_given, verdict_on
 from nbsession.tools.question import Question, confirmation_schema
 from nbsession.tools.tool import Tool, tool
 
 __all__ = [
     "TASK",
+    "Decision",
     "Outcome",
     "Output",
     "Pause",
     "Question",
+    "Rule",
     "Tool",
     "ToolContext",
+    "Verdict",
+    "allow",
+    "ask",
     "checked_answer",
     "confirmation_schema",
+    "deny",
     "needs_confirmation",
+    "rules_given",
     "run_tool",
     "tool",
+    "verdict_on",
 ]

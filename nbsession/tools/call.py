@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from nbsession.tools.context import ToolContext
+    from nbsession.tools.permission import Verdict
     from nbsession.tools.steps import Tell
     from nbsession.tools.tool import Tool
 
@@ -75,21 +76,30 @@ async def run_tool(
     return _outcome(call, started, run)
 
 
-async def needs_confirmation(tool: Tool, call: ToolCall, context: ToolContext) -> str | None:
+async def needs_confirmation(
+    tool: Tool, call: ToolCall, context: ToolContext, verdict: Verdict | None = None
+) -> str | None:
     """Return the question to ask before a call may run, or ``None`` where it needs no leave.
 
-    An invalid input needs none: ``run_tool`` refuses it. A confirm function that
-    fails asks, and says so.
+    A rule's ``verdict`` goes before the tool's own ``confirm``. An invalid input needs no leave: ``run_tool``
+    refuses it. A confirm function that fails asks, and says so.
     """
-    if not tool.confirm:
+    if not tool.confirm if verdict is None else verdict.action == "allow":
         return None
     try:
         tool.validate(call.input)
     except ToolError:
         return None
     question = f"Run {bounded(str(call), 500)}?"
-    if tool.confirm is True:
-        return question
+    if verdict is not None:
+        own = await _own_question(tool, call, context, question) if callable(tool.confirm) else None
+        return f"{own or question} ({verdict.why})"
+    return question if tool.confirm is True else await _own_question(tool, call, context, question)
+
+
+async def _own_question(tool: Tool, call: ToolCall, context: ToolContext, question: str) -> str | None:
+    """Return what the tool's own function has asked, ``None`` for nothing."""
+    assert callable(tool.confirm)
     try:
         verdict = tool.confirm(call.input, context)
         if inspect.isawaitable(verdict):

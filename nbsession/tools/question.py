@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbsession.content import ToolCall
+from nbsession.tools.permission import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ class Question:
     ``kind`` is ``"pause"`` for what a tool asks, and ``"confirmation"`` where a call has to be allowed first:
     with ``True``, ``False``, the input to use instead, or ``"always"``. ``schema`` is the JSON schema of an answer,
     ``tick`` the number of the tick whose ``call`` waits; with ``again`` the tool is run once more when it is answered.
+    ``rule`` is the rule that has it asked, ``None`` where the tool asks itself.
     """
 
     id: str
@@ -27,6 +29,12 @@ class Question:
     schema: Mapping[str, Any] = field(repr=False)
     tick: int = 0
     again: bool = False
+    rule: Rule | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it may be answered with ``"always"``."""
+        return self.kind == "confirmation" and ALWAYS in self.schema.get("anyOf", ())
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
@@ -38,18 +46,28 @@ class Question:
             "schema": dict(self.schema),
             "tick": self.tick,
             "again": self.again,
+            "rule": None if self.rule is None else self.rule.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Question:
         """Read what ``to_dict`` gave."""
-        call = data["call"]
-        return cls(**{**data, "call": ToolCall(call["id"], call["name"], call["input"])})
+        call, rule = data["call"], data["rule"]
+        return cls(
+            **{
+                **data,
+                "call": ToolCall(call["id"], call["name"], call["input"]),
+                "rule": None if rule is None else Rule.from_dict(rule),
+            }
+        )
 
     def __str__(self) -> str:
         return self.text
 
 
-def confirmation_schema(input_schema: Mapping[str, Any]) -> dict[str, Any]:
+ALWAYS = {"const": "always"}
+
+
+def confirmation_schema(input_schema: Mapping[str, Any], *, lasting: bool = True) -> dict[str, Any]:
     """Return the schema of an answer to whether a call may run, by the schema of the tool's input."""
-    return {"anyOf": [{"type": "boolean"}, {"const": "always"}, dict(input_schema)]}
+    return {"anyOf": [{"type": "boolean"}, *([ALWAYS] if lasting else []), dict(input_schema)]}
