@@ -82,7 +82,8 @@ def _tick(tick: Tick) -> Iterator[str]:
         elif isinstance(said, Text) and said.text.strip():
             yield quoted(said.text)
     for run in tick.tool_calls:
-        yield f"Called {inline(run.name)} with"
+        decision = "" if run.decision is None else f" ({inline(str(run.decision))})"
+        yield f"Called {inline(run.name)}{decision} with"
         yield block(_json(dict(run.input), indent=1), "json")
         if run.result is not None:
             yield "Its result, an error:" if run.result.is_error else "Its result:"

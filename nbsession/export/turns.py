@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from nbsession.export.conversation import Turn
-    from nbsession.timeline import Tick
+    from nbsession.timeline import Tick, ToolRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,12 @@ def _as_before(count: int, tokens: int) -> Row:
     return Row("1 part as shown before" if count == 1 else f"{count:,} parts as shown before", tokens)
 
 
+def _called(run: ToolRun) -> str:
+    return str(run.call) if run.decision is None else f"{run.call} · {run.decision}"
+
+
 def _calls(tick: Tick) -> list[tuple[str, str]]:
     return [
-        (str(run.call), "no result" if run.result is None else shortened(run.result.text))
+        (_called(run), "no result" if run.result is None else shortened(run.result.text))
         for run in tick.tool_calls
     ]

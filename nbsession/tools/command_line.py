@@ -266,7 +266,7 @@ class _Reader:
         command.end_word()
         for target in map(_plain, command.written_to):
             if not (target.isdigit() or target in ("-", "/dev/null")):
-                self.commands.append(f"> {target}")
+                self.commands.append(" ".join([">", *target.split()]))
         if written := " ".join("".join(command.written).split()):
             self.commands.append(written)
             self._say_otherwise(command.words)
@@ -287,6 +287,7 @@ class _Reader:
             self.clear = self.clear and len(arguments) <= MOST_WORDS
             self.clear = self.clear and not any(_EXPANDED in word for word in arguments)
             self.taken_for += _endings(arguments[:MOST_WORDS])
+            self.taken_for += [f"{ending} …" for ending in _endings(arguments[:MOST_WORDS])]  # what it adds
             for line in map(_plain, arguments[:MOST_WORDS]):
                 if any(char in line for char in " \t\n;&|"):
                     inner = _Reader(line, self._depth + 1)

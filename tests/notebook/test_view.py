@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, Knobs, Section, Session, System, Timeline, component, tool, use_knob, use_state
+from nbsession import (
+    App,
+    Knobs,
+    Section,
+    Session,
+    System,
+    Timeline,
+    allow,
+    component,
+    deny,
+    tool,
+    use_knob,
+    use_state,
+)
 from nbsession.content import Image
 from nbsession.errors import ModelError, ToolError
 from nbsession.models import AnthropicModel
@@ -133,6 +146,28 @@ async def test_a_failed_tool_says_so_and_the_traceback_is_for_the_user() -> None
     seen = words(bundle["text/html"])
     assert "fail() error → it rains" in seen
     assert "Traceback, for you only" in seen
+
+
+async def test_what_a_rule_decided_stands_beside_the_call_in_every_form() -> None:
+    model = ScriptedModel([call("add_note", note="a"), call("pay", amount=3), call("fail")], "Done.")
+    rules = [allow("pay"), deny("fail")]
+    session = App(Notepad, model=model, permissions=rules).session()
+    static = await shown(session, "Go.")
+    assert re.findall(r"<div class=note>([^<]*)</div>", static["text/html"]) == [
+        "allowed by allow(&#34;pay&#34;)",
+        "denied by deny(&#34;fail&#34;)",
+    ]
+    assert (
+        'called add_note, pay (allowed by allow("pay")), fail (denied by deny("fail"))'
+        in static["text/plain"]
+    )
+    assert "denied by deny" in static["text/markdown"]
+    again = Transcript.of(session.ticks)
+    assert [c.decision for c in again.ticks[0].calls] == [
+        "",
+        'allowed by allow("pay")',
+        'denied by deny("fail")',
+    ]
 
 
 async def test_the_error_of_a_tool_is_unfolded_and_in_full() -> None:

@@ -62,7 +62,7 @@ class Call:
     ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
     the result's own. ``partial`` is the raw JSON of an input that is still coming.
     ``fresh`` is what of it no page has shown yet. ``output`` is what the result says in words, ``tables``
-    are the data frames among it. ``controls`` ask for other arguments; ``fault`` says what is wrong with all of them.
+    are the data frames among it; ``decision`` is what a rule decided. ``controls`` ask for other arguments; ``fault`` says what is wrong with all of them.
     """
 
     key: str
@@ -80,6 +80,7 @@ class Call:
     fresh: list[str] = field(default_factory=list)
     controls: tuple[Control, ...] = ()
     fault: str = ""
+    decision: str = ""
 
     def end(self, result: ToolResult, value: Any = None, traceback: str = "") -> None:
         """Take the result, and the value that it is of, where that is still there.

@@ -9,7 +9,7 @@ from nbsession.notebook.view import templates
 from nbsession.notebook.view.markdown import inert
 
 if TYPE_CHECKING:
-    from nbsession.notebook.view.pieces import TickRecord
+    from nbsession.notebook.view.pieces import Call, TickRecord
     from nbsession.notebook.view.transcript import Transcript
 
 
@@ -62,8 +62,12 @@ def _line(tick: TickRecord) -> str:
     if tick.source and tick.answered:
         words.append(tick.source if tick.model == tick.source else f"{tick.source}: {tick.model}")
     if tick.calls:
-        words.append("called " + ", ".join(call.name for call in tick.calls))
+        words.append("called " + ", ".join(map(_called, tick.calls)))
     return " · ".join(words)
+
+
+def _called(call: Call) -> str:
+    return f"{call.name} ({call.decision})" if call.decision else call.name
 
 
 def _cut(text: str, most: int | None) -> str:

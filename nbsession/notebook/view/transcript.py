@@ -18,6 +18,7 @@ from nbsession.notebook.view.fields import fields_of
 from nbsession.notebook.view.ledger import Ledger
 from nbsession.notebook.view.pieces import Call, Halt, Note, Piece, Prose, ProseKind, TickRecord, written
 from nbsession.notebook.view.sources import NO_SOURCES
+from nbsession.tools import Decision
 from nbsession.usage import Usage, saved
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class Transcript:
                 events.ToolStart() | events.ToolProgress() | events.ToolEnd() | events.ConfirmationRequested()
             ):
                 return self._tool(event)
+            case events.PermissionDecided():
+                call, new = self._call(event.call_id, "")
+                call.decision = str(Decision(event.decision, event.rule, event.by))
+                return Touched("new" if new else "piece", self._current(), call)
             case events.TickStart() | events.TickContext() | events.MessageStart() | events.TickEnd():
                 return self._tick(event)
             case events.EntryCommitted() | events.KnobSet():
@@ -240,6 +245,7 @@ class Transcript:
             record.pieces[-1].cut = True
         for run in tick.tool_calls:
             call = Call(self._key(), run.id, run.name, run.input, status="interrupted")
+            call.decision = "" if run.decision is None else str(run.decision)
             if run.result is not None:
                 call.end(run.result, run.value, run.traceback)
             record.pieces.append(call)
