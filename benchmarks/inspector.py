@@ -34,13 +34,21 @@ def Notepad() -> Any:
     ]
 
 
-async def spoken() -> Session:
+MESSAGES = [f"Message {number}, which says what is to be done." for number in range(TICKS // 2)]
+
+
+def noting() -> App:
+    """Return the app whose model keeps a note and answers, for each of the messages."""
     turns: list[Any] = []
-    for number in range(TICKS // 2):
+    for number in range(len(MESSAGES)):
         turns += [call("add_note", note=f"note {number}, of some words"), "An answer of some length. " * 20]
-    session = App(Notepad, model=ScriptedModel(*turns)).session("long")
-    for number in range(TICKS // 2):
-        await session.send(f"Message {number}, which says what is to be done. ")
+    return App(Notepad, model=ScriptedModel(*turns))
+
+
+async def spoken() -> Session:
+    session = noting().session("long")
+    for message in MESSAGES:
+        await session.send(message)
     return session
 
 

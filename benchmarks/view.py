@@ -56,9 +56,21 @@ SHAPES = {
 }
 
 
+def spoken_text(block: str, tokens: int) -> str:
+    """Return a text of so many tokens that says a block over and over."""
+    size = tokens * TOKEN
+    return (block * (size // len(block) + 1))[:size]
+
+
+def answers(ticks: int, tokens: int) -> list[str]:
+    """Return answers that make three quarters of a context of so many tokens."""
+    text = spoken_text(BLOCK, tokens // ticks * 3 // 4)
+    return [f"Answer {number}. {text}" for number in range(ticks)]
+
+
 def streamed(tokens: int, block: str) -> tuple[int, float]:
     """Return the bytes sent and the kernel's seconds for a response of so many tokens."""
-    text = (block * (tokens * TOKEN // len(block) + 1))[: tokens * TOKEN]
+    text = spoken_text(block, tokens)
     run = Transcript()
     page = Page(run, Ui(live=True))
     for event in (ExecutionStart("x", "s", "hello"), TickStart(0), ContentBlockStart(0, "text")):
@@ -103,10 +115,8 @@ async def slid(tokens: int) -> float:
 
 async def saved(ticks: int, tokens: int) -> tuple[int, int, int]:
     """Return a notebook's bytes after so many ticks, those of its answers alone, and its last context's tokens."""
-    each = tokens * TOKEN // ticks * 3 // 4  # the answers are three quarters of it: 0.08 MB of 27,000 tokens
-    answer = (BLOCK * (each // len(BLOCK) + 1))[:each]
-    answers = [f"Answer {number}. {answer}" for number in range(ticks)]
-    session: Session = App(Agent(size=tokens // 7), model=ScriptedModel(*answers)).session()
+    said = answers(ticks, tokens)  # 0.08 MB of 27,000 tokens
+    session: Session = App(Agent(size=tokens // 7), model=ScriptedModel(*said)).session()
     notebook = nbformat.v4.new_notebook()
     for number in range(ticks):
         message = f"Question {number}, " + "which asks for something or other in many words, " * 4
@@ -116,7 +126,7 @@ async def saved(ticks: int, tokens: int) -> tuple[int, int, int]:
         notebook.cells.append(nbformat.v4.new_code_cell(f"%%session\n{message}", outputs=[output]))
     context = session.ticks[-1].context
     assert context is not None
-    return len(nbformat.writes(notebook).encode()), sum(map(len, answers)), context.tokens
+    return len(nbformat.writes(notebook).encode()), sum(map(len, said)), context.tokens
 
 
 def main() -> None:
@@ -132,9 +142,9 @@ def main() -> None:
     print("\n| | figure | target |\n|---|---|---|")
     took = asyncio.run(slid(20_000))
     print(f"| slider to difference, 20,000 tokens | {took * 1e3:.1f} ms | ≤ 10 ms |", flush=True)
-    size, answers, tokens = asyncio.run(saved(40, 27_000))
+    size, spoken, tokens = asyncio.run(saved(40, 27_000))
     print(
-        f"| notebook of 40 ticks, last context {tokens:,} tokens, answers alone {answers / 1e6:.2f} MB "
+        f"| notebook of 40 ticks, last context {tokens:,} tokens, answers alone {spoken / 1e6:.2f} MB "
         f"| {size / 1e6:.2f} MB | ≤ 0.5 MB |"
     )
 

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.notebook.e2e.lab import Lab, Notebook, write
+from tests.notebook.e2e.lab import VIEWPORT, Lab, Notebook, launch_options, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import BrowserType, Page
-
-FLAGS = [
-    "--no-sandbox",  # containers run as root
-    "--disable-dev-shm-usage",  # and give 64 MB of shared memory
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-extensions",
-    "--disable-sync",
-    "--mute-audio",
-    "--no-first-run",
-]
 
 
 class MakeNotebook(Protocol):
@@ -38,19 +26,12 @@ class MakeNotebook(Protocol):
 def browser_type_launch_args(
     browser_type_launch_args: dict[str, Any], browser_type: BrowserType
 ) -> dict[str, Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    installed = next(filter(None, map(shutil.which, names)), None)
-    executable = installed or browser_type.executable_path
-    if not Path(executable).is_file():
-        pytest.fail(
-            "no Chromium for the browser tests: apt-get install chromium, or playwright install chromium"
-        )
-    return {**browser_type_launch_args, "executable_path": executable, "args": FLAGS, "headless": True}
+    return {**browser_type_launch_args, **launch_options(browser_type)}
 
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    return {**browser_context_args, "viewport": {"width": 1200, "height": 900}}
+    return {**browser_context_args, "viewport": VIEWPORT}
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +17,21 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import BrowserType, Locator, Page, ViewportSize
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",  # containers run as root
+    "--disable-dev-shm-usage",  # and give 64 MB of shared memory
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-extensions",
+    "--disable-sync",
+    "--mute-audio",
+    "--no-first-run",
+]
+VIEWPORT: ViewportSize = {"width": 1200, "height": 900}
 START_SECONDS = 90
 ROOT = Path(__file__).parents[3]
 ARTIFACTS = ROOT / "tests" / "artifacts"
@@ -28,8 +42,6 @@ SETTINGS = {
         "doNotDisturbMode": True,
     },
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
-    # Cells out of sight would not be in the page at all.
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 OPTIONS = (
     "--no-browser",
@@ -63,9 +75,12 @@ NOT_PASSED_ON = ("ANTHROPIC_", "CI", "DISPLAY", "IPYTHON", "JUPYTER", "NBSESSION
 
 
 class Lab:
-    """A running server. ``root`` is the folder that it shows, ``url`` its address."""
+    """A running server. ``root`` is the folder that it shows, ``url`` its address.
 
-    def __init__(self, folder: Path) -> None:
+    ``windowing`` is what becomes of cells out of sight: they may not be in the page at all, or not be drawn.
+    """
+
+    def __init__(self, folder: Path, windowing: str = "none") -> None:
         self.root = folder / "root"
         self.root.mkdir()
         self._log = folder / "lab.log"
@@ -77,7 +92,7 @@ class Lab:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterlab", *OPTIONS, *own],
-                env=_surroundings(folder),
+                env=_surroundings(folder, windowing),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -291,12 +306,21 @@ def write(path: Path, *cells: str) -> Path:
     return path
 
 
-def _surroundings(folder: Path) -> dict[str, str]:
+def launch_options(browser: BrowserType) -> dict[str, Any]:
+    """Return how Chromium is started: the system's, else the one that Playwright installed; shut off from the world."""
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None) or browser.executable_path
+    if not Path(executable).is_file():
+        raise FileNotFoundError("no Chromium: apt-get install chromium, or playwright install chromium")
+    return {"executable_path": executable, "args": FLAGS, "headless": True}
+
+
+def _surroundings(folder: Path, windowing: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
     for variable, name in FOLDERS.items():
         (folder / name).mkdir()
         kept[variable] = str(folder / name)
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir()
-    overrides.write_text(json.dumps(SETTINGS), "utf-8")
+    tracker = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": windowing}}
+    overrides.write_text(json.dumps({**SETTINGS, **tracker}), "utf-8")
     return {**kept, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
