@@ -230,6 +230,24 @@ async def test_arguments_are_seen_while_they_stream() -> None:
     assert streamed.count("milk") == 20
 
 
+async def test_what_was_sent_comes_to_the_page_once_and_its_heading_follows_the_answer() -> None:
+    session = opened("Hello.")
+    run = Transcript()
+    page = Page(run, Ui(live=True))
+    puts: list[tuple[str, str]] = []
+    async for event in session.send("A question of its own"):
+        touched = run.apply(event)
+        if touched is not None:
+            page.touch(touched)
+        puts += [(slot, html) for op, slot, html in page.flush() if op == "put"]
+    assert [slot for slot, html in puts if "A question of its own" in html] == ["t0h"]
+    headings = [html for slot, html in puts if slot == "t0l"]
+    assert "scripted" in headings[0]
+    assert "answer" not in headings[0]
+    assert "answer ≈" in headings[-1]
+    assert headings[-1] in page.html()
+
+
 async def test_a_picture_that_a_tool_made_is_shown() -> None:
     html = (await shown(opened([call("draw")], "There."), "Draw."))["text/html"]
     assert 'src="data:image/png;base64,' in html

@@ -97,6 +97,9 @@ class Page:
             self._ops.append(("add", "ticks", _macro("shell")(self._ui, tick, self._run.scale)))
         elif touched.what == "context" and tick is not None:
             self._ops.append(("put", f"{tick.key}h", _macro("header")(self._ui, tick, self._run.scale)))
+        elif touched.what == "heading" and tick is not None and tick.card is not None and not self._ui.quiet:
+            # The context under it stays as it was sent: it may be long.
+            self._ops.append(("put", f"{tick.key}l", _macro("heading")(tick, self._run.scale)))
         elif touched.what == "new" and tick is not None:
             self._ops.append(("add", f"{tick.key}b", _macro("piece")(self._ui, piece)))
         elif touched.what == "piece" and piece is not None:

@@ -42,9 +42,9 @@ _KINDS: dict[type, ProseKind] = {Text: "text", Thinking: "thinking", ServerTool:
 
 
 class Touched(NamedTuple):
-    """What an event changed: a new tick, its context, a new piece, a piece, or only the state of it all."""
+    """What an event changed: a new tick, its context, its heading, a new piece, a piece, or only the state of it all."""
 
-    what: Literal["tick", "context", "new", "piece", "state"]
+    what: Literal["tick", "context", "heading", "new", "piece", "state"]
     tick: TickRecord | None = None
     piece: Piece | None = None
 
@@ -266,11 +266,11 @@ class Transcript:
         if isinstance(event, events.MessageStart):
             self.state = f"waiting for {event.model}"
             tick.model, tick.source, tick.recorded = event.model, event.source, event.recorded
-            return Touched("context", tick)
+            return Touched("heading", tick)
         tick.usage, tick.cost, tick.ended = event.usage, event.cost, True
         for text in (_joined(tick.said), _joined(c.result.text for c in tick.calls if c.result is not None)):
             self.ledger.note(text, tick.number, self.cell)
-        return Touched("context", tick)
+        return Touched("heading", tick)
 
     def _show(self, tick: TickRecord, context: CompiledContext) -> None:
         ledger = self.ledger
