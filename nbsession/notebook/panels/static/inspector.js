@@ -11,8 +11,12 @@
 //
 // Keys, beside those of the slider: arrows step, d goes to where two sessions part, l locks them in step or lets go.
 
-// What had the focus has it again, where it still stands.
+const stands = new WeakMap(); // the HTML of each slot that was put there
+
+// What had the focus has it again, where it still stands. Most slots are the same at the next tick: they stay.
 function put(slot, html) {
+  if (stands.get(slot) === html) return;
+  stands.set(slot, html);
   const held = slot.contains(document.activeElement) ? document.activeElement.dataset.do : null;
   slot.innerHTML = html;
   if (held) slot.querySelector(`[data-do="${CSS.escape(held)}"]`)?.focus();
@@ -145,6 +149,7 @@ function render({ model, el }) {
 
   const change = ({ target }) => {
     if (target.matches("[data-do^='leave:']")) {
+      stands.delete(slot("tree")); // if that is refused, the box is to be ticked as it was
       ask({ k: "leave", path: target.dataset.do.slice("leave:".length), out: !target.checked });
     } else if (target.matches("[data-do=lock]")) {
       ask({ k: "lock" });
