@@ -160,7 +160,10 @@ function initialize({ model }) {
     if (GONE.has(status)) sleep();
   };
 
-  const observer = new MutationObserver(plan);
+  // An answer that grows and a clock that runs have nothing for this in them, and change all the time.
+  const observer = new MutationObserver((changes) => {
+    if (!changes.every(({ target }) => target.closest?.(".nbs :is(.md, .bar)"))) plan();
+  });
   observer.observe(document.body, { childList: true, subtree: true });
   document.addEventListener("click", click);
   model.on("msg:custom", hear);
