@@ -49,7 +49,7 @@ const scroll = async (selector, step, most) => {
   });
 };
 
-/** Return, for so many acts, the milliseconds from each until what it changes in a node is painted. */
+/** Return, for so many acts, the milliseconds from each until what it changes in a node is painted; a node may be made anew meanwhile. */
 const steps = async (count, act, node) => {
   const taken = [];
   while (taken.length < count) {
@@ -60,7 +60,7 @@ const steps = async (count, act, node) => {
         observer.disconnect();
         resolve();
       });
-      observer.observe(node, { childList: true, subtree: true, characterData: true });
+      observer.observe(node(), { childList: true, subtree: true, characterData: true });
     });
     const began = performance.now();
     act();
@@ -73,7 +73,7 @@ const steps = async (count, act, node) => {
 
 const keydown = (key) => new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
 
-const write = (count) => steps(count, () => document.body.append("-"), document.body);
+const write = (count) => steps(count, () => document.body.append("-"), () => document.body);
 
 /** Move the slider of a panel of knobs, from 1 to 9 and back. */
 const slide = (count) => {
@@ -85,16 +85,16 @@ const slide = (count) => {
     if (at >= 9) key = "ArrowLeft";
     handle.dispatchEvent(keydown(key));
   };
-  return steps(count, move, document.querySelector(".nbs-knobs > .widget-html .widget-html-content"));
+  return steps(count, move, () => document.querySelector(".nbs-knobs > .widget-html .widget-html-content"));
 };
 
 /** Step back through the ticks of the inspector. */
 const goBack = (count) => {
-  const panel = document.querySelector(".nbs-inspector");
-  return steps(count, () => panel.querySelector("[data-do=back]").click(), panel.querySelector("[data-s=tick]"));
+  const find = (selector) => document.querySelector(`.nbs-inspector ${selector}`);
+  return steps(count, () => find("[data-do=back]").click(), () => find("[data-s=tick]"));
 };
 
-const press = (key, count) => steps(count, () => dispatchEvent(keydown(key)), document.body);
+const press = (key, count) => steps(count, () => dispatchEvent(keydown(key)), () => document.body);
 
 const unfold = () => {
   for (const each of document.querySelectorAll(".nbs details.ctx")) each.open = true;
