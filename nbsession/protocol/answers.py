@@ -137,7 +137,7 @@ class Value(BaseModel):
 
 
 class QuestionAnswer(BaseModel):
-    """A question that waits for a person; ``schema`` is that of the answer, ``tick`` the number of its tick."""
+    """A question that waits for a person; ``schema`` is that of the answer, ``tick`` the number of its tick, ``rule`` what asks."""
 
     id: str
     text: str
@@ -146,6 +146,7 @@ class QuestionAnswer(BaseModel):
     schema_: dict[str, Any] = Field(alias="schema")
     tick: int = 0
     again: bool = False
+    rule: dict[str, Any] | None = None
 
 
 class Questions(BaseModel):

@@ -8,6 +8,7 @@ from nbsession.content import ToolCall, ToolResult, block_from_dict
 from nbsession.context import NOTHING_SENT, CompiledContext
 from nbsession.errors import ModelError, NbsessionError
 from nbsession.timeline import Tick, ToolRun
+from nbsession.tools import Decision
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def tick_to_dict(tick: Tick, *, context: bool = False) -> dict[str, Any]:
                 "call": run.call.to_dict(),
                 "result": None if run.result is None else run.result.to_dict(),
                 "started": run.started,
+                "decision": None if run.decision is None else list(run.decision),
             }
             for run in tick.tool_calls
         ],
@@ -80,4 +82,9 @@ def _run(data: Mapping[str, Any]) -> ToolRun:
     call, result = block_from_dict(data["call"]), data["result"]
     assert isinstance(call, ToolCall)
     read = None if result is None else block_from_dict(result)
-    return ToolRun(call, read if isinstance(read, ToolResult) else None, started=data["started"])
+    return ToolRun(
+        call,
+        read if isinstance(read, ToolResult) else None,
+        started=data["started"],
+        decision=None if data["decision"] is None else Decision(*data["decision"]),
+    )

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from nbsession import App, Section, System, Timeline, component, tool
+from nbsession import App, Section, System, Timeline, component, deny, tool
 from nbsession.content import (
     Document,
     Entry,
@@ -66,6 +66,8 @@ contexts = st.builds(
     st.lists(st.builds(ToolSpec, texts, texts, objects), max_size=2),
     objects,
 )
+rules = st.none() | st.builds(deny, texts.filter(bool), command=texts)
+
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "block": st.sampled_from(["text", "thinking", "tool_call", "server_tool"]),
     "by": st.sampled_from(["program", "user", "model"]),
@@ -74,10 +76,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "context": contexts,
     "cost": st.none() | st.floats(0, 9),
     "data": data,
+    "decision": st.sampled_from(["allowed", "asked", "denied"]),
     "entry": st.builds(Entry, texts, texts, st.just("user"), st.lists(blocks, max_size=3).map(tuple)),
     "first": st.none() | st.integers(0),
     "question": st.builds(
-        Question, texts, texts, calls, st.just("pause"), objects, st.integers(0), st.booleans()
+        Question, texts, texts, calls, st.just("pause"), objects, st.integers(0), st.booleans(), rules
     ),
     "result": results,
     "retryable": st.booleans(),
