@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbsession.session.questions import Answer
+from nbsession.session.questions import Answer, told
 from nbsession.tools import confirmation_schema
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Confirming:
         try:
             lasting, rule = (True, None) if verdict is None else (not verdict.doubtful, verdict.rule)
             schema = confirmation_schema(tool.spec.input_schema, lasting=lasting)
-            question = core.questions.ask(text, call, "confirmation", schema, tick, emit, rule=rule)
+            question = core.questions.ask(text, call, "confirmation", schema, tick, rule=rule)
             await core.outbox.keep()
+            emit(told(question))
             approval = None if self.halting else await waiting
         finally:
             del self._waiting[call.id]

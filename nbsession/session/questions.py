@@ -75,16 +75,14 @@ class Questions:
         kind: Literal["pause", "confirmation"],
         schema: Mapping[str, Any],
         tick: int,
-        emit: Callable[[Event], None],
         *,
         again: bool = False,
         rule: Rule | None = None,
     ) -> Question:
-        """Ask about a call; it is stored with what comes next."""
+        """Ask about a call; it is stored with what comes next, and to be told (``told``) after that."""
         question = Question(new_id("qu"), text, call, kind, schema, tick, again, rule)
         self._open[question.id] = question
         self._note([(QUESTION + question.id, question.to_dict())])
-        emit(QuestionAsked(question) if kind == "pause" else ConfirmationRequested(call, text, question.id))
         return question
 
     def give(self, id: str, value: Any) -> Answer:
@@ -150,3 +148,10 @@ def unanswered(run: ToolRun, reason: str) -> ToolResult:
     return ToolResult(
         run.id, run.name, (Text(f"Nobody answered: {reason}."),), is_error=True, status="interrupted"
     )
+
+
+def told(question: Question) -> Event:
+    """Return the event that tells that somebody is asked."""
+    if question.kind == "pause":
+        return QuestionAsked(question)
+    return ConfirmationRequested(question.call, question.text, question.id)

@@ -12,6 +12,7 @@ from nbsession.errors import did_you_mean
 from nbsession.events import Event, PermissionDecided, ToolEnd, ToolProgress, ToolStart
 from nbsession.hooks import encode
 from nbsession.session.confirming import Approval
+from nbsession.session.questions import told
 from nbsession.tools import Outcome, Pause, Tool, ToolContext, needs_confirmation, run_tool
 from nbsession.tree import acting
 
@@ -156,13 +157,15 @@ async def _run(run: ToolRun, tool: Tool, context: ToolContext, scope: ToolScope)
         with acting(f"the tool {run.name} in tick {scope.tick}"):
             outcome: Outcome = await run_tool(tool, run.call, context, user_loop=scope.user_loop)
     except Pause as pause:
-        scope.questions.ask(
-            pause.question, run.call, "pause", pause.schema, scope.tick, scope.emit, again=pause.again
+        question = scope.questions.ask(
+            pause.question, run.call, "pause", pause.schema, scope.tick, again=pause.again
         )
+        await scope.keep(run)  # whoever hears of it finds it, also after a crash
+        scope.emit(told(question))
     else:
         run.result, run.value, run.traceback = outcome.result, outcome.value, outcome.traceback
         scope.emit(ToolEnd(outcome.result, outcome.traceback, outcome.value))
-    await scope.keep(run)
+        await scope.keep(run)
 
 
 def context_for(core: SessionCore, execution: Turn, call: ToolCall) -> ToolContext:
