@@ -72,7 +72,7 @@ function render({ model, el }) {
     // What is being typed stays.
     if (!number.hidden && document.activeElement !== number) number.value = beside;
     find(".beside").hidden = other >= 0;
-    if (find("[data-other]")) {
+    if (find(".now[data-other]")) {
       find(".now[data-other]").textContent = `Tick ${other}`;
       find("[data-do=lock]").checked = locked;
     }
