@@ -23,7 +23,7 @@ from nbsession.server.fault import LOG, fault_of
 from nbsession.server.stream import of_session, until_closed
 
 if TYPE_CHECKING:
-    from nbsession.events import Event
+    from nbsession.protocol import Frame
     from nbsession.server.gateway import Gateway
     from nbsession.server.service import Service
 
@@ -73,7 +73,8 @@ class Socket:
         try:
             asked = SocketRequest.model_validate_json(text)
         except ValidationError:
-            await self._send("", Error('say {"do": "subscribe" or "unsubscribe", "session": …}', "invalid"))
+            fault = Error('say {"do": "subscribe" or "unsubscribe", "session": …}', "invalid")
+            await self._send("", frame_of(fault))
             return
         if (known := self._following.pop(asked.session, None)) is not None:
             known.cancel()
@@ -81,7 +82,8 @@ class Socket:
         if asked.do == "unsubscribe":
             return
         if len(self._following) >= MOST:
-            await self._send(asked.session, Error(f"a socket follows {MOST} sessions at most", "too_many"))
+            fault = Error(f"a socket follows {MOST} sessions at most", "too_many")
+            await self._send(asked.session, frame_of(fault))
             return
         work = self._follow(asked.session, asked.after)
         self._following[asked.session] = asyncio.get_running_loop().create_task(work)
@@ -89,13 +91,13 @@ class Socket:
     async def _follow(self, name: str, after: int | None) -> None:
         try:
             async with self._gateway.using(self._user, name) as session:
-                events = until_closed(self._gateway, of_session(self._gateway, self._user, session, after))
-                async with aclosing(events):
-                    async for event in events:
-                        await self._send(name, event)
+                frames = until_closed(self._gateway, of_session(self._gateway, self._user, session, after))
+                async with aclosing(frames):
+                    async for frame in frames:
+                        await self._send(name, frame)
         except NbsessionError as error:
             fault = fault_of(error, name)[1]
-            await self._send(name, Error(fault.message, fault.code))
+            await self._send(name, frame_of(Error(fault.message, fault.code)))
         except TimeoutError:
             await self._close(TRY_AGAIN)
         except (WebSocketDisconnect, RuntimeError):  # it was closed meanwhile
@@ -103,8 +105,7 @@ class Socket:
         except Exception:  # noqa: BLE001  # one session's fault is not the others'
             LOG.exception("events of session %s failed", name)
 
-    async def _send(self, name: str, event: Event) -> None:
-        frame = frame_of(event)
+    async def _send(self, name: str, frame: Frame) -> None:
         said = {"session": name, "event": frame.event, "id": frame.id, "data": json.loads(frame.data)}
         async with self._turn, asyncio.timeout(self._gateway.limits.stalled):
             await self._websocket.send_text(dumps(said))

@@ -2,7 +2,8 @@
 
 A stream is pulled: nothing is buffered for a reader that rests, which goes on from what the session
 and its store keep. One that takes nothing for long is cut off, and comes back with the id of the
-last event that it had. Where what it missed is kept nowhere, it is told ``resync_required``. A line
+last event that it had. Where what it missed is kept nowhere, it is told ``resync_required``. A
+frame has its number only once that is stored, so that after a crash, too, one goes on from it without a gap. A line
 with a comment now and then shows proxies that the connection lives.
 """
 
@@ -14,15 +15,17 @@ from typing import TYPE_CHECKING
 
 from sse_starlette import EventSourceResponse
 
-from nbsession.errors import SessionError
-from nbsession.events import Done, Error, Event
+from nbsession.errors import NbsessionError, SessionError
+from nbsession.events import Done, Error
 from nbsession.protocol import ResyncRequired, frame_of
 from nbsession.server.discretion import FAILED, told
-from nbsession.server.fault import fault_of
+from nbsession.server.fault import LOG, fault_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
+    from nbsession.events import Event
+    from nbsession.protocol import Frame
     from nbsession.server.gateway import Gateway
     from nbsession.session import Execution, Session
 
@@ -34,11 +37,11 @@ RETRY = b"retry: 1000\n\n"
 
 
 def response(
-    gateway: Gateway, events: AsyncGenerator[Event], headers: Mapping[str, str] | None = None
+    gateway: Gateway, frames: AsyncGenerator[Frame], headers: Mapping[str, str] | None = None
 ) -> EventSourceResponse:
-    """Answer with a stream of events, until they end, the reader goes or the server closes."""
+    """Answer with a stream of frames, until they end, the reader goes or the server closes."""
     return EventSourceResponse(
-        _frames(until_closed(gateway, events)),
+        _encoded(until_closed(gateway, frames)),
         sep="\n",
         ping=HEARTBEAT,
         send_timeout=gateway.limits.stalled,
@@ -46,21 +49,21 @@ def response(
     )
 
 
-async def _frames(events: AsyncGenerator[Event]) -> AsyncIterator[bytes]:
-    async with aclosing(events):
+async def _encoded(frames: AsyncGenerator[Frame]) -> AsyncIterator[bytes]:
+    async with aclosing(frames):
         yield RETRY
-        async for event in events:
-            yield frame_of(event).encode()
+        async for frame in frames:
+            yield frame.encode()
 
 
-async def until_closed(gateway: Gateway, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
-    """Give events until they end or the server closes."""
+async def until_closed(gateway: Gateway, frames: AsyncGenerator[Frame]) -> AsyncGenerator[Frame]:
+    """Give frames until they end or the server closes."""
     try:
-        async with asyncio.timeout(None) as limit, aclosing(events):
+        async with asyncio.timeout(None) as limit, aclosing(frames):
             gateway.streams.add(limit)
             try:
-                async for event in events:
-                    yield event
+                async for frame in frames:
+                    yield frame
             finally:
                 gateway.streams.discard(limit)
     except TimeoutError:
@@ -70,16 +73,16 @@ async def until_closed(gateway: Gateway, events: AsyncGenerator[Event]) -> Async
 
 async def of_execution(
     gateway: Gateway, user: str, execution: Execution, *, detach: bool
-) -> AsyncGenerator[Event]:
+) -> AsyncGenerator[Frame]:
     """Give the events of an execution, all of them. Unless ``detach``, it is stopped when its reader goes."""
-    async with gateway.using(user, execution.session.id):
+    async with gateway.using(user, execution.session.id) as session:
         try:
             last: Event | None = None
             async for last in execution:
-                yield told(last, execution.session.ticks)
+                yield await _frame(session, last)
             if not isinstance(last, Done) and execution.error is not None:  # it could not even begin
-                yield Error(FAILED, "error")
-                yield Done()
+                yield frame_of(Error(FAILED, "error"))
+                yield frame_of(Done())
             if execution.error is not None:
                 fault_of(execution.error, execution.id)  # to the log
         finally:
@@ -89,15 +92,31 @@ async def of_execution(
 
 async def of_session(
     gateway: Gateway, user: str, session: Session, after: int | None
-) -> AsyncGenerator[Event]:
+) -> AsyncGenerator[Frame]:
     """Give a session's events after a number, and then as they come, until it is closed."""
     async with gateway.using(user, session.id):
         if after is not None and after > session.sequence:
-            yield ResyncRequired(f"the last event is number {session.sequence}", session.sequence)
+            yield frame_of(ResyncRequired(f"the last event is number {session.sequence}", session.sequence))
             return
         try:
             async with aclosing(session.subscribe(after)) as events:
                 async for event in events:
-                    yield told(event, session.ticks)
+                    yield await _frame(session, event)
         except SessionError as error:
-            yield ResyncRequired(str(error))
+            yield frame_of(ResyncRequired(str(error)))
+
+
+async def _frame(session: Session, event: Event) -> Frame:
+    """Return an event as it is sent, with its number only once it is stored.
+
+    A process that is killed takes what it had not stored with it, and the next one counts on from there.
+    So who has a number has it for good: what happened meanwhile is stored first, if it can be.
+    """
+    frame = frame_of(told(event, session.ticks))
+    if frame.id is None or frame.id <= session.stored:
+        return frame
+    try:
+        await session.keep()
+    except NbsessionError as error:
+        LOG.warning("events of session %s are sent and not stored: %s", session.id, error)
+    return frame if frame.id <= session.stored else frame._replace(id=None)

@@ -40,7 +40,7 @@ def recover(core: SessionCore, past: Past) -> None:
     *unknown*, and a request that was sent is not sent again under its id.
     """
     core.policies.take_over(past.policies)
-    core.feed.sequence = past.sequence
+    core.feed.sequence = core.outbox.stored = past.sequence
     if past.held_by:
         _show_running(core, past)
         return

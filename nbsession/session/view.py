@@ -88,6 +88,12 @@ class SessionView:
         return self._core.feed.sequence
 
     @property
+    def stored(self) -> int:
+        """The number of the last event that is durable; without a store, of the last event."""
+        outbox = self._core.outbox
+        return outbox.stored if outbox.keeps else self.sequence
+
+    @property
     def outdated(self) -> bool:
         """Whether another process has written it since it was read here; open it again to go on from there."""
         return self._core.current is None and self._core.journal.outdated
