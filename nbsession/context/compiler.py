@@ -58,6 +58,7 @@ def compile(  # noqa: A001  # the field's word for it
     room: Room = UNKNOWN,
     edits: Edits = NO_EDITS,
     left_out: tuple[Withheld, ...] = (),
+    after: Fragment | None = None,
 ) -> Compiled[M]:
     """Compile a rendered tree.
 
@@ -68,11 +69,14 @@ def compile(  # noqa: A001  # the field's word for it
     the model, given the tree's choice or ``None``: what it does not take is left out
     or put into words, but for what is in the entries ``fresh``; without it, the
     context is for no model in particular. ``room`` is what a ``Fit`` has to
-    know; ``edits`` stand in place of parts; ``left_out`` are components that the tree was told to leave out. Raises
+    know; ``edits`` stand in place of parts; ``left_out`` are components that the tree was told to leave out; ``after`` stands
+    after all of the tree, as if it were its last. Raises
     ``CompileError`` for a tool name or section id used twice, an entry shown twice, more
     than fits into a ``Fit``, and, with ``needs_timeline``, a tree without a ``Timeline``.
     """
     fragment = fragment_of(root)
+    if after is not None:
+        fragment = fragment.followed_by(after)
     if needs_timeline and not fragment.timelines:
         raise _no_timeline(root, left_out)
     uses = _tools(fragment.tools, tools)

@@ -161,6 +161,14 @@ class Fragment:
             made.ranks = tuple([number if rank is None else rank + number for rank in self.ranks])
         return made
 
+    def followed_by(self, other: Fragment) -> Fragment:
+        """Return this fragment with another one after it that holds no messages."""
+        made = self.folded((*self.body, *other.body))
+        made.tools = (*self.tools, *other.tools)
+        made.first, made.last = self.first, self.last
+        made.ranks = None if self.ranks is None else (*self.ranks, *(None for _ in other.body))
+        return made
+
     def put_in(self, box: Box) -> Fragment:
         """Return a fragment that holds all of this one in a box."""
         place = 0 if box.speaks else -1

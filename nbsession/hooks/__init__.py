@@ -3,8 +3,9 @@
 The plain ones (``use_state`` and its kin) are the tree's own.
 """
 
-from nbsession.hooks.environment import Environment, SessionUsage, Watchers, environment
+from nbsession.hooks.environment import Environment, SessionUsage, environment
 from nbsession.hooks.fetched import DataCell, use_data
+from nbsession.hooks.gates import Gate, Gates, GateState, holding
 from nbsession.hooks.lifecycle import (
     CallbackCell,
     call_cell,
@@ -21,7 +22,10 @@ from nbsession.hooks.lifecycle import (
     use_on_unmount,
 )
 from nbsession.hooks.session import (
+    GateCell,
     KnobCell,
+    gates_in,
+    use_gate,
     use_knob,
     use_knob_names,
     use_session,
@@ -30,12 +34,17 @@ from nbsession.hooks.session import (
     use_usage,
 )
 from nbsession.hooks.state import GONE, StateLog, check_hook, encode, hook_of, revive
+from nbsession.hooks.watchers import Watchers
 
 __all__ = [
     "GONE",
     "CallbackCell",
     "DataCell",
     "Environment",
+    "Gate",
+    "GateCell",
+    "GateState",
+    "Gates",
     "KnobCell",
     "SessionUsage",
     "StateLog",
@@ -45,12 +54,15 @@ __all__ = [
     "check_hook",
     "encode",
     "environment",
+    "gates_in",
+    "holding",
     "hook_of",
     "revive",
     "takes",
     "use_after_compile",
     "use_continuation",
     "use_data",
+    "use_gate",
     "use_knob",
     "use_knob_names",
     "use_on_execution_end",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import HookError
+from nbsession.hooks.gates import Gates
+from nbsession.hooks.watchers import Watchers
 from nbsession.tree import Cell, Fiber, current
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from nbsession.content import Entry
     from nbsession.context import ToolUse
@@ -17,38 +19,11 @@ if TYPE_CHECKING:
     from nbsession.timeline import Record
 
 
-class Watchers:
-    """The fibers that read something outside the tree, to be marked when it changes."""
-
-    __slots__ = ("_fibers", "marked")
-
-    def __init__(self) -> None:
-        self._fibers: dict[Fiber, None] = {}
-        self.marked = False
-
-    def add(self, fiber: Fiber) -> None:
-        """Mark ``fiber`` from now on."""
-        self._fibers[fiber] = None
-
-    def discard(self, fiber: Fiber) -> None:
-        """Mark it no longer."""
-        self._fibers.pop(fiber, None)
-
-    def mark(self) -> None:
-        """Mark every fiber that watches, and remember that."""
-        self.marked = True
-        for fiber in tuple(self._fibers):
-            fiber.mark()
-
-    def __iter__(self) -> Iterator[Fiber]:
-        return iter(tuple(self._fibers))
-
-
 class Environment:
     """What the hooks of one mounted tree can reach.
 
     ``session`` (a ``Session``) is ``None`` in a tree without one; ``set_knob`` hands a value over
-    to whoever owns the knobs and does not wait. ``shown`` are the entries that
+    to whoever owns the knobs and does not wait; ``gates`` say how the gates stand. ``shown`` are the entries that
     policies left of the timeline, ``None`` without policies; ``asked`` are the keys
     of the data that a preview would fetch.
     """
@@ -62,12 +37,14 @@ class Environment:
         usage: Callable[[], SessionUsage] | None = None,
         usage_watchers: Watchers | None = None,
         set_knob: Callable[[str, Any], None] | None = None,
+        gates: Gates | None = None,
     ) -> None:
         self.knobs = knobs
         self.record = record
         self.session = session
         self.usage = usage or SessionUsage
         self.set_knob = set_knob or knobs.set
+        self.gates = gates or Gates()
         self.timeline_watchers = Watchers()
         self.knob_watchers = Watchers()
         self.usage_watchers = usage_watchers or Watchers()
@@ -85,6 +62,7 @@ class Environment:
             session=self.session,
             usage=self.usage,
             set_knob=_ignore,
+            gates=self.gates,
         )
         overlaid.shown = self.shown
         overlaid.expand = self.expand

@@ -1,4 +1,4 @@
-"""The hooks that read a session and declare knobs; the plain ones are in ``nbsession.tree``.
+"""The hooks that read a session and declare knobs and gates; the plain ones are in ``nbsession.tree``.
 
 Each reads the ``Environment`` of the tree that it renders in, so that a preview,
 which has an environment of its own, needs no code of its own.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import HookError
 from nbsession.hooks.environment import Environment, SessionUsage, Watch, environment
+from nbsession.hooks.gates import Gate, Gates
 from nbsession.knobs import KnobSpec
 from nbsession.tree import Cell, Fiber, current, use_cell
 
@@ -148,3 +149,64 @@ def use_knob_names() -> tuple[str, ...]:
     found = environment()
     use_cell("use_knob_names", lambda fiber: Watch("use_knob_names", fiber, found.knob_watchers))
     return tuple(sorted(found.knobs.specs()))
+
+
+class GateCell(Cell):
+    """A component's hold on a gate."""
+
+    __slots__ = ("fiber", "gate", "gates")
+
+    def __init__(self, fiber: Fiber, gates: Gates) -> None:
+        self.kind = "use_gate"
+        self.fiber = fiber
+        self.gates = gates
+        self.gate: Gate | None = None
+        if not fiber.root.previewing:
+            gates.watchers.add(fiber)
+
+    def hold(self, name: str, text: str, initial: bool) -> Gate:
+        if self.gate is None or (self.gate.name, self.gate.text, self.gate._initial) != (name, text, initial):
+            self.gate = Gate(self.gates, self.fiber, name, text, initial)
+        return self.gate
+
+    def unmount(self) -> None:
+        self.gates.watchers.discard(self.fiber)
+
+    def clone(self, fiber: Fiber) -> GateCell:
+        return GateCell(fiber, cast("Environment", fiber.root.environment).gates)
+
+
+def use_gate(name: str, text: str, *, open: bool = False) -> Gate:
+    """Return a gate: while it is open, an execution does not end.
+
+    Where a tick would be the last one, a further one follows that is shown ``text``, after the conversation,
+    with the tool ``resolve_gate``: the model does what the text asks for, closes the gate, or puts it off with a
+    reason, which lets this execution end; at the next one the gate is open again. A model that does neither is asked
+    again, up to ``max_ticks``. ``gate.open_()`` and ``gate.close()`` may be called from anywhere, ``gate.open`` and
+    ``gate.reason`` say how it stands; ``open`` is how it begins. It belongs to its name and is kept with the session.
+
+    An answer that was cut or refused ends the execution all the same; ``use_continuation`` is asked after the gates,
+    and has the last word. One name with two texts is a ``HookError`` that names both places.
+    """
+    if not name or not text.strip():
+        raise HookError(
+            f"{current().path}: use_gate takes a name and a text for the model, got {name!r}, {text!r}"
+        )
+    found = environment().gates
+    return use_cell("use_gate", lambda fiber: GateCell(fiber, found)).hold(name, text, open)
+
+
+def gates_in(cells: Sequence[GateCell]) -> dict[str, Gate]:
+    """Return the gates of mounted components, by name; ``HookError`` where one name has two texts."""
+    gates: dict[str, Gate] = {}
+    for cell in cells:
+        gate = cell.gate
+        if gate is None:
+            continue
+        first = gates.setdefault(gate.name, gate)
+        if not first.same(gate):
+            raise HookError(
+                f"gate {gate.name!r} is two gates: {first.text!r:.80} at {first.path}, {gate.text!r:.80} at {gate.path}; "
+                "give both the same text and open=, or one of them another name"
+            )
+    return gates

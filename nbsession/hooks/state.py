@@ -25,7 +25,7 @@ class StateLog:
     """Every change of kept state, in order; ``at(version)`` is the state after so many changes.
 
     Addresses are ``state:<path>#<hook>``, ``hook:<path>#<hook>`` (what kind of hook has that
-    state), ``knob:<name>``, ``sent:<number>``, ``window``, ``edit:<part>``, ``without:<path>``, ``permissions`` and, of budgets in the tree, ``fit:<place>``,
+    state), ``knob:<name>``, ``sent:<number>``, ``window``, ``edit:<part>``, ``without:<path>``, ``permissions``, ``gate:<name>``, ``due`` and, of budgets in the tree, ``fit:<place>``,
     ``factor:<model>`` and ``room:<model>``; values are JSON data.
     """
 

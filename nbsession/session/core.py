@@ -9,7 +9,7 @@ from weakref import WeakSet
 from nbsession.content import Block, Entry, Role, ToolResult, new_id
 from nbsession.errors import SessionError
 from nbsession.events import EntryCommitted, KnobSet, ToolEnd
-from nbsession.hooks import GONE, Environment, StateLog
+from nbsession.hooks import GONE, Environment, Gates, StateLog
 from nbsession.knobs import Knobs, Setting
 from nbsession.models.resolve import chooser
 from nbsession.record import Outbox
@@ -111,6 +111,7 @@ class SessionCore:
             usage=self.spending.so_far,
             usage_watchers=self.spending.watchers,
             set_knob=self._set_knob_later,
+            gates=Gates(state.current, self.keeper.note, home.post),
         )
         self.policies = Policies(
             policies, remember=self.outbox.policy, recall=self.outbox.answers if journal.keeps else None
@@ -329,6 +330,7 @@ class SessionCore:
     def _let_go_of_sent(self) -> None:
         self.sent = ()
         self.keeper.sent(self.sent)
+        self.environment.gates.end()
 
     # Ticks
 

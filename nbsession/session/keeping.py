@@ -55,6 +55,11 @@ class Keeper:
         if new:
             core.outbox.changes(core.state.version, new, due=not begun)
 
+    def note(self, changes: list[tuple[str, Any]]) -> None:
+        """Note new values by address, and store them soon where nothing runs."""
+        self.changes(changes)
+        self.soon()
+
     def sent(self, sent: tuple[Sent, ...]) -> None:
         """Note the trailing parts that stay where they were sent: each by itself, for a long execution has many."""
         kept, self._sent = self._sent, sent

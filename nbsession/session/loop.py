@@ -23,13 +23,14 @@ from nbsession.events import (
     TickStart,
     ToolEnd,
 )
-from nbsession.hooks import call_hook
+from nbsession.hooks import holding
 from nbsession.models.base import OUTPUT_SCHEMA, refuse_unfit
 from nbsession.session.confirming import Confirming
+from nbsession.session.continuation import decide, open_gates
 from nbsession.session.edit import changes_of
 from nbsession.session.model_call import call_model
 from nbsession.session.request_ids import Left
-from nbsession.session.result import Continue, Result, Stop, StopReason, result_of
+from nbsession.session.result import Result, StopReason, result_of
 from nbsession.session.tool_calls import ToolScope, call_tools, context_for
 from nbsession.timeline import Response, Tick, ToolRun, interrupted
 
@@ -49,9 +50,6 @@ FLUSH = 0.4
 
 AT_BREAKPOINT = "stopped at a breakpoint"
 """The status of an execution that waits there."""
-
-CUT = ("max_tokens", "refusal", "context_window")
-"""Stop reasons of a model that end the execution under the same name."""
 
 
 class Work:
@@ -107,6 +105,8 @@ class Work:
         except SessionBusyError:
             self.held_elsewhere = True
             raise
+        if self._waited is None:
+            core.environment.gates.reopen()
         await core.settle()
         await core.announce(execution.session)
         await core.mount.fire("on_execution_start", execution, execution.session)
@@ -114,7 +114,9 @@ class Work:
         while tick.should_continue:
             if len(self.ticks) >= execution.max_ticks:
                 self.stop = StopReason.max_ticks
-                self.reason = f"it reached the limit of {execution.max_ticks} ticks"
+                held = holding(core.mount.gates)
+                also = f", and {open_gates(held)}" if held else ""
+                self.reason = f"it reached the limit of {execution.max_ticks} ticks{also}"
                 return
             tick = await self._next_tick()
         if execution.options.output is not None:
@@ -376,11 +378,7 @@ class Work:
         core, execution = self._core, self._execution
         await core.announce(execution.session)
         await core.mount.fire("on_tick_end", tick, execution.session)
-        self._decide(tick)
-        for ask in core.mount.callbacks("continuation"):
-            self._hear(tick, await call_hook(ask, tick, execution.session))
-        if core.waiting and not tick.should_continue and self.stop is StopReason.end_turn:
-            tick.should_continue, tick.reason = True, "messages are waiting"
+        self.stop, self.reason = await decide(core, execution.session, tick)
         core.finish_tick(tick)
         self._tick = None
         execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
@@ -388,35 +386,6 @@ class Work:
             tick.should_continue or tick is self._waited
         ):  # else it is kept with the end of the execution, which follows
             await core.outbox.keep(core.outbox.tick_ended(tick))
-
-    def _decide(self, tick: Tick) -> None:
-        """Decide whether another tick follows, before the continuations are asked."""
-        if tick.stop_reason == "tool_use" and tick.tool_calls:
-            tick.should_continue, tick.reason = True, "tool results to read"
-        elif tick.stop_reason == "pause_turn":
-            tick.should_continue, tick.reason = True, "the model paused its turn"
-        elif tick.stop_reason in CUT:
-            self.stop, self.reason = StopReason(tick.stop_reason), tick.detail
-        elif self._core.waiting:
-            tick.should_continue, tick.reason = True, "messages are waiting"
-
-    def _hear(self, tick: Tick, opinion: Any) -> None:
-        """Take a continuation's opinion; the last one wins."""
-        if opinion is None:
-            return
-        go_on = isinstance(opinion, Continue) or opinion is True
-        if not go_on and not (isinstance(opinion, Stop) or opinion is False):
-            raise SessionError(
-                f"a continuation returned {opinion!r}; return None, a bool, Stop(reason) or Continue(reason)"
-            )
-        said = getattr(opinion, "reason", "")
-        if go_on != tick.should_continue or said:
-            tick.reason = said or ("a continuation said to go on" if go_on else "a continuation said to stop")
-        if not go_on and (tick.should_continue or isinstance(opinion, Stop)):
-            self.stop, self.reason = StopReason.stopped, tick.reason
-        elif go_on:
-            self.stop, self.reason = StopReason.end_turn, ""
-        tick.should_continue = go_on
 
     def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
         core, execution = self._core, self._execution

@@ -17,6 +17,7 @@ from nbsession.hooks import (
     call_hook,
     check_hook,
     encode,
+    gates_in,
     hook_of,
     revive,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from nbsession.context import Compiled, Edits, Room, Sent
-    from nbsession.hooks import DataCell, Environment
+    from nbsession.hooks import DataCell, Environment, Gate
     from nbsession.models.base import ModelAdapter
     from nbsession.timeline import Cause
     from nbsession.tree import Source
@@ -93,6 +94,11 @@ class Mount:
         for address in [address for address in self.root.restore if address.startswith(inside)]:
             del self.root.restore[address]  # it is not lost: the log has it
 
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """The gates that are mounted, by name."""
+        return gates_in(self.root.cells("use_gate"))
+
     def own(self) -> None:
         """Make the calling thread the one on which the tree changes."""
         self.root.owner = threading.get_ident()
@@ -102,14 +108,19 @@ class Mount:
         self.root.refresh()
         self.root.flush()
         self.mounted = True
-        self.environment.knobs.check()
+        self._check()
 
     def render(self) -> None:
         """Render until nothing is dirty, without running effects."""
         self.root.refresh()
         self.root.render()
         self.mounted = True
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse a knob or a gate that two places mean differently."""
         self.environment.knobs.check()
+        gates_in(self.root.cells("use_gate"))
 
     async def settle(self, session: Any = None) -> None:
         """Flush, run mount and unmount callbacks and await pending data, until nothing is left to do."""
@@ -199,6 +210,7 @@ class Mount:
             room=room,
             edits=edits,
             left_out=self.left_out,
+            after=self.environment.gates.fragment(self.gates),
         )
 
     @property
@@ -262,6 +274,7 @@ class Mount:
             room=room,
             edits=edits,
             left_out=(*self.left_out, *left_out),
+            after=self.environment.gates.fragment(self.gates),
         )
 
     def take_causes(self, sent: Mapping[str, Any]) -> tuple[Cause, ...]:

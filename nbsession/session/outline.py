@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import components
 from nbsession.context import Foldable, ToolUse
-from nbsession.hooks import DataCell, Environment, KnobCell
+from nbsession.hooks import DataCell, Environment, GateCell, KnobCell
 from nbsession.timeline import leads
 from nbsession.tools import Tool
 from nbsession.tree import Cell, Component, Element, Fiber, hook_names, source_of
@@ -28,7 +28,7 @@ _PUBLIC = {id(getattr(components, name)) for name in components.__all__}
 class Fact(NamedTuple):
     """What a component holds: ``word`` says of which kind, ``value`` is written in short.
 
-    ``word`` is ``"knob"``, ``"state"``, ``"data"``, ``"tool"``, ``"entries"`` or
+    ``word`` is ``"knob"``, ``"gate"``, ``"state"``, ``"data"``, ``"tool"``, ``"entries"`` or
     ``"text"``, its own text's beginning; ``"property"``; or, of a hook that keeps no state, what it is: ``"effect"``,
     ``"memo"``, ``"on_tick_end"``. State has the name that its author gave it, or else
     the number of its hook (``#4``), and data its key for a ``name``.
@@ -201,7 +201,7 @@ def _cells(fiber: Fiber) -> Iterator[tuple[int, Cell, str]]:
 
 def _hooks(fiber: Fiber) -> Iterator[Fact]:
     for _, cell, name in _cells(fiber):
-        if not isinstance(cell, (KnobCell, DataCell, State)):
+        if not isinstance(cell, (KnobCell, GateCell, DataCell, State)):
             held = _HELD.get(cell.kind)
             value = _written(getattr(cell, held)) if held is not None else ""
             yield Fact(cell.kind.removeprefix("use_"), name, value)
@@ -215,6 +215,8 @@ def _held(fiber: Fiber) -> Iterator[Fact]:
     for position, cell, name in _cells(fiber):
         if isinstance(cell, KnobCell):
             yield Fact("knob", cell.name, _written(_environment(fiber).knobs[cell.name]))
+        elif isinstance(cell, GateCell) and cell.gate is not None:
+            yield Fact("gate", cell.gate.name, str(cell.gate.state))
         elif isinstance(cell, DataCell):
             yield Fact("data", str(cell.key), "not there yet" if cell.pending else _written(cell.data))
         elif isinstance(cell, State):

@@ -110,8 +110,7 @@ class Permissions:
             "always": [rule.to_dict() for rule in self._always],
             "confirmed": list(self._confirmed),
         }
-        self._keeper.changes([(PERMISSIONS, kept)])
-        self._keeper.soon()
+        self._keeper.note([(PERMISSIONS, kept)])
 
     def _remove(self, rule: Rule) -> None:
         asked = next((asked for asked in self._always if replace(asked, action="allow") == rule), None)

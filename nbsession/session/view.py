@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nbsession.context import Withheld
     from nbsession.events import Event
-    from nbsession.hooks import SessionUsage
+    from nbsession.hooks import Gate, SessionUsage
     from nbsession.session.breakpoints import Breakpoints
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
@@ -107,6 +107,16 @@ class SessionView:
     def permissions(self) -> Permissions:
         """The rules over its tool calls, each with who made it: to be listed, ``add``ed to and ``remove``d from."""
         return self._core.permissions
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The gates of its components, each with ``open`` and ``reason``; an open one keeps an execution from ending."""
+
+        def read() -> tuple[Gate, ...]:
+            core = self._core if self._core.mount.mounted else self._mounted()
+            return tuple(core.mount.gates.values())
+
+        return self._core.home.call(read)
 
     @property
     def breakpoints(self) -> Breakpoints:

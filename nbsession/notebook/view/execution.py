@@ -116,6 +116,8 @@ class ExecutionView:
                     self._answer(call, message)
 
     def _take(self, event: Event) -> None:
+        if event.type == "execution_end" and self._run.error is None:
+            self._run.gates = _open_gates(self._execution)
         if event.type == "execution_start":
             self._open_ledger()
         if isinstance(event, TickContext):
@@ -192,3 +194,11 @@ class ExecutionView:
                 return faults_in(str(error))
             self._execution.confirm(call.id, True, input=given)
         return faults
+
+
+def _open_gates(execution: Execution) -> tuple[str, ...]:
+    """Say which gates the session's last execution left open."""
+    session = cast("Session", execution.session)
+    if session.executions[-1] is not execution:
+        return ()
+    return tuple(f"gate {gate.name} is {gate.state}" for gate in session.gates if gate.open)

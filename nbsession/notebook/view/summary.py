@@ -24,6 +24,7 @@ def as_markdown(run: Transcript) -> str:
         blocks.append(f"**Error:** {_escaped(run.error.message)}")
     if run.stopped:
         blocks.append(f"*{_escaped(run.stopped)}*")
+    blocks.extend(f"*{_escaped(gate)}*" for gate in run.gates)
     return "\n\n".join(blocks)
 
 
@@ -42,6 +43,7 @@ def as_text(run: Transcript, *, most: int | None = None) -> str:
         blocks.append(f"Error: {visible(run.error.message)}")
     if run.stopped:
         blocks.append(f"[{visible(run.stopped)}]")
+    blocks.extend(f"[{visible(gate)}]" for gate in run.gates)
     return "\n\n".join(blocks)
 
 

@@ -76,6 +76,7 @@ class Transcript:
         self.why: Callable[[Part], str] | None = None
         self.written = NO_SOURCES
         self.window: int | None = None
+        self.gates: tuple[str, ...] = ()
         self.halted: Note | None = None
         self._sent = False
         self._count = 0
