@@ -70,6 +70,15 @@ def may_ask(shell: InteractiveShell | None) -> bool:
     return bool(content.get("allow_stdin", getattr(kernel, "_allow_stdin", False)))
 
 
+def shows_widgets(shell: InteractiveShell | None) -> bool:
+    """Whether somebody may look at a widget of the running cell.
+
+    What can be asked nothing is a program that runs the notebook (nbclient, papermill): it would
+    keep the state of each widget in the notebook's metadata, where nothing can be done with it.
+    """
+    return of(shell) is not None and may_ask(shell)
+
+
 @contextlib.asynccontextmanager
 async def live_comms(shell: InteractiveShell | None) -> AsyncIterator[str]:
     """Let widget messages through while the body awaits; say how: ``native``, ``pump`` or ``none``.

@@ -178,7 +178,7 @@ class Magics:
         show(f"session {session.id!r}: {sweep_table.planned(contexts)}")
         sweep, progress = begin(request, contexts)
         self._bind(line, sweep)
-        live = self.settings.live and kernel.of(self.shell) is not None
+        live = self.settings.live and kernel.shows_widgets(self.shell)
         view = SweepView(sweep, live=live, line=progress)
         view.display()
         return sweep, view
@@ -247,7 +247,7 @@ class Magics:
             return cell.Unshown()
         from nbsession.notebook.view.execution import ExecutionView
 
-        live = self.settings.live and kernel.of(self.shell) is not None
+        live = self.settings.live and kernel.shows_widgets(self.shell)
         return ExecutionView(
             execution,
             quiet=how == "quiet",

@@ -81,7 +81,7 @@ class Kernel:
         self.replied: dict[str, str] = {}
 
     def start(
-        self, code: str, *, cell: str | None = None, allow_stdin: bool = False, silent: bool = False
+        self, code: str, *, cell: str | None = None, allow_stdin: bool = True, silent: bool = False
     ) -> str:
         """Begin a cell and return its message's id."""
         content = {
@@ -98,7 +98,7 @@ class Kernel:
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
-    def run(self, code: str, *, cell: str | None = None, allow_stdin: bool = False) -> Ran:
+    def run(self, code: str, *, cell: str | None = None, allow_stdin: bool = True) -> Ran:
         """Run a cell to its end."""
         return self.finish(self.start(code, cell=cell, allow_stdin=allow_stdin))
 

@@ -314,7 +314,7 @@ bot = App(Echo, model=ScriptedModel(call("delete", path="x"), "over"), tools=[de
 
 def test_where_nobody_can_be_asked_a_confirmation_is_denied_and_that_is_said(kernel: Kernel) -> None:
     fine(kernel.run(CONFIRM))
-    ran = fine(kernel.run("%%session --as answer\nDelete x"))
+    ran = fine(kernel.run("%%session --as answer\nDelete x", allow_stdin=False))
     assert "denied: nobody can be asked here" in ran.text
     assert fine(kernel.run("print(done, answer.text)")).text == "[] over\n"
 

@@ -52,7 +52,7 @@ def inspect(session: Session) -> None:
 
     shell = get_ipython()
     panel = Inspector(session, getattr(getattr(shell, "nbsession", None), "sessions", ()))
-    if kernel.of(shell) is None:
+    if not kernel.shows_widgets(shell):
         display(panel.static(), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
         return
     place = (session.id, kernel.cell_id(shell) or "")

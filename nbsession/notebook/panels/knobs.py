@@ -104,10 +104,10 @@ def knobs(session: Session) -> None:
     from IPython.display import display
 
     shell = get_ipython()
-    panel = Panel(session)
-    if kernel.of(shell) is None:
-        display(panel.bundles()[1], raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
+    if not kernel.shows_widgets(shell):
+        display(static(session), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
         return
+    panel = Panel(session)
     place = (session.id, kernel.cell_id(shell) or "")
     earlier = _panels.pop(place, None)
     if earlier is not None:
@@ -120,6 +120,26 @@ def knobs(session: Session) -> None:
 
 
 _panels: dict[tuple[str, str], Panel] = {}
+
+
+def static(session: Session) -> dict[str, str]:
+    """Return the table of where the knobs stand, which needs no widget."""
+    values, setters = session.knobs.values(), last_setters(session)
+    rows = [
+        (name, values[name], spec.description, spec.group, setters.get(name, ""))
+        for name, spec in session.knobs.specs().items()
+    ]
+    table = templates.macro("panels", "table")(session.id, rows)
+    plain = [f"{name} = {value!r}" + (f"  ({who})" if who else "") for name, value, *_, who in rows]
+    return {
+        "text/html": f"{templates.style()}{templates.style('panels')}{table}",
+        "text/plain": "\n".join(plain) or "no knobs",
+    }
+
+
+def last_setters(session: Session) -> dict[str, str]:
+    """Say of each knob that was set who did it last."""
+    return {setting.name: SET[setting.by] for setting in session.knobs.history}
 
 
 class Change(NamedTuple):
@@ -188,12 +208,6 @@ class Panel:
 
     def bundles(self) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the two outputs: the widget, and what stands there where no widget can."""
-        values, setters = self._session.knobs.values(), self._last_setters()
-        rows = [
-            (name, values[name], spec.description, spec.group, setters.get(name, ""))
-            for name, spec in self._specs.items()
-        ]
-        table = templates.macro("panels", "table")(self._session.id, rows)
         live = {
             "application/vnd.jupyter.widget-view+json": {
                 "version_major": 2,
@@ -202,11 +216,7 @@ class Panel:
             },
             "text/plain": "",
         }
-        plain = [f"{name} = {value!r}" + (f"  ({who})" if who else "") for name, value, *_, who in rows]
-        return live, {
-            "text/html": f"{templates.style()}{templates.style('panels')}{table}",
-            "text/plain": "\n".join(plain) or "no knobs",
-        }
+        return live, static(self._session)
 
     def follow(self) -> None:
         """Begin to move the controls when the knobs are set elsewhere."""
@@ -258,20 +268,17 @@ class Panel:
             if name in self._controls and self._wanted.stand(name, value):
                 moved = True
                 self._stand(name, value)
-        for name, who in self._last_setters().items():
+        for name, who in last_setters(self._session).items():
             if name in self._setters:
                 self._setters[name].value = who
         return moved
-
-    def _last_setters(self) -> dict[str, str]:
-        return {setting.name: SET[setting.by] for setting in self._session.knobs.history}
 
     def _build(self) -> None:
         """Make the controls anew, grouped as the specs say."""
         import ipywidgets as widgets
 
         self._specs = self._session.knobs.specs()
-        values, setters = self._session.knobs.values(), self._last_setters()
+        values, setters = self._session.knobs.values(), last_setters(self._session)
         for name in self._specs:
             self._wanted.stand(name, values[name])
         self._controls = {name: control(spec, values[name]) for name, spec in self._specs.items()}

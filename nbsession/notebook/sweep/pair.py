@@ -76,7 +76,7 @@ def show(sweep: Sweep) -> None:
     from IPython.display import display
 
     shell = get_ipython()
-    if len(sweep) < 2 or kernel.of(shell) is None:
+    if len(sweep) < 2 or not kernel.shows_widgets(shell):
         return
     pair, place = Pair(sweep), kernel.cell_id(shell)
     if place is not None:
