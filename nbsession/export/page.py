@@ -1,6 +1,7 @@
 """Pages that stand alone: one file with its style, its script and its data, that asks nobody for anything.
 
-All that was said is data: JSON in which no tag can end or begin, and the script makes text of it, never HTML.
+All that was said is data: JSON in which no tag can end or begin. The script makes text of it, never HTML, but of
+answers, which are sanitised HTML already: Markdown, as in a notebook.
 A page's policy lets in its own style and script by their hashes, and no request at all.
 """
 
@@ -14,16 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import visible
+from nbsession.content import markdown, mathematics, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
     from markupsafe import Markup
 
-STATIC = Path(__file__).parent / "static"
+_ALIGNED = re.compile(r' style="text-align:(left|center|right)"')
 
-IGNORED = "mathjax_ignore tex2jax_ignore"
-"""The classes of an element whose text no front end takes for mathematics."""
+STATIC = Path(__file__).parent / "static"
 
 
 def source(*names: str) -> str:
@@ -31,10 +33,13 @@ def source(*names: str) -> str:
     return "\n".join((STATIC / name).read_text("utf-8").strip() for name in names)
 
 
+SHEETS = ("export.css",)
+
+
 @cache
-def style() -> str:
-    """Return the style sheet without comments and spare white space."""
-    css = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", source("export.css"), flags=re.DOTALL))
+def style(*names: str) -> str:
+    """Return style sheets as one, without comments and spare white space."""
+    css = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", source(*(names or SHEETS)), flags=re.DOTALL))
     return re.sub(r"\s*([{};,>])\s*", r"\1", css).replace(";}", "}").strip()
 
 
@@ -46,15 +51,17 @@ def embedded(data: Any) -> str:
     return text
 
 
-def fragment(template: str, script: str, data: Any, **values: Any) -> Markup:
+def fragment(template: str, script: str, data: Any, sheets: Sequence[str] = SHEETS, **values: Any) -> Markup:
     """Return an element that reads as text, and becomes what ``script`` makes of ``data`` where scripts run."""
-    return rendered(template, style=sheet(), script=_ours(script), data=_ours(embedded(data)), **values)
+    return rendered(
+        template, style=sheet(*sheets), script=_ours(script), data=_ours(embedded(data)), **values
+    )
 
 
-def document(title: str, body: Markup, script: str) -> str:
-    """Return a whole page around a fragment whose script is ``script``."""
+def document(title: str, body: Markup, script: str, sheets: Sequence[str] = SHEETS) -> str:
+    """Return a whole page around a fragment whose script is ``script``, and whose style ``sheets`` are."""
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style())}'; "
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style(*sheets))}'; "
         "base-uri 'none'; form-action 'none'"
     )
     return _environment().get_template("page.html.j2").render(title=title, body=body, policy=policy)
@@ -64,13 +71,18 @@ def rendered(template: str, **values: Any) -> Markup:
     """Return what a template makes of values, each of them escaped."""
     from markupsafe import Markup
 
-    made = _environment().get_template(template).render(values, ignored=IGNORED)
+    made = _environment().get_template(template).render(values, ignored=mathematics.IGNORED)
     return Markup(made)  # noqa: S704  # auto-escaped
 
 
-def sheet() -> Markup:
-    """Return the style sheet as an element."""
-    return rendered("sheet.html.j2", style=_ours(style()))
+def prose(text: str) -> str:
+    """Return Markdown as sanitised HTML, as a notebook shows it; without styles of its own, which a page forbids."""
+    return _ALIGNED.sub(r' class="\1"', markdown.render(text))
+
+
+def sheet(*names: str) -> Markup:
+    """Return the style sheets as an element."""
+    return rendered("sheet.html.j2", style=_ours(style(*names)))
 
 
 def _ours(text: str) -> Markup:
@@ -96,6 +108,7 @@ def _environment() -> Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.filters["whole"] = _whole
+    environment.filters["prose"] = lambda text: _ours(prose(text).replace("\n", "&#10;"))
     return environment
 
 

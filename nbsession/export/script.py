@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.content import Text, visible
+from nbsession.errors import SessionError
 from nbsession.export.page import STATIC, sheet
 from nbsession.export.program import Program
 from nbsession.export.prose import inline
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from nbsession.content import Entry
     from nbsession.export.conversation import Conversation, Turn
+    from nbsession.timeline import Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ class Made:
     max_ticks: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a message was sent with besides, as ``send(model=, tools=)`` has it; ``model`` is ``""`` where none was given."""
+
+    model: str = ""
+    tools: Sequence[Any] = ()
+
+
+PROVIDERS = ("anthropic:", "openai:", "ollama:", "llamacpp:", "lmstudio:", "vllm:", "simulated")
+"""What the names of models begin with that can be named anywhere."""
+
+
 def replayed(conversation: Conversation) -> tuple[Turn, ...]:
     """Return the turns that can be had again: up to the first that cannot, for the others stand behind it."""
     turns = [turn for turn in conversation.turns if turn.ticks]
@@ -42,11 +56,29 @@ def replayed(conversation: Conversation) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def script(conversation: Conversation, made: Made, recording: str, *, test: bool) -> str:
-    """Return a script that replays a conversation from a recording beside it; or a test of it for pytest."""
+def script(
+    conversation: Conversation, made: Made, recording: str, sent: Mapping[str, Sent], *, test: bool
+) -> str:
+    """Return a script that replays a conversation from a recording beside it; or a test of it for pytest.
+
+    ``sent`` says by execution what its message was sent with; of one that is not there that is not known any more.
+    """
     program = Program()
-    turns = replayed(conversation)
-    messages = [_message(turn.messages, program) for turn in turns]
+    turns: list[dict[str, Any]] = []
+    ticks: list[Tick] = []
+    lost: Sequence[str] = ()
+    for turn in replayed(conversation):
+        given = _given(turn, sent.get(turn.ticks[0].execution), program)
+        if lost := given.lost:
+            break
+        message = _message(turn.messages, program)
+        turns.append({"knobs": repr(dict(turn.knobs)), "message": message, "given": given})
+        ticks += turn.ticks
+    if not turns:
+        raise SessionError(
+            f"session {conversation.session!r} cannot be said again: its first message was sent with tools={list(lost)}, "
+            "which cannot be written down; export it as .html, .md or .json"
+        )
     root, options, props = _call(program, made)
     program.need("nbsession", "App")
     program.need("nbsession.models", "RecordedModel")
@@ -57,35 +89,30 @@ def script(conversation: Conversation, made: Made, recording: str, *, test: bool
         .render(
             session=_comment(conversation.session),
             program=program.text,
-            turns=[
-                {"knobs": repr(dict(turn.knobs)), "message": message}
-                for turn, message in zip(turns, messages, strict=True)
-            ],
+            turns=turns,
             left=asked - len(turns),
+            lost=visible(str(list(lost))) if lost else "",
             recording=repr(recording),
             root=root,
+            model=repr(made.model) if made.model else None,
             options=options,
             props=props,
             test=test,
-            ticks=[
-                {"hash": repr(tick.context.hash), "text": repr(tick.text)}
-                for turn in turns
-                for tick in turn.ticks
-            ],
+            ticks=[{"hash": repr(tick.context.hash), "text": repr(tick.text)} for tick in ticks],
         )
     )
 
 
-def notebook(conversation: Conversation, made: Made) -> str:
-    """Return a notebook of the messages as cells, each with what came of it as a finished output."""
+def notebook(conversation: Conversation, made: Made, sent: Mapping[str, Sent]) -> str:
+    """Return a notebook of the messages as cells, each with what came of it as a finished output; ``sent`` as for a script."""
     program = Program()
     root, options, props = _call(program, made)
     program.need("nbsession", "App")
-    model = f", model={made.model!r}" if made.model else ""
+    chosen = f", model={made.model!r}" if made.model else ""
     opening = f"session = app.session({props})" if props else ""
     cells = [
         _cell("markdown", f"# Session {inline(conversation.session)}"),
-        _cell("code", f"%load_ext nbsession\n\n{program.text}\n\n\napp = App({root}{model}{options})"),
+        _cell("code", f"%load_ext nbsession\n\n{program.text}\n\n\napp = App({root}{chosen}{options})"),
         _cell("code", "\n".join(filter(None, [opening, "%session new app --as session"]))),
     ]
     turns = Turns()
@@ -94,7 +121,9 @@ def notebook(conversation: Conversation, made: Made) -> str:
             cells.append(_cell("code", f"session.knobs.set_many({dict(turn.knobs)!r})"))
         if turn.messages or turn.ticks:
             raw = " --raw" if "{{" in turn.text else ""
-            cells.append(_cell("code", f"%%session{raw}\n{turn.text}", _output(turn, turns)))
+            given = sent.get(turn.ticks[0].execution) if turn.ticks else None
+            model = f" --model {given.model}" if given is not None and is_nameable(given.model) else ""
+            cells.append(_cell("code", f"%%session{model}{raw}\n{turn.text}", _output(turn, turns)))
     numbered = [{"id": f"cell-{place}", **cell} for place, cell in enumerate(cells)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     whole = {
@@ -113,6 +142,40 @@ def _call(program: Program, made: Made) -> tuple[str, str, str]:
     ticks = f", max_ticks={made.max_ticks}" if made.max_ticks != 10 else ""
     props = ", ".join(f"{name}={program.expression(value)}" for name, value in made.props.items())
     return root, tools + ticks, props
+
+
+def is_nameable(model: str) -> bool:
+    """Whether a model's name means the same model in another program."""
+    return model.startswith(PROVIDERS)
+
+
+class _Given(NamedTuple):
+    """What a turn was sent with: an expression, a note on what cannot be repeated, and the tools that cannot be had."""
+
+    options: str = "{}"
+    note: str = ""
+    lost: Sequence[str] = ()
+
+
+def _given(turn: Turn, sent: Sent | None, program: Program) -> _Given:
+    if sent is None:  # by a process that has ended
+        parts = turn.ticks[0].context.parts
+        return _Given(lost=[part.title for part in parts if part.kind == "tool" and part.path == "send"])
+    options: list[str] = []
+    written: list[str] = []
+    lost: list[str] = []
+    note = ""
+    if is_nameable(sent.model):
+        options.append(f'"model": {sent.model!r}')
+    elif sent.model:
+        note = visible(f"sent with model={sent.model!r}, which is no name that others know")
+    for tool in sent.tools:
+        name = program.expression(tool)
+        (lost if name in program.missing else written).append(name)
+        program.missing[:] = [each for each in program.missing if each != name]
+    if written:
+        options.append(f'"tools": [{", ".join(written)}]')
+    return _Given(f"{{{', '.join(options)}}}", note, lost)
 
 
 def _message(entries: Sequence[Entry], program: Program) -> str:

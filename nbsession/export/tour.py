@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
-from nbsession.export.page import document, fragment, source
+from nbsession.export.page import document, fragment, prose, source
 from nbsession.export.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nbsession.export.conversation import Conversation
 
 SCRIPTS = ("shared.js", "tour.js")
+SHEETS = ("export.css", "prose.css")
 
 
 def tour(conversation: Conversation) -> str:
     """Return the page; it asks nobody for anything, and without scripts it reads as text."""
     data = conversation.to_dict()
-    ticks = [{"turn": place, **tick} for place, turn in enumerate(data["turns"]) for tick in turn["ticks"]]
+    ticks = [
+        {"turn": place, **tick, "answer": list(map(_laid_out, tick["answer"]))}
+        for place, turn in enumerate(data["turns"])
+        for tick in turn["ticks"]
+    ]
     turns = [{"asked": turn["asked"], "knobs": turn["knobs"]} for turn in data["turns"]]
     shown = {**data, "ticks": ticks, "turns": turns}
     script = source(*SCRIPTS)
@@ -25,10 +32,16 @@ def tour(conversation: Conversation) -> str:
         "tour.html.j2",
         script,
         _visible(shown),
+        SHEETS,
         session=conversation.session,
         text=Turns.text(conversation.turns),
     )
-    return document(f"Session {conversation.session}", body, script)
+    return document(f"Session {conversation.session}", body, script, SHEETS)
+
+
+def _laid_out(said: Mapping[str, str]) -> dict[str, str]:
+    """Return what the model said as it is shown: an answer as HTML, its thinking as text."""
+    return {"kind": "text", "html": prose(said["text"])} if said["kind"] == "text" else dict(said)
 
 
 def _visible(value: Any) -> Any:

@@ -13,8 +13,10 @@ from nbsession.errors import ModelError, SessionError
 from nbsession.export import (
     Conversation,
     Made,
+    Sent,
     conversation_of,
     ending_of,
+    is_nameable,
     markdown,
     notebook,
     replayed,
@@ -38,6 +40,7 @@ class Export(NamedTuple):
 
     conversation: Conversation
     made: Made
+    sent: Mapping[str, Sent]
     takes: Capabilities | None
 
     @classmethod
@@ -46,7 +49,7 @@ class Export(NamedTuple):
         conversation = told(core)
         if not conversation.turns:
             raise SessionError(f"session {core.session.id!r} has no message to export yet; send one first")
-        return cls(conversation, _made(core, props), _takes(core))
+        return cls(conversation, _made(core, props), _sent(core), _takes(core))
 
     def files(self, path: str | os.PathLike[str]) -> dict[Path, str]:
         """Return the files by their paths: the one asked for, and beside a script its recording."""
@@ -55,7 +58,7 @@ class Export(NamedTuple):
         if ending == ".py":
             return self._script(file)
         forms: dict[str, Callable[[], str]] = {
-            ".ipynb": lambda: notebook(self.conversation, self.made),
+            ".ipynb": lambda: notebook(self.conversation, self.made, self.sent),
             ".md": lambda: markdown(self.conversation),
             ".html": lambda: tour(self.conversation),
             ".json": lambda: (
@@ -71,7 +74,8 @@ class Export(NamedTuple):
                 "message; export it as .html, .md or .json"
             )
         recording = file.with_suffix(".jsonl")
-        text = script(self.conversation, self.made, recording.name, test=file.name.startswith("test_"))
+        is_test = file.name.startswith("test_")
+        text = script(self.conversation, self.made, recording.name, self.sent, test=is_test)
         return {file: text, recording: recorded(self.conversation, self.takes)}
 
 
@@ -120,8 +124,15 @@ def _takes(core: SessionCore) -> Capabilities | None:
 
 
 def _made(core: SessionCore, props: Mapping[str, Any]) -> Made:
-    name = getattr(core.model, "name", core.model)
-    known = isinstance(name, str) and name.startswith(("anthropic:", "openai:", "ollama:", "simulated"))
+    name = str(getattr(core.model, "name", core.model) or "")
     app = core.session.app
     tools = [use.tool for use in core.tools]
-    return Made(app.root, props, tools, str(name) if known else "", app.max_ticks)
+    return Made(app.root, props, tools, name if is_nameable(name) else "", app.max_ticks)
+
+
+def _sent(core: SessionCore) -> dict[str, Sent]:
+    """Say of each execution of this process what ``send`` was given besides the message."""
+    return {
+        turn.id: Sent(str(getattr(turn.options.model, "name", "")), [use.tool for use in turn.options.tools])
+        for turn in core.line.begun
+    }

@@ -14,7 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 from nbconvert import MarkdownExporter
 
-from nbsession import App, Knobs, Session, SessionError, System, Timeline, component, use_knob
+from nbsession import App, Knobs, Session, SessionError, System, Timeline, component, tool, use_knob
+from nbsession.content.markdown import render
+from nbsession.content.mathematics import TYPESET
 from nbsession.export import panel_part
 from nbsession.models import RecordedModel
 from nbsession.stores import SqlStore
@@ -94,11 +96,84 @@ def test_knobs_that_were_set_between_messages_are_set_again(tmp_path: Path) -> N
     session.knobs["tone"] = "terse"
     session.run("Second")
     session.export(tmp_path / "demo.py")
-    assert "({'tone': 'terse'}, 'Second')" in (tmp_path / "demo.py").read_text("utf-8")
+    assert "({'tone': 'terse'}, 'Second', {})" in (tmp_path / "demo.py").read_text("utf-8")
     recorded = App(Notepad, model=RecordedModel(tmp_path / "demo.jsonl", rate=0)).session()
     recorded.run("First")
     recorded.knobs["tone"] = "terse"
     assert recorded.run("Second").text == "Two."
+
+
+MESSAGES = """
+from nbsession import App, System, Timeline, component, tool
+from nbsession.testing import ScriptedModel, call
+
+@component
+def Agent():
+    return [System("Be brief."), Timeline()]
+
+@tool
+def root(number: float) -> float:
+    "Take a root."
+    return number ** 0.5
+
+exec('@tool\\ndef lost(text: str) -> str:\\n    "Lose it."\\n    return text')
+app = App(Agent, model=ScriptedModel(call("root", number=16.0), "It is 4.", "Plain."))
+session = app.session("sent")
+session.run("The root of 16?", tools=[root])
+session.run("And now?")
+session.run("Pull.", model="simulated")
+session.run("Push.", model=ScriptedModel("Pushed."))
+session.run("Lose.", model=ScriptedModel("Lost."), tools=[lost])
+for path in ("out.py", "test_out.py", "out.ipynb"):
+    session.export(path)
+"""
+
+
+def test_a_script_repeats_the_model_and_the_tools_that_a_message_was_sent_with_or_says_that_it_cannot(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cells.py").write_text(MESSAGES, "utf-8")
+    assert run("cells.py", folder=tmp_path).stderr == ""
+    text = (tmp_path / "out.py").read_text("utf-8")
+    assert "({}, 'The root of 16?', {\"tools\": [root]})," in text
+    assert "({}, 'And now?', {})," in text
+    assert "({}, 'Pull.', {\"model\": 'simulated'})," in text
+    assert "# sent with model='scripted', which is no name that others know\n    ({}, 'Push.', {})," in text
+    assert (
+        "# 1 more turns cannot be had again: the next was sent with tools=['lost'], which could not be written down.\n"
+        in text
+    )
+    (tmp_path / "cells.py").unlink()
+    again = run("out.py", folder=tmp_path)
+    assert again.stderr == ""
+    assert "It is 4." in again.stdout
+    assert "Pushed." in again.stdout
+    cells = [cell.source for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells]
+    assert "%%session --model simulated\nPull." in cells
+
+
+def test_a_session_of_another_process_whose_tools_are_not_known_any_more_is_exported_up_to_there(
+    tmp_path: Path,
+) -> None:
+    @tool
+    def root(number: float) -> float:
+        """Take a root."""
+        return number / 4
+
+    store = SqlStore(f"sqlite:///{tmp_path / 'kept.db'}")
+    session = App(Notepad, model=ScriptedModel("4."), store=store).session("first")
+    session.run("The root of 16?", tools=[root])
+    session.close()
+    again = App(Notepad, model=ScriptedModel(), store=store).session("first")
+    with pytest.raises(SessionError, match=r"its first message was sent with tools=\['root'\]"):
+        again.export(tmp_path / "demo.py")
+    session = App(Notepad, model=ScriptedModel("Hello.", "4."), store=store).session("second")
+    session.run("Hi")
+    session.run("The root of 16?", tools=[root])
+    session.close()
+    App(Notepad, model=ScriptedModel(), store=store).session("second").export(tmp_path / "demo.py")
+    assert "the next was sent with tools=['root']" in (tmp_path / "demo.py").read_text("utf-8")
+    assert "Hello." in run("demo.py", folder=tmp_path).stdout
 
 
 def test_pictures_and_messages_that_were_sent_together_are_sent_so_again(tmp_path: Path) -> None:
@@ -298,6 +373,26 @@ def test_outputs_are_text_in_a_notebook_that_was_converted_to_markdown(tmp_path:
     for live in ("<img", "<a ", "<!--", "<h2", "<li", "window.ran = 1</script>"):
         assert live not in rendered
     assert rendered.count("<script") == 2  # the panel's data and its own script
+
+
+def test_answers_are_markdown_in_a_page_by_the_notebooks_renderer_also_where_no_script_runs(
+    tmp_path: Path,
+) -> None:
+    said = (
+        "**So.** <b onclick=x>no</b>\n\n| a |\n|--:|\n| 1 |\n\n$5 and $x^2$, ![p](https://example.org/p.png)"
+    )
+    session = App(Notepad, model=ScriptedModel(said)).session("said")
+    session.run("Say it.")
+    session.export(tmp_path / "said.html")
+    page = (tmp_path / "said.html").read_text("utf-8")
+    text, _, rest = page.partition('<script type="application/json">')
+    data = json.loads(rest.partition("</script>")[0])
+    (answer,) = data["ticks"][0]["answer"]
+    assert answer["html"] == render(said).replace(' style="text-align:right"', ' class="right"')
+    assert answer["html"].replace("\n", "&#10;") in text
+    assert "&lt;b onclick=x&gt;" in answer["html"]
+    assert TYPESET in answer["html"]
+    assert "<img" not in text
 
 
 @pytest.mark.parametrize(("name", "bytes_"), [("long.html", 700_000), ("long.ipynb", 500_000)])

@@ -82,11 +82,18 @@ const said = (tick) => {
   const pieces = tick.answer.map((one) =>
     one.kind === "thinking"
       ? make("details", "", make("summary", "", "Thinking"), make("pre", "words", one.text))
-      : make("pre", "words", one.text),
+      : prose(one.html),
   );
   if (tick.error) pieces.push(make("p", "error", tick.error));
   if (tick.stop_reason === "interrupted") pieces.push(make("p", "total", "(cut off here)"));
   return pieces.length ? pieces : [make("p", "total", tick.tools.length ? "Tool calls only." : "Nothing.")];
+};
+
+/** An answer: the one thing that comes as HTML, sanitised when the page was made. */
+const prose = (html) => {
+  const made = make("div", "md");
+  made.innerHTML = html;
+  return made;
 };
 
 const calls = (tick) =>

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbsession.notebook.view import mathematics
+from nbsession.content import mathematics
 from nbsession.tree import unchanged
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from nbsession.content import visible
-from nbsession.notebook.view import markdown, templates
+from nbsession.content import markdown, visible
+from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.look import look
 from nbsession.notebook.view.pieces import Call, Prose

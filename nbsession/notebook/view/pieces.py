@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nbsession.content import Text, read_table
+from nbsession.content.markdown import Stream
 from nbsession.notebook.view.cards import embedded
-from nbsession.notebook.view.markdown import Stream
 from nbsession.usage import Usage, calibrated, estimate
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbsession.content import visible
+from nbsession.content.markdown import inert
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.markdown import inert
 
 if TYPE_CHECKING:
     from nbsession.notebook.view.pieces import Call, TickRecord

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbsession.content import visible
-from nbsession.notebook.view import mathematics
+from nbsession.content import mathematics, visible
 from nbsession.notebook.view.bounds import bounded
 from nbsession.notebook.view.look import look
 

@@ -19,11 +19,28 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+COME_ALIVE = LIVE.replace(", a)", ", a:not([href^='https://'], [href^='http://']))")
+"""What no text may become: an answer may have links to the web, as in a notebook."""
+
 UNFOLDED = """() => {
   const all = [...document.querySelectorAll("details")];
   for (const each of all) each.open = true;
   return all.every((each) => each.childElementCount > 1);
 }"""
+
+TERSE = """\
+Terse now, as you said:
+
+| town | nights |
+|:--|--:|
+| Bern | 2 |
+
+```python
+print("$5 or $10")
+```
+
+- [a page](https://example.org), and $x^2$
+"""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -35,7 +52,7 @@ def test_a_page_steps_through_all_ticks_with_context_tools_and_answer_in_step(
         [call("add_note", note="Met Ryan at the station"), "I write that down."],
         "Noted: **Ryan**, at the station.",
         call("set_knob", name="tone", value="terse"),
-        "Terse now.",
+        TERSE,
     )
     session = App(Notepad, model=ScriptedModel(*answers)).session("notes")
     session.run("My name is Ryan. We met at the station.")
@@ -49,7 +66,8 @@ def test_a_page_steps_through_all_ticks_with_context_tools_and_answer_in_step(
     shot(page, "exported-first")
     page.keyboard.press("ArrowRight")
     expect(where).to_contain_text("Tick 1 · 2 of 4")
-    expect(main).to_contain_text("Noted: **Ryan**, at the station.")
+    expect(main).to_contain_text("Noted: Ryan, at the station.")
+    expect(main.locator(".md strong")).to_have_text("Ryan")
     expect(main.locator(".parts .added").first).to_contain_text("Notepad")
     expect(main).to_contain_text("of the prefix are as in the tick before, up to")
     shot(page, "exported-second")
@@ -58,6 +76,10 @@ def test_a_page_steps_through_all_ticks_with_context_tools_and_answer_in_step(
     page.keyboard.press("End")
     expect(where).to_contain_text("Tick 3 · 4 of 4")
     expect(main.locator(".changed del").first).to_contain_text("You are a friendly assistant")
+    expect(main.locator(".md td.right")).to_have_text("2")
+    expect(main.locator(".md a")).to_have_attribute("rel", "noreferrer")
+    expect(main.locator(".md pre")).to_have_text('print("$5 or $10")')
+    shot(page, "exported-markdown")
     expect(page.get_by_label("The next tick")).to_be_disabled()
     page.get_by_label("The tick before").click()
     expect(where).to_contain_text("Tick 2 · 3 of 4")
@@ -87,7 +109,7 @@ def test_a_page_shows_what_was_said_and_runs_none_of_it(page: Page, tmp_path: Pa
         folded = page.locator("details:not([open]) > summary")
         while folded.count():
             folded.first.click()
-        assert page.locator(LIVE).count() == 0
+        assert page.locator(COME_ALIVE).count() == 0
         page.keyboard.press("ArrowRight")
     assert page.evaluate("window.ran") is None
     assert [url for url in seen if not url.startswith("file:")] == []
@@ -126,7 +148,7 @@ def test_no_text_of_the_corpus_comes_alive_in_an_exported_page(page: Page, tmp_p
         expect(page.locator("[role=status]")).to_contain_text(f"{place + 1} of {len(session.ticks)}")
         # What is folded is drawn once it is looked at, and may hold more of that.
         page.wait_for_function(UNFOLDED)
-        assert page.locator(LIVE).count() == 0
+        assert page.locator(COME_ALIVE).count() == 0
         page.keyboard.press("ArrowRight")
     assert ran == []
     assert [url for url in seen if not url.startswith("file:")] == []

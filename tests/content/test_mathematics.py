@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbsession.notebook.view.markdown import Stream, inert, render
-from nbsession.notebook.view.mathematics import IGNORED, LONGEST, TYPESET, end_of
+from nbsession.content.markdown import Stream, inert, render
+from nbsession.content.mathematics import IGNORED, LONGEST, TYPESET, end_of
 from nbsession.notebook.view.templates import STATIC, root
 
 FORMULA = re.compile(rf'<span class="{TYPESET}">(.*?)</span>', re.DOTALL)

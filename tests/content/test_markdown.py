@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbsession.content import visible
-from nbsession.notebook.view.markdown import TAGS, Stream, inert, render
+from nbsession.content.markdown import TAGS, Stream, inert, render
 
 NASTY = [
     "<script>alert(1)</script>",

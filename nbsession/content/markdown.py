@@ -13,8 +13,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from nbsession.content import visible
-from nbsession.notebook.view import mathematics
+from nbsession.content import mathematics
+from nbsession.content.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
