@@ -40,4 +40,5 @@ def test_a_notebook_is_kept_without_outputs(notebook: Any) -> None:
 def test_a_notebook_imports_nothing_that_an_install_does_not_bring(notebook: Any) -> None:
     codes = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     imported = set(re.findall(r"^(?:from|import) (\w+)", codes, re.MULTILINE))
-    assert imported <= {"nbsession", *sys.stdlib_module_names}
+    written = re.findall(r"^%%writefile (\w+)\.py$", codes, re.MULTILINE)
+    assert imported <= {"nbsession", *written, *sys.stdlib_module_names}
