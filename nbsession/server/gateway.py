@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nbsession.server.served import App
     from nbsession.server.users import Users
     from nbsession.session import Session
-    from nbsession.stores.base import SessionInfo
+    from nbsession.stores.base import Notifier, SessionInfo, SessionStore
 
 
 class Gateway:
@@ -51,6 +51,7 @@ class Gateway:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._mine: OrderedDict[str, float] = OrderedDict()
         self._in_use: Counter[str] = Counter()
+        self._followed: Counter[str] = Counter()
         self._being_closed: dict[str, asyncio.Task[None]] = {}
 
     # Its life
@@ -59,6 +60,11 @@ class Gateway:
     def keeps(self) -> bool:
         """Whether there is a store."""
         return self._store is not None
+
+    @property
+    def notifier(self) -> Notifier | None:
+        """What tells of changes by other processes, if anything does."""
+        return None if self._store is None else self._store.notifier
 
     def bind(self) -> bool:
         """Make the running loop the home of all apps, and say whether it was not before.
@@ -140,18 +146,32 @@ class Gateway:
         return next(served for served in self.served.values() if app in served.apps)
 
     @asynccontextmanager
-    async def using(self, user: str, id: str) -> AsyncIterator[Session]:
+    async def using(self, user: str, id: str, *, follow: bool = False) -> AsyncIterator[Session]:
         """Give a session of a user, opened if need be, which stays open meanwhile.
 
-        Raises ``SessionNotFoundError`` where there is none, or it is another user's.
+        With ``follow`` it is read anew when another process writes it. Raises ``SessionNotFoundError`` where there is none, or it is another user's.
         """
-        self._in_use[id] += 1
+        counts = [self._in_use, self._followed] if follow else [self._in_use]
+        for count in counts:
+            count[id] += 1
         try:
             yield await self._session(user, id)
         finally:
-            self._in_use[id] -= 1
-            if not self._in_use[id]:
-                del self._in_use[id]
+            for count in counts:
+                count[id] -= 1
+                if not count[id]:
+                    del count[id]
+
+    @property
+    def followed(self) -> set[str]:
+        """The ids of the sessions that somebody follows."""
+        return set(self._followed)
+
+    async def refresh(self, id: str) -> None:
+        """Close a session that another process has written; who uses it opens it anew."""
+        session = self._opened(id)
+        if session is not None and await self._is_outdated(session):
+            await self._close(session)
 
     async def _session(self, user: str, id: str) -> Session:
         if (task := self._being_closed.get(id)) is not None:
@@ -210,9 +230,14 @@ class Gateway:
         """Say whether a session is a user's to see."""
         return not note.deleted and (not self._users.several or note.user == user)
 
-    async def infos(self) -> list[SessionInfo]:
-        """Return what the store says of its sessions, the last used first."""
-        found: list[SessionInfo] = [] if self._store is None else await self._beside(self._store.sessions)
+    async def infos(
+        self, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
+        """Return what the store says of its sessions, the last used first: all, or a page of them."""
+        store = self._store
+        if store is None:
+            return []
+        found: list[SessionInfo] = await self._beside(lambda: store.sessions(after=after, limit=limit))
         return found
 
     def opened(self) -> dict[str, Session]:
@@ -319,7 +344,7 @@ def _unknown(id: str) -> SessionNotFoundError:
     return SessionNotFoundError(f"there is no session {id[:64]!r}")
 
 
-def _one_store(apps: Mapping[str, App]) -> Any:
+def _one_store(apps: Mapping[str, App]) -> SessionStore | None:
     if not apps:
         raise SessionError("nothing is to be served; give an app")
     stores = {id(app.store): app.store for app in apps.values() if app.store is not None}

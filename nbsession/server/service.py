@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from nbsession.server.following import Following
 from nbsession.server.runs import Runs
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ class Service:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.runs = Runs(gateway)
+        self.following = Following(gateway)
 
     def begin(self) -> None:
         """Begin on the running loop, once; ``SessionError`` where the apps' sessions live on another one."""
         if self.gateway.bind() and self.gateway.keeps:
             self.gateway.start(self.runs.resume())
+            self.gateway.start(self.following.watch())
             self.gateway.start(self._tend())
 
     async def _tend(self) -> None:

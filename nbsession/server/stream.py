@@ -20,6 +20,7 @@ from nbsession.events import Done, Error
 from nbsession.protocol import ResyncRequired, frame_of
 from nbsession.server.discretion import FAILED, told
 from nbsession.server.fault import LOG, fault_of
+from nbsession.server.following import followed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -93,17 +94,16 @@ async def of_execution(
 async def of_session(
     gateway: Gateway, user: str, session: Session, after: int | None
 ) -> AsyncGenerator[Frame]:
-    """Give a session's events after a number, and then as they come, until it is closed."""
-    async with gateway.using(user, session.id):
-        if after is not None and after > session.sequence:
-            yield frame_of(ResyncRequired(f"the last event is number {session.sequence}", session.sequence))
-            return
-        try:
-            async with aclosing(session.subscribe(after)) as events:
-                async for event in events:
-                    yield await _frame(session, event)
-        except SessionError as error:
-            yield frame_of(ResyncRequired(str(error)))
+    """Give a session's events after a number, and then as they come."""
+    if after is not None and after > session.sequence:
+        yield frame_of(ResyncRequired(f"the last event is number {session.sequence}", session.sequence))
+        return
+    try:
+        async with aclosing(followed(gateway, user, session, after)) as events:
+            async for opened, event in events:
+                yield await _frame(opened, event)
+    except SessionError as error:
+        yield frame_of(ResyncRequired(str(error)))
 
 
 async def _frame(session: Session, event: Event) -> Frame:

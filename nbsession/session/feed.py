@@ -69,7 +69,7 @@ class Feed:
         Raises ``SessionError`` where some of them are kept nowhere any more: a session
         without a store keeps the newest only, and without a number it is these.
         """
-        place = _Place(after or 0)
+        place = Place(after or 0)
         while True:
             begun_at = place.last
             async with aclosing(self._stored(place.last)) as stored:
@@ -123,7 +123,7 @@ class Feed:
                 yield event
 
 
-class _Place:
+class Place:
     """Where a reader stands: the last durable event it was given, and how much of each open block."""
 
     __slots__ = ("_given", "last")
