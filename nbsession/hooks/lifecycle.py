@@ -95,7 +95,8 @@ def use_continuation(fn: Callback) -> Callback:
 
     It returns ``None`` (no opinion), a bool, ``Stop(reason)`` or
     ``Continue(reason)``; ``tick.should_continue`` is the decision so far.
-    Children are asked first, so the root speaks last, and the last opinion wins.
+    Children are asked first, so the root speaks last, and the last opinion wins. Open gates (``use_gate``) are part
+    of the decision that they see, and do not overrule theirs.
     """
     return _use_lifecycle("continuation", fn)
 

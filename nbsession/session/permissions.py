@@ -85,7 +85,13 @@ class Permissions:
     def verdict_on(self, tool: Tool, call: ToolCall) -> Verdict | None:
         """Say what the rules decide of a call; ``None`` where the tool's own ``confirm`` does."""
         rules = self.rules
-        return verdict_on(rules, (tool.name, call.name), call.input) if rules else None
+        if not rules:
+            return None
+        try:
+            arguments = tool.validate(call.input) if any(rule.arguments for rule in rules) else {}
+        except Exception:  # noqa: BLE001  # a validator may raise anything; the call is refused where it would run
+            arguments = {}
+        return verdict_on(rules, (tool.name, call.name), call.input, arguments)
 
     def always(self, tool: str, rule: Rule | None) -> None:
         """Allow from now on what a rule asks about, or, without one, what a tool asks itself."""

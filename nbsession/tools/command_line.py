@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 RUNNERS = frozenset(
     [
-        "builtin",
+        "alias",
         "bash",
+        "builtin",
         "busybox",
         "chroot",
         "command",
@@ -25,21 +26,26 @@ RUNNERS = frozenset(
         "eval",
         "exec",
         "find",
-        "flock",
         "fish",
+        "flock",
         "ionice",
         "ksh",
         "nice",
         "nohup",
+        "nsenter",
         "parallel",
+        "script",
         "setsid",
         "sh",
+        "ssh",
         "stdbuf",
         "strace",
         "su",
         "sudo",
         "time",
         "timeout",
+        "trap",
+        "unshare",
         "watch",
         "xargs",
         "zsh",
@@ -64,7 +70,6 @@ RESERVED = frozenset(
         "in",
         "select",
         "then",
-        "time",
         "until",
         "while",
         "{",
@@ -276,6 +281,8 @@ class _Reader:
     def _say_otherwise(self, words: list[str]) -> None:
         """Note what a shell may take a command for besides what is written."""
         self.taken_for.append(_plain(" ".join(words)))
+        if _GLOB + "{" in words[1:]:  # the body of a function
+            self._say_otherwise(words[words.index(_GLOB + "{", 1) + 1 :])
         while words and (_ASSIGNMENT.match(_plain(words[0])) or _plain(words[0]) in RESERVED):
             words = words[1:]
         if not words:

@@ -98,6 +98,7 @@ def allow(tool: str, /, **arguments: str) -> Rule:
     ``SessionError`` for what is no pattern.
 
     This keeps a model from what it was told not to do; it is no sandbox: a program that may be run can run others.
+    No rule sees what a provider runs itself, such as ``WebSearch()``.
     """
     return _rule("allow", tool, arguments)
 
@@ -193,10 +194,18 @@ class _Reading(NamedTuple):
     written: bool = True
 
 
-def verdict_on(rules: Sequence[Rule], names: Sequence[str], input: Mapping[str, Any]) -> Verdict | None:
-    """Say what rules, the last that matches first, decide of a call; ``None`` where none matches all of it."""
+def verdict_on(
+    rules: Sequence[Rule],
+    names: Sequence[str],
+    input: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None = None,
+) -> Verdict | None:
+    """Say what rules, the last that matches first, decide of a call; ``None`` where none matches all of it.
+
+    ``arguments`` are what the tool makes of the input: a rule has to match these, too (``"yes"`` may be ``true``).
+    """
     concerned = [rule for rule in rules if rule.concerns(names)]
-    readings, unclear = _readings(concerned, input)
+    readings, unclear = _readings(concerned, input, arguments or {})
     combinations = product(*readings.values())
     found: dict[Action | None, Rule | None] = {}
     for combination in islice(combinations, MOST_READINGS):
@@ -227,7 +236,7 @@ def _doubted(concerned: Sequence[Rule], unclear: set[str], allowed: Rule | None)
 
 
 def _readings(
-    rules: Sequence[Rule], input: Mapping[str, Any]
+    rules: Sequence[Rule], input: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> tuple[dict[str, Sequence[_Reading]], set[str]]:
     """Return what the arguments that rules name may be taken for, and which of them cannot be read for sure."""
     readings: dict[str, Sequence[_Reading]] = {}
@@ -239,8 +248,11 @@ def _readings(
         if name.rpartition(".")[2].lower() in COMMAND_LINES:
             readings[name], clear = _of_command(value)
             unclear |= set() if clear else {name}
-        else:
-            readings[name] = list(_of_text(_text(value)))
+            continue
+        texts = [_text(value)]
+        if isinstance(taken := arguments.get(name), str | bool | int | float):
+            texts.append(_text(taken))
+        readings[name] = [reading for text in dict.fromkeys(texts) for reading in _of_text(text)]
     return readings, unclear
 
 
@@ -253,6 +265,8 @@ def _value(input: Any, name: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

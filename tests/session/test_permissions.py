@@ -270,6 +270,25 @@ async def test_a_line_that_cannot_be_read_is_asked_about_each_time() -> None:
     assert list(session.permissions) == [deny("shell", command="rm *")]
 
 
+async def test_an_argument_is_matched_as_the_tool_takes_it_too() -> None:
+    ran: list[bool] = []
+
+    @tool
+    def remove(force: bool) -> str:
+        """Remove it."""
+        ran.append(force)
+        return "removed"
+
+    @component
+    def Agent() -> Any:
+        return [remove, Timeline()]
+
+    model = ScriptedModel(call("remove", force="yes"), call("remove", force=False), "Done.")
+    session = App(Agent, model=model, permissions=[deny("remove", force="true")]).session()
+    await session.send("Go.")
+    assert ran == [False]
+
+
 async def test_what_the_user_dispatches_is_not_asked_about_and_may_be_denied() -> None:
     log: list[str] = []
     session = agent(log, permissions=[ask("write"), deny("read")]).session()

@@ -29,6 +29,7 @@ def test_a_rule_matches_by_the_tool_and_by_the_text_of_each_argument_that_it_nam
     assert decided(rules, "write_file") == ""
     assert decided(rules, "Read_file") == ""
     assert decided(rules, "pay", amount=1000, dry=False) == "denied"
+    assert decided(rules, "pay", amount=1000.0, dry=False) == "denied"
     assert decided(rules, "pay", amount=1000, dry=True) == ""
 
 
@@ -86,6 +87,11 @@ def test_a_tool_is_matched_by_its_own_name_and_by_the_one_it_was_called_by() -> 
         "<names rm x",
         "2>/dev/null rm x",
         ">/dev/null rm x",
+        "function f { rm x; }; f",
+        "f() { rm x; }; f",
+        "coproc N { rm x; }",
+        "time -p rm x",
+        "trap 'rm x' EXIT",
         "git commit -m 'it; is' && rm x",
     ],
 )
@@ -122,7 +128,18 @@ def test_a_file_that_is_written_to_can_be_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["$X y", "r? x", "{rm,x}", "echo 'a", "sudo $X", "cat <<E\nrm\nE", "$'\\x72m' x", "$(echo rm) x"]
+    "line",
+    [
+        "$X y",
+        "rm${IFS}-rf",
+        "r? x",
+        "{rm,x}",
+        "echo 'a",
+        "sudo $X",
+        "cat <<E\nrm\nE",
+        "$'\\x72m' x",
+        "$(echo rm) x",
+    ],
 )
 def test_where_nobody_can_tell_which_command_runs_it_is_asked(line: str) -> None:
     for rules in ([allow("shell"), deny("shell", command="rm *")], [deny("shell", command="rm *")]):
