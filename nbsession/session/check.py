@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbsession.components import Section, System
 from nbsession.context import BUDGET, fragment_of
-from nbsession.errors import NbsessionError
+from nbsession.errors import NbsessionError, did_you_mean
 from nbsession.timeline import upwards
 from nbsession.tree import Component, Fiber
 from nbsession.usage import calibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nbsession.context import CompiledContext, Part
     from nbsession.models.base import ModelAdapter
     from nbsession.session.core import SessionCore
+    from nbsession.tools import Tool
 
 REPEATED = 40
 """Characters from which on a text that is sent twice is worth a word."""
@@ -89,6 +90,7 @@ def _all(core: SessionCore) -> Iterator[Finding]:
     yield from _undescribed(context)
     yield from _repeated(context)
     yield from _unread_knobs(core)
+    yield from _rules_of_nothing(core, compiled.toolbox)
     yield from _restless(core)
     if compiled.model is not None:
         yield from _beyond(context, compiled.model)
@@ -133,6 +135,22 @@ def _undescribed(context: CompiledContext) -> Iterator[Finding]:
                 "describe it under Args: in its docstring"
             )
             yield Finding("undescribed-parameter", said, path, "note")
+
+
+def _rules_of_nothing(core: SessionCore, toolbox: Mapping[str, Tool]) -> Iterator[Finding]:
+    for rule in core.permissions.rules:
+        severity: Severity = "note" if rule.action == "allow" else "warning"
+        tools = [tool for name, tool in toolbox.items() if rule.concerns((name,))]
+        known = {name for tool in tools for name in tool.spec.input_schema.get("properties", {})}
+        unknown = [
+            name for name, _ in rule.arguments if not known.intersection((name, name.partition(".")[0]))
+        ]
+        if not tools:
+            said = f"the rule {rule} is about no tool that is there now{did_you_mean(rule.tool, toolbox)}"
+            yield Finding("rule-of-nothing", said, severity=severity)
+        elif unknown:
+            said = f"the rule {rule} matches no call: no such tool takes {', '.join(unknown)}{did_you_mean(unknown[0], known)}"
+            yield Finding("rule-of-nothing", said, severity=severity)
 
 
 def _repeated(context: CompiledContext) -> Iterator[Finding]:

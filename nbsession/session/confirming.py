@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nbsession.content import ToolCall
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
-    from nbsession.tools import Tool, Verdict
+    from nbsession.tools import Rule, Tool, Verdict
 
 
 class Approval(NamedTuple):
@@ -38,6 +38,19 @@ class Approval(NamedTuple):
         return "always" if self.approved and self.always else self.approved
 
 
+class _Waiting(NamedTuple):
+    """A call that waits to be allowed: ``by`` is the rule that asks, or the name of the tool that does itself."""
+
+    tool: Tool
+    by: Rule | str
+    lasting: bool
+    answer: asyncio.Future[Approval | None]
+
+    def take(self, approval: Approval | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(approval)
+
+
 class Confirming:
     """The calls of one execution that wait to be allowed, each with its tool and where the answer is awaited.
 
@@ -48,17 +61,17 @@ class Confirming:
         self.halting = False
         self._core = core
         self._execution = execution
-        self._waiting: dict[str, tuple[Tool, asyncio.Future[Approval | None]]] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
     async def ask(
         self, tick: int, tool: Tool, call: ToolCall, text: str, verdict: Verdict | None = None
     ) -> Approval | None:
         """Ask whether a call may run, and wait; ``None`` where the execution ends before anybody answers."""
         core, emit = self._core, self._execution.emit
+        lasting, rule = (True, None) if verdict is None else (not verdict.doubtful, verdict.rule)
         waiting: asyncio.Future[Approval | None] = asyncio.get_running_loop().create_future()
-        self._waiting[call.id] = tool, waiting
+        self._waiting[call.id] = _Waiting(tool, rule or tool.name, lasting, waiting)
         try:
-            lasting, rule = (True, None) if verdict is None else (not verdict.doubtful, verdict.rule)
             schema = confirmation_schema(tool.spec.input_schema, lasting=lasting)
             question = core.questions.ask(text, call, "confirmation", schema, tick, rule=rule)
             await core.outbox.keep()
@@ -72,22 +85,28 @@ class Confirming:
         return approval
 
     def answer(self, call_id: str, approval: Approval) -> bool:
-        """Answer whether a call may run; the first answer counts. Say whether it was asked here."""
-        _, waiting = self._waiting.get(call_id, (None, None))
-        if waiting is not None and not waiting.done():
-            waiting.set_result(approval)
-        return waiting is not None
+        """Answer whether a call may run; the first answer counts. Say whether it was asked here.
+
+        What is allowed always, is allowed to those that wait beside it, too.
+        """
+        asked = self._waiting.get(call_id)
+        if asked is None:
+            return False
+        asked.take(approval)
+        if approval.approved and approval.always and asked.lasting:
+            for other in self._waiting.values():
+                if other.lasting and other.by == asked.by:
+                    other.take(Approval(True))
+        return True
 
     def check(self, call_id: str, input: Mapping[str, Any]) -> None:
         """Raise ``ToolError`` where the tool that waits for an answer does not take ``input``."""
-        tool, _ = self._waiting.get(call_id, (None, None))
-        if tool is not None:
-            tool.validate(input)
+        if (asked := self._waiting.get(call_id)) is not None:
+            asked.tool.validate(input)
 
     def halt(self) -> bool:
         """Let what waits wait elsewhere, in the session; say whether anything does."""
         self.halting = bool(self._waiting)
-        for _, waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_result(None)
+        for asked in self._waiting.values():
+            asked.take(None)
         return self.halting

@@ -86,7 +86,7 @@ class SessionInquiry(SessionView):
         The gravest comes first: what would be refused (no ``Timeline``, tools or pictures that the model
         does not take, more than its window), what costs or misleads (a text said twice, one before the
         conversation that is another one at each render, so that the provider's cache is lost; a tool
-        without a description; what a ``Fit`` has no room for), and what may be meant (an empty section,
+        without a description; a rule of the permissions that matches no tool; what a ``Fit`` has no room for), and what may be meant (an empty section,
         a knob that nobody reads). A clock is found once it shows another time than when it was mounted.
         """
 

@@ -270,6 +270,45 @@ async def test_a_line_that_cannot_be_read_is_asked_about_each_time() -> None:
     assert list(session.permissions) == [deny("shell", command="rm *")]
 
 
+async def test_what_is_allowed_always_is_allowed_to_those_that_wait_beside_it() -> None:
+    ran: list[str] = []
+
+    @tool(parallel=True)
+    def fetch(url: str) -> str:
+        """Fetch it."""
+        ran.append(url)
+        return "page"
+
+    @component
+    def Agent() -> Any:
+        return [fetch, Timeline()]
+
+    calls = [call("fetch", url=url) for url in ("a", "b", "c")]
+    session = App(Agent, model=ScriptedModel(calls, "Done."), permissions=[ask("fetch")]).session()
+    execution = session.send("Go.")
+    asked: list[str] = []
+    async for event in execution:
+        if isinstance(event, ConfirmationRequested):
+            asked.append(event.call.id)
+            if len(asked) == 3:
+                execution.confirm(asked[1], True, always=True)
+    await execution
+    assert sorted(ran) == ["a", "b", "c"]
+    assert session.waiting == []
+
+
+def test_a_rule_that_matches_nothing_is_found_before_anything_is_sent() -> None:
+    rules = [deny("wirte"), deny("write", file="*"), allow("nothing"), ask("write", path="*")]
+    found = [
+        item for item in agent([], permissions=rules).session().check() if item.what == "rule-of-nothing"
+    ]
+    assert [(item.severity, item.message.partition("; ")[0]) for item in found] == [
+        ("warning", 'the rule deny("wirte") is about no tool that is there now'),
+        ("warning", 'the rule deny("write", file="*") matches no call: no such tool takes file'),
+        ("note", 'the rule allow("nothing") is about no tool that is there now'),
+    ]
+
+
 async def test_an_argument_is_matched_as_the_tool_takes_it_too() -> None:
     ran: list[bool] = []
 
