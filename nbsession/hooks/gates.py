@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from nbsession.content import bounded
 from nbsession.context import Fragment, Part, ToolUse, mode_of
 from nbsession.errors import ToolError, did_you_mean
 from nbsession.hooks.watchers import Watchers
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from nbsession.tree import Fiber
 
 GATE = "gate:"
+REASON = 500
+"""Characters of a model's reason that are kept."""
+
 DUE = "due"
 """Where the state log has which gates the next tick is shown, and how often one was in this execution."""
 
@@ -191,7 +195,8 @@ def _tool_of(gates: Gates) -> Any:
             raise ToolError(f"no gate {name!r} is open here{did_you_mean(name, gates.due)}")
         if action == "defer" and not reason.strip():
             raise ToolError(f"to put {name!r} off, say in reason= why it cannot be done now")
-        gates.set(name, GateState(action == "defer", put_off=action == "defer", reason=reason))
-        return f"{name} is {'put off' if action == 'defer' else 'closed'}."
+        put_off = action == "defer"
+        gates.set(name, GateState(put_off, put_off, bounded(reason.strip(), REASON)))
+        return f"{name} is {'put off' if put_off else 'closed'}."
 
     return resolve_gate
