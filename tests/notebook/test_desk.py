@@ -13,6 +13,7 @@ from nbsession.notebook.sessions import Sessions
 from nbsession.notebook.settings import Nbsession
 from nbsession.notebook.view.desk import Desk
 from nbsession.notebook.view.execution import ExecutionView
+from nbsession.notebook.view.place import Place
 from nbsession.notebook.view.python import as_python
 from nbsession.testing import ScriptedModel, call
 from tests.notebook.test_tree import Guide, Plan
@@ -28,6 +29,7 @@ class Front:
         self.desk = Desk(self.sessions)
         self.desk.knows(session)
         self.replies: list[str] = []
+        self.puts: list[Any] = []
         self.came = asyncio.Event()
         self.desk.widget.send = self._take  # no page is there to get it
 
@@ -39,7 +41,10 @@ class Front:
         return self.desk.answer({"k": kind, "n": 1, "of": self.session.id, "tick": tick, **fields})
 
     def _take(self, content: Any, _buffers: object = None) -> None:
-        self.replies.append(content["html"])
+        if content["k"] == "put":
+            self.puts.append(content)
+        else:
+            self.replies.append(content["html"])
         self.came.set()
 
 
@@ -106,13 +111,55 @@ async def test_an_edit_and_a_knob_are_sent_in_a_fork_and_both_answers_stand_side
     name = field(front.ask("edit"), "Hello.")
     told = front.ask("send", fields={name: "Ahoy.", "knob:tone": "1"})
     assert "waiting for the answer" in told
-    await asyncio.wait_for(front.came.wait(), 10)
+    while "Go on with the edited one" not in "".join(front.replies):
+        front.came.clear()
+        await asyncio.wait_for(front.came.wait(), 10)
     seen = words(front.replies[-1])
     assert seen.index("As it was") < seen.index("Hello there.") < seen.index("Edited") < seen.index("Arr.")
     (fork,) = front.forks
     sent = fork.ticks[-1].context
     assert fork.knobs["tone"] == "terse"
     assert [str(part) for part in sent.parts if part.edited] == ["Ahoy."]
+
+
+class Shown:
+    """An output in a page, as its last update was."""
+
+    def __init__(self) -> None:
+        self.bundle: dict[str, str] = {}
+
+    def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.bundle = dict(bundle)
+
+
+async def test_both_answers_stream_side_by_side_and_stand_below_the_output_afterwards() -> None:
+    front = await said("Hello there.", "Arr, " * 200)
+    shown = Shown()
+    place = Place(shown)  # type: ignore[arg-type]  # what a page has of a handle
+    assert f" data-o={place.key}" in front.desk.knows(front.session, place)
+    place.update({"text/html": "<div>the output</div>", "text/plain": "the output"})
+    front.session.model.rate = 2_000
+    name = field(front.ask("edit"), "Hello.")
+    front.ask("send", fields={name: "Ahoy."}, o=place.key)
+    while "sent again" not in shown.bundle["text/html"]:
+        front.came.clear()
+        await asyncio.wait_for(front.came.wait(), 10)
+    coming = [words(html).count("Arr") for html in front.replies]
+    assert sorted(coming) == coming
+    assert len(set(coming)) > 2
+    html, text = shown.bundle["text/html"], shown.bundle["text/plain"]
+    assert html.startswith("<div>the output</div>")
+    assert html.index("Hello there.") < html.index("Arr")
+    assert "<button" not in html
+    assert "[edited and sent again from tick 0" in text
+    assert text.count("Arr") == 200
+    assert shown.bundle == front.puts[-1]["data"]
+    place.update({"text/html": "<div>the output</div> is stale", "text/plain": "the output"})
+    assert "is stale" in shown.bundle["text/html"]
+    assert "Arr" in shown.bundle["text/html"]
+    place.begin({"text/html": "anew"})
+    assert shown.bundle == {"text/html": "anew"}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from nbsession.notebook.view.execution import ExecutionView
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from IPython.core.display_functions import DisplayHandle
-
+    from nbsession.notebook.view.place import Place
     from nbsession.session import Execution, Session
 
 SEND = "Send with this"
@@ -35,7 +34,7 @@ class Asking:
         self._home = session.app.home
         self._refuse = refuse
         self._cell = contextvars.copy_context()
-        self._shown: DisplayHandle | None = None
+        self._shown: Place | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.field = widgets.Text(
             description="message",

@@ -13,10 +13,9 @@ from nbsession.notebook.view.live import Op, Ui
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from IPython.core.display_functions import DisplayHandle
-
     from nbsession.notebook.sweep.request import SweepRequest
     from nbsession.notebook.sweep.table import Grid
+    from nbsession.notebook.view.place import Place
     from nbsession.session import Sweep
 
 
@@ -48,7 +47,7 @@ class SweepView:
         self._line = line
         self._note(sweep_table.summed(sweep))
 
-    def display(self) -> DisplayHandle | None:
+    def display(self) -> Place | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
         return self._output.display()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,8 @@ from nbsession.notebook.view import edit_form, templates
 from nbsession.notebook.view.ledger import ledger_of
 from nbsession.notebook.view.live import Ui
 from nbsession.notebook.view.python import as_python
+from nbsession.notebook.view.summary import as_markdown, as_text
+from nbsession.notebook.view.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +29,15 @@ if TYPE_CHECKING:
     from anywidget import AnyWidget
     from markupsafe import Markup
 
+    from nbsession.notebook.view.place import Place
     from nbsession.session import Session
+
+
+INTERVAL = 0.1
+"""Seconds between two looks at an answer that comes in, at least; more where laying it out takes long."""
+
+MOST_PLACES = 100
+"""Outputs that can be added to, the latest."""
 
 
 class Desk:
@@ -37,6 +48,7 @@ class Desk:
         self.widget = _widget(self.key)
         self.widget.on_msg(self._on_message)
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._places: dict[str, Place] = {}
         self._named = sessions
         self._cell = contextvars.copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,12 +63,19 @@ class Desk:
             "view": self._view,
         }
 
-    def knows(self, session: Session) -> Markup:
-        """Take a session in, and write the attributes by which the page knows its outputs."""
+    def knows(self, session: Session, place: Place | None = None) -> Markup:
+        """Take in a session, and where an output of it stands; write the attributes by which the page knows it."""
         from markupsafe import Markup
 
         self._sessions[session.id] = session
-        return Markup(' data-x={} data-of="{}"').format(self.key, session.id)
+        known = Markup(' data-x={} data-of="{}"').format(self.key, session.id)
+        if place is None:
+            return known
+        place.put = self._put
+        self._places[place.key] = place
+        for oldest in list(self._places)[:-MOST_PLACES]:
+            del self._places[oldest]
+        return known + Markup(" data-o={}").format(place.key)
 
     def answer(self, message: Mapping[str, Any]) -> str:
         """Do what the page asks, on the session's home loop, and return what it is to show."""
@@ -75,9 +94,14 @@ class Desk:
         else:
             session.app.home.post(lambda: self._reply(message, self.answer(message)))
 
-    def _reply(self, message: Mapping[str, Any], html: str) -> None:
-        reply = {"k": "reply", "n": message.get("n"), "html": str(html)}
+    def _reply(self, message: Mapping[str, Any], html: str, *, part: str = "") -> None:
+        """Show something where the page asked for it, or in the part of it that has that name."""
+        reply = {"k": "reply", "n": message.get("n"), "html": str(html), "part": part}
         self._cell.copy().run(self.widget.send, reply)
+
+    def _put(self, key: str, was: str, data: Mapping[str, Any]) -> None:
+        """Let a page that was loaded since an output was made show what stands there now."""
+        self._cell.copy().run(self.widget.send, {"k": "put", "key": key, "was": was, "data": data})
 
     def _session(self, message: Mapping[str, Any]) -> Session:
         session = self._sessions.get(str(message.get("of")))
@@ -125,8 +149,15 @@ class Desk:
         """Ask again in a fork, and put the two answers side by side."""
         execution = fork.render()
         error = ""
+        before, run = edit_form.answer_of(session, _number(message)), Transcript()
+        self._reply(message, _macro("coming")(Ui(), session.id, before, fork.id, run))
+        due = 0.0
         try:
             async for event in execution:
+                run.apply(event)
+                if (began := time.monotonic()) >= due:
+                    self._reply(message, _macro("answer")(Ui(quiet=True), run), part="after")
+                    due = began + max(INTERVAL, 10 * (time.monotonic() - began))
                 if isinstance(event, ConfirmationRequested):
                     execution.confirm(
                         event.call.id, False, "nobody is asked in a fork that is sent from a view"
@@ -134,10 +165,13 @@ class Desk:
             await execution
         except NbsessionError as failed:
             error = str(failed)
-        before = edit_form.answer_of(session, _number(message))
         after = edit_form.answer_of(fork, _number(message))
-        html = _macro("answers")(Ui(), session.id, before, fork.id, after, error)
-        self._reply(message, html)
+        self._reply(message, _macro("answers")(Ui(), session.id, before, fork.id, after, error))
+        place = self._places.get(str(message.get("o")))
+        if place is not None:
+            stood = _stood(session.id, _number(message), before, fork.id, after, error)
+            # Published from the home loop's thread, it belongs to a cell.
+            self._cell.copy().run(place.add, stood)
 
     def _stop(self, session: Session, _message: Mapping[str, Any]) -> str:
         session.stop()
@@ -152,6 +186,19 @@ class Desk:
         self._sessions[fork.id] = fork
         if self._named is not None:
             self._named.add(fork, target=self._named.target_of(parent.id))
+
+
+def _stood(
+    session: str, tick: int, before: Transcript, fork: str, after: Transcript, error: str
+) -> dict[str, str]:
+    """Return two answers as they stay below an output, in each of its forms."""
+    html = _macro("stood")(Ui(), session, tick, before, fork, after, error)
+    said = error or as_text(after)
+    return {
+        "text/html": f"{templates.style('answers')}{html}",
+        "text/markdown": f"\n\n*Edited and sent again from tick {tick}, in session {fork}:*\n\n{as_markdown(after)}",
+        "text/plain": f"\n\n[edited and sent again from tick {tick}, in session {fork}]\n\n{said}",
+    }
 
 
 def desk() -> Desk:
@@ -176,7 +223,7 @@ def _widget(key: str) -> AnyWidget:
         (AnyWidget,),
         {
             "_esm": templates.source("desk.js"),
-            "_css": templates.source("desk.css"),
+            "_css": templates.source("desk.css") + templates.source("answers.css"),
             "key": Unicode(key).tag(sync=True),
         },
     )()

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nbsession.notebook import kernel
 from nbsession.notebook.view.live import Op, widget
+from nbsession.notebook.view.place import WIDGET, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from anywidget import AnyWidget
-    from IPython.core.display_functions import DisplayHandle
 
 INTERVAL = 1 / 18
 """Seconds between two messages to the page, at least."""
@@ -34,10 +34,9 @@ LATE = 8
 """Outputs that are over and still answer a page that was loaded meanwhile; older ones are closed."""
 
 UNFINISHED = "(was still running when this was saved)"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-Finished: TypeAlias = "Callable[[DisplayHandle, Mapping[str, str]], None]"
+Finished: TypeAlias = "Callable[[Place, Mapping[str, str]], None]"
 
 
 class Content(Protocol):
@@ -59,7 +58,7 @@ class Content(Protocol):
 class Output:
     """An output and its page; ``content`` is touched on one loop only, from ``begin`` to ``finish``.
 
-    ``finished`` is called with the output's handle and static form, where there is a handle.
+    ``finished`` is called with the output's place and static form, where it has a place.
     """
 
     def __init__(self, content: Content, *, live: bool, finished: Finished | None = None) -> None:
@@ -67,7 +66,7 @@ class Output:
         self._finished = finished
         self._live = live
         self._cell = contextvars.copy_context()
-        self._handle: DisplayHandle | None = None
+        self.place: Place | None = None
         self._widget: AnyWidget | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unheard: deque[Mapping[str, Any]] = deque()
@@ -82,11 +81,11 @@ class Output:
         """Whether changes reach a page before the end."""
         return self._widget is not None
 
-    def display(self, place: DisplayHandle | None = None) -> DisplayHandle | None:
-        """Make the output in the calling cell, or in the ``place`` of an earlier one, and return its handle.
+    def display(self, place: Place | None = None) -> Place | None:
+        """Make the output in the calling cell, or in the ``place`` of an earlier one, and return where it stands.
 
         In a terminal, where an output cannot be replaced, nothing is shown
-        before the end, and there is no handle.
+        before the end, and there is no such place.
         """
         from IPython.core.getipython import get_ipython
         from IPython.display import display
@@ -100,11 +99,11 @@ class Output:
             self._widget.on_msg(self._on_message)
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         if place is not None:
-            place.update(bundle, raw=True)  # type: ignore[no-untyped-call]  # as IPython has it
+            place.begin(bundle)
         else:
-            place = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]  # the same
-        self._handle = place
-        return self._handle
+            place = Place(display(bundle, raw=True, display_id=True))  # type: ignore[no-untyped-call]  # as IPython has it
+        self.place = place
+        return place
 
     def begin(self) -> None:
         """Listen to the page, on the loop that runs."""
@@ -128,8 +127,8 @@ class Output:
             timer.cancel()
         static = self._content.static()
         self._cell.run(self._swap, static)
-        if self._finished is not None and self._handle is not None:
-            self._finished(self._handle, static)
+        if self._finished is not None and self.place is not None:
+            self._finished(self.place, static)
         if self._widget is not None and self._loop is not None:
             self._widget.on_msg(self._on_message, remove=True)
             end = End(self._widget, static, self._cell, self._loop)
@@ -173,8 +172,8 @@ class Output:
         from IPython.core.getipython import get_ipython
         from IPython.display import display
 
-        if self._handle is not None:
-            self._handle.update(static, raw=True)  # type: ignore[no-untyped-call]  # the same
+        if self.place is not None:
+            self.place.finish(static)
         elif get_ipython() is not None:
             display(static, raw=True)  # type: ignore[no-untyped-call]  # the same
 

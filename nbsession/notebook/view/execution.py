@@ -25,11 +25,10 @@ from nbsession.usage import window_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from IPython.core.display_functions import DisplayHandle
-
     from nbsession.events import Event
     from nbsession.notebook.view.display import Finished
     from nbsession.notebook.view.pieces import Call
+    from nbsession.notebook.view.place import Place
     from nbsession.session import Execution, Session
 
 
@@ -38,7 +37,7 @@ class ExecutionView:
 
     ``quiet`` shows the answer and the footer only; ``raw`` shows it as the
     model wrote it, not as Markdown. Without ``live`` nothing moves until the
-    end, for front ends without widgets; ``finished`` is called with the handle and the static form. Call ``display`` in the cell, then await
+    end, for front ends without widgets; ``finished`` is called with where it stands and the static form. Call ``display`` in the cell, then await
     ``follow`` on the execution's home loop.
     """
 
@@ -58,16 +57,16 @@ class ExecutionView:
         self._output = Output(self, live=live, finished=finished)
         self._alone = False  # whether plain text is all that is shown, as in a terminal
 
-    def display(self, place: DisplayHandle | None = None) -> DisplayHandle | None:
+    def display(self, place: Place | None = None) -> Place | None:
         """Make the output in the calling cell, or in an earlier one's place; see ``Output.display``."""
         from IPython.core.getipython import get_ipython
 
         self._run.cell = kernel.cell_id(get_ipython()) or self._run.cell
-        handle = self._output.display(place)
-        self._alone = handle is None
+        made = self._output.display(place)
+        self._alone = made is None
         if self._output.has_page:
-            self._ui.root = desk().knows(cast("Session", self._execution.session))
-        return handle
+            self._ui.root = desk().knows(cast("Session", self._execution.session), made)
+        return made
 
     async def follow(self) -> None:
         """Show the execution's events as they come, to the end; then swap to the static form.

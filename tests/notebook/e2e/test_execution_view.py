@@ -161,11 +161,13 @@ def test_a_finished_tick_leads_to_its_source_a_fork_its_python_and_an_edited_ans
     expect(last.locator(".out del")).to_contain_text("friendly")
     opened.screenshot("view-edit", of=last.locator(".out"))
     last.get_by_role("button", name="Send in a fork").click()
-    expect(last.get_by_role("region", name="The answer to the edit")).to_contain_text("Oslo it is.")
-    expect(last.get_by_role("region", name="The answer as it was")).to_contain_text("Rome it is.")
-    pictures(opened, page, "view-answers", last.locator(".two"))
+    expect(under.get_by_role("region", name="The answer to the edit")).to_contain_text("Oslo it is.")
+    expect(under.get_by_role("region", name="The answer as it was")).to_contain_text("Rome it is.")
+    expect(under).to_contain_text("Edited and sent again from tick 1")
+    pictures(opened, page, "view-answers", under.locator(".two"))
 
     saved = opened.save()
+    assert "Edited and sent again" in saved.cells[2].outputs[0].data["text/html"]
     assert "Fork here" not in json.dumps(saved)
     assert not saved.metadata.get("widgets")
     opened.reload()
@@ -219,6 +221,65 @@ def test_a_call_that_asks_is_answered_by_keyboard_and_its_arguments_are_edited_i
     opened.finish()
     expect(under).to_contain_text("paid 12 USD")
     opened.screenshot("ask-answered", of=under)
+    assert opened.errors == []
+
+
+def test_after_a_reload_the_stale_mark_and_a_rerun_still_reach_an_output_that_was_there_before(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        scripted("'Rome it is.'", "'Oslo it is.'"),
+        "towns = ['Rome']",
+        "%%session\nAdd {{towns[0]}}, please.",
+        "towns.append('Bern')",
+    )
+    for index in range(4):
+        opened.run(index)
+    opened.save()
+    opened.reload()
+    under = output(opened, 3)
+    expect(under.locator(".acts")).to_have_count(1)
+    opened.run(4)
+    expect(under).to_contain_text("towns has changed since")
+    under.get_by_role("button", name="Edit and re-run").click()
+    under.locator(".desk summary", has_text="guide who plans").click()
+    under.get_by_role("textbox", name="Text of system").fill("You are terse.")
+    under.get_by_role("button", name="Send in a fork").click()
+    expect(under).to_contain_text("Edited and sent again from tick 0")
+    expect(under).to_contain_text("Oslo it is.")
+    expect(under).to_contain_text("towns has changed since")
+    saved = opened.save().cells[3].outputs[0].data["text/html"]
+    assert "towns has changed since" in saved
+    assert "Oslo it is." in saved
+    assert opened.errors == []
+
+
+def test_after_a_reload_what_a_panel_sends_stands_in_the_place_of_what_it_sent_before(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    opened = notebook(
+        AGENT,
+        scripted("'Rome it is.'", "'Bern it is.'", "'Oslo it is.'"),
+        "%%session\nWhere shall I go?",
+        "%session knobs",
+    )
+    for index in range(4):
+        opened.run(index)
+    panel = output(opened, 3)
+    panel.get_by_role("button", name="Send with this").click()
+    expect(panel.locator(".foot")).to_be_visible()
+    expect(panel).to_contain_text("Bern it is.")
+    opened.save()
+    opened.reload()
+    expect(panel.locator(".acts")).to_have_count(1)
+    panel.get_by_role("button", name="Send with this").click()
+    expect(panel).to_contain_text("Oslo it is.")
+    expect(panel.locator(".foot")).to_have_count(1)
+    expect(panel).not_to_contain_text("Bern it is.")
+    saved = opened.save().cells[3].outputs[-1].data
+    assert "Oslo it is." in saved["text/html"]
+    assert "application/vnd.jupyter.widget-view+json" not in saved
     assert opened.errors == []
 
 

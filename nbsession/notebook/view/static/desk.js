@@ -1,14 +1,18 @@
 // Brings finished outputs to life: puts buttons beneath the ticks of those that belong to this kernel, and
-// asks the kernel what they are for. Only the page is changed, never the notebook: nothing of it is saved.
+// asks the kernel what they are for. None of that is saved: it changes the page, never the notebook. What comes to
+// stand in an output for good the kernel sends, and it is put there where the page was loaded since.
 //
-// In:  {k: "reply", n, html}                    what to show for request n; there may be several
-// Out: {k, n, of, tick, path, fields, view}     k: source, fork, edit, compare, send, python, stop, view
+// In:  {k: "reply", n, html, part}              what to show for request n, or in a part of that; there may be several
+//      {k: "put", key, was, data}               what stands in an output now, for a page that was loaded since
+// Out: {k, n, of, o, tick, path, fields, view}  k: source, fork, edit, compare, send, python, stop, view
 
 const ACTS = [
   ["fork", "Fork here"],
   ["edit", "Edit and re-run"],
   ["python", "Copy as Python"],
 ];
+
+const WIDGET = "application/vnd.jupyter.widget-view+json";
 
 const GONE = new Set(["restarting", "autorestarting", "terminating", "dead"]);
 
@@ -67,6 +71,20 @@ function changed(form) {
   return fields;
 }
 
+// In JupyterLab and Notebook 7 the widgets' manager knows the notebook. The page that an output came to shows it already.
+function replaceOutput(model, { key, was, data }) {
+  const text = (held) => (Array.isArray(held) ? held.join("") : (held ?? ""));
+  for (const cell of model.widget_manager?.context?.model?.cells ?? []) {
+    for (let at = 0; at < (cell.outputs?.length ?? 0); at += 1) {
+      const output = cell.outputs.get(at).data ?? {};
+      const held = text(output["text/html"]);
+      if (!held.includes(`data-o=${key}`) && (!was || output[WIDGET]?.model_id !== was)) continue;
+      if (held !== data["text/html"]) cell.outputs.set(at, { output_type: "display_data", data, metadata: {} });
+      return;
+    }
+  }
+}
+
 async function copy(copier) {
   try {
     await navigator.clipboard.writeText(copier.dataset.copy);
@@ -101,7 +119,7 @@ function initialize({ model }) {
     waiting.set(count, where);
     const of = pressed.dataset.of ?? pressed.closest(mine).dataset.of;
     const tick = Number(pressed.closest(".tick")?.dataset.n ?? 0);
-    model.send({ n: count, of, tick, ...what });
+    model.send({ n: count, of, o: pressed.closest(mine)?.dataset.o, tick, ...what });
   };
 
   const unfold = (pressed, where, what) => {
@@ -145,8 +163,10 @@ function initialize({ model }) {
   };
 
   const hear = (message) => {
+    if (message.k === "put") return replaceOutput(model, message);
     const where = message.k === "reply" && waiting.get(message.n);
-    if (where) where.innerHTML = message.html;
+    const into = message.part ? where?.querySelector(`[data-part="${message.part}"]`) : where;
+    if (into) into.innerHTML = message.html;
   };
 
   const sleep = () => {
