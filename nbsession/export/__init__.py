@@ -3,7 +3,7 @@
 It knows values only (ticks, contexts, entries); what a session is, stands above it.
 """
 
-from nbsession.export.conversation import Conversation, Turn, conversation_of
+from nbsession.export.conversation import Asked, Conversation, Turn, conversation_of
 from nbsession.export.file import ending_of, save
 from nbsession.export.panel import panel_module, panel_page, panel_part
 from nbsession.export.prose import markdown
@@ -12,6 +12,7 @@ from nbsession.export.shelf import Shelf, without_room
 from nbsession.export.tour import tour
 
 __all__ = [
+    "Asked",
     "Conversation",
     "Made",
     "Sent",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Text, Thinking
+from nbsession.content import Text, Thinking, ToolCall
 from nbsession.export.shelf import Shelf, without_room
 from nbsession.tree import unchanged
 
@@ -20,16 +20,32 @@ LONGEST_RESULT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody was asked about a call, and in words what became of it.
+
+    ``call`` is how it was asked for; ``answers`` holds the answer, if one was given.
+    """
+
+    text: str
+    end: str
+    answers: tuple[Any, ...] = ()
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One execution: the messages that began it, its ticks, and the messages that came in between.
 
-    ``knobs`` are the values that were set when it began, as far as they were others than before.
+    ``knobs`` are the values that were set when it began, as far as they were others than before. ``asked`` is what
+    somebody was asked about its calls, by their ids; ``answered`` what it goes on with, instead of messages.
     """
 
     messages: tuple[Entry, ...]
     ticks: tuple[Tick, ...]
     later: tuple[Entry, ...] = ()
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    answered: tuple[Asked, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -39,7 +55,8 @@ class Turn:
     @property
     def text(self) -> str:
         """What was asked."""
-        return "\n\n".join(map(str, self.messages))
+        answers = [f"{asked.text} ({asked.end})" for asked in self.answered]
+        return "\n\n".join([*map(str, self.messages), *answers])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +79,7 @@ class Conversation:
         for turn in self.turns:
             ticks = []
             for tick in turn.ticks:
-                ticks.append(described(tick, older, shelf))
+                ticks.append(described(tick, older, shelf, turn.asked))
                 older = tick
             entries = [entry.to_dict() for entry in (*turn.messages, *turn.later)]
             turns.append({"asked": turn.text, "knobs": dict(turn.knobs), "entries": entries, "ticks": ticks})
@@ -76,12 +93,16 @@ class Conversation:
 
 
 def conversation_of(
-    session: str, path: Sequence[Entry], ticks: Sequence[Tick], knobs: Mapping[int, Mapping[str, Any]]
+    session: str,
+    path: Sequence[Entry],
+    ticks: Sequence[Tick],
+    knobs: Mapping[int, Mapping[str, Any]],
+    asked: Mapping[str, Asked],
 ) -> Conversation:
     """Sort the entries on the path to the head, and the ticks that answered them, into turns.
 
     Ticks of what the head was taken back from are left out. ``knobs`` are the values before and
-    after ticks, by the number of the state.
+    after ticks, by the number of the state, ``asked`` what somebody was asked, by the ids of the calls.
     """
     places = {entry.id: place for place, entry in enumerate(path, 1)}
     turns: list[Turn] = []
@@ -91,25 +112,32 @@ def conversation_of(
         first, last = ticks_of_turn[0], ticks_of_turn[-1]
         begin, end = places[str(first.head_before)], places[str(last.head_after)]
         before = dict(knobs.get(first.state_before, {}))
+        messages = tuple(path[said:begin])
         turns.append(
             Turn(
-                tuple(path[said:begin]),
+                messages,
                 tuple(ticks_of_turn),
-                _asked(path[begin:end]),
+                _users(path[begin:end]),
                 {
                     name: value
                     for name, value in before.items()
                     if not unchanged(present.get(name, ...), value)
                 },
+                {
+                    call.id: replace(asked[call.id], call=str(call))
+                    for call in _calls(ticks_of_turn)
+                    if call.id in asked
+                },
+                () if messages or not turns else _answered(turns[-1]),
             )
         )
         said, present = end, {**before, **knobs.get(last.state_after, {})}
-    if rest := _asked(path[said:]):
+    if rest := _users(path[said:]):
         turns.append(Turn(rest, ()))
     return Conversation(session, tuple(turns))
 
 
-def described(tick: Tick, older: Tick | None, shelf: Shelf) -> dict[str, Any]:
+def described(tick: Tick, older: Tick | None, shelf: Shelf, asked: Mapping[str, Asked]) -> dict[str, Any]:
     """Return a tick as JSON data, its context's parts put on the shelf; ``older`` is the tick before."""
     diff = tick.context.diff(older.context) if older is not None else None
     end = diff.prefix_broken_by if diff is not None else None
@@ -126,7 +154,7 @@ def described(tick: Tick, older: Tick | None, shelf: Shelf) -> dict[str, Any]:
         "broken_by": f"{end.title or end.role or end.kind} · {end.path}" if end is not None else "",
         "settings": {name: str(value) for name, value in tick.context.settings.items()},
         "answer": list(_said(tick.response)),
-        "tools": [tool(run) for run in tick.tool_calls],
+        "tools": [tool(run, asked.get(run.id)) for run in tick.tool_calls],
         "usage": {
             "input": tick.usage.total_tokens - tick.usage.output_tokens,
             "output": tick.usage.output_tokens,
@@ -138,17 +166,21 @@ def described(tick: Tick, older: Tick | None, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def tool(run: ToolRun) -> dict[str, Any]:
-    """Return a tool call with its result, which is shortened where it is very long."""
+def tool(run: ToolRun, asked: Asked | None) -> dict[str, Any]:
+    """Return a tool call with what was asked about it and its result, which is shortened where it is very long."""
+    question = {} if asked is None else {"asked": asked.text, "outcome": asked.end}
     return {
         "name": run.name,
         "input": dict(run.input),
+        **question,
         "result": shortened(run.result.text) if run.result is not None else "",
         "status": "error"
         if run.result is not None and run.result.is_error
         else ""
         if run.result
-        else "no result",
+        else "no result"
+        if asked is None
+        else "waits",
     }
 
 
@@ -164,7 +196,19 @@ def _said(blocks: Sequence[Block]) -> Iterator[dict[str, str]]:
             yield {"kind": "thinking" if isinstance(block, Thinking) else "text", "text": block.text}
 
 
-def _asked(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+def _answered(turn: Turn) -> tuple[Asked, ...]:
+    """Return what was answered of the questions with which a turn ended."""
+    found = [turn.asked[call.id] for call in _calls(turn.ticks[-1:]) if call.id in turn.asked]
+    return tuple(asked for asked in found if asked.answers)
+
+
+def _calls(ticks: Sequence[Tick]) -> Iterator[ToolCall]:
+    """Give the calls as they were asked for: one that was allowed with other arguments was run with these."""
+    for tick in ticks:
+        yield from (block for block in tick.response if isinstance(block, ToolCall))
+
+
+def _users(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.role == "user")
 
 

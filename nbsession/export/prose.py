@@ -10,9 +10,9 @@ from nbsession.content import Text, Thinking, visible
 from nbsession.export.conversation import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from nbsession.export.conversation import Conversation, Turn
+    from nbsession.export.conversation import Asked, Conversation, Turn
     from nbsession.timeline import Tick
 
 _FENCE = re.compile(r"[`~]+")
@@ -64,14 +64,18 @@ def _turn(turn: Turn) -> Iterator[str]:
     for entry in turn.messages:
         yield f"## {entry.role.capitalize()}"
         yield quoted(str(entry))
+    for asked in turn.answered:
+        yield "## Answer"
+        yield quoted(asked.text)
+        yield inline(asked.end)
     for tick in turn.ticks:
-        yield from _tick(tick)
+        yield from _tick(tick, turn.asked)
     for entry in turn.later:
         yield "**User, meanwhile**"
         yield quoted(str(entry))
 
 
-def _tick(tick: Tick) -> Iterator[str]:
+def _tick(tick: Tick, asked: Mapping[str, Asked]) -> Iterator[str]:
     model = f" · {inline(tick.model or tick.asked)}" if tick.model or tick.asked else ""
     source = f" ({tick.source})" if tick.source in ("live", "recorded", "simulated") else ""
     yield f"### Tick {tick.number}{model}{source} · ≈{tick.context.tokens:,} tokens sent"
@@ -85,6 +89,10 @@ def _tick(tick: Tick) -> Iterator[str]:
         decision = "" if run.decision is None else f" ({inline(str(run.decision))})"
         yield f"Called {inline(run.name)}{decision} with"
         yield block(_json(dict(run.input), indent=1), "json")
+        if run.id in asked:
+            yield "It asked:"
+            yield quoted(asked[run.id].text)
+            yield inline(asked[run.id].end)
         if run.result is not None:
             yield "Its result, an error:" if run.result.is_error else "Its result:"
             yield block(shortened(run.result.text))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from nbsession.content import Entry
     from nbsession.export.conversation import Conversation, Turn
-    from nbsession.timeline import Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def replayed(conversation: Conversation) -> tuple[Turn, ...]:
     """Return the turns that can be had again: up to the first that cannot, for the others stand behind it."""
     turns = [turn for turn in conversation.turns if turn.ticks]
     for at, turn in enumerate(turns):
-        if not turn.whole or not turn.messages:
+        if not turn.whole or not (turn.messages or turn.answered):
             return tuple(turns[:at])
     return tuple(turns)
 
@@ -65,20 +64,25 @@ def script(
     """
     program = Program()
     turns: list[dict[str, Any]] = []
-    ticks: list[Tick] = []
+    taken: list[Turn] = []
     lost: Sequence[str] = ()
     for turn in replayed(conversation):
-        given = _given(turn, sent.get(turn.ticks[0].execution), program)
-        if lost := given.lost:
-            break
-        message = _message(turn.messages, program)
-        turns.append({"knobs": repr(dict(turn.knobs)), "message": message, "given": given})
-        ticks += turn.ticks
+        if turn.messages:
+            given = _given(turn, sent.get(turn.ticks[0].execution), program)
+            if lost := given.lost:
+                break
+            message = _message(turn.messages, program)
+            turns.append({"knobs": repr(dict(turn.knobs)), "message": message, "given": given})
+        taken.append(turn)
     if not turns:
         raise SessionError(
             f"session {conversation.session!r} cannot be said again: its first message was sent with tools={list(lost)}, "
             "which cannot be written down; export it as .html, .md or .json"
         )
+    answers = _answers(taken)
+    if answers:
+        program.need("nbsession.events", "ConfirmationRequested")
+        program.need("nbsession.events", "QuestionAsked")
     root, options, props = _call(program, made)
     program.need("nbsession", "App")
     program.need("nbsession.models", "RecordedModel")
@@ -90,7 +94,8 @@ def script(
             session=_comment(conversation.session),
             program=program.text,
             turns=turns,
-            left=asked - len(turns),
+            answers=[(repr(call), _listed(given)) for call, given in answers.items()],
+            left=asked - len(taken),
             lost=visible(str(list(lost))) if lost else "",
             recording=repr(recording),
             root=root,
@@ -98,7 +103,11 @@ def script(
             options=options,
             props=props,
             test=test,
-            ticks=[{"hash": repr(tick.context.hash), "text": repr(tick.text)} for tick in ticks],
+            ticks=[
+                {"hash": repr(tick.context.hash), "text": repr(tick.text)}
+                for turn in taken
+                for tick in turn.ticks
+            ],
         )
     )
 
@@ -120,10 +129,8 @@ def notebook(conversation: Conversation, made: Made, sent: Mapping[str, Sent]) -
         if turn.knobs:
             cells.append(_cell("code", f"session.knobs.set_many({dict(turn.knobs)!r})"))
         if turn.messages or turn.ticks:
-            raw = " --raw" if "{{" in turn.text else ""
             given = sent.get(turn.ticks[0].execution) if turn.ticks else None
-            model = f" --model {given.model}" if given is not None and is_nameable(given.model) else ""
-            cells.append(_cell("code", f"%%session{model}{raw}\n{turn.text}", _output(turn, turns)))
+            cells.append(_cell("code", _asks(turn, given), _output(turn, turns)))
     numbered = [{"id": f"cell-{place}", **cell} for place, cell in enumerate(cells)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     whole = {
@@ -133,6 +140,34 @@ def notebook(conversation: Conversation, made: Made, sent: Mapping[str, Sent]) -
         "cells": numbered,
     }
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+
+
+def _asks(turn: Turn, sent: Sent | None) -> str:
+    """Return the source of the cell that a turn came of."""
+    if turn.messages:
+        model = f" --model {sent.model}" if sent is not None and is_nameable(sent.model) else ""
+        return f"%%session{model}{' --raw' if '{{' in turn.text else ''}\n{turn.text}"
+    given = {asked.call: value for asked in turn.answered for value in asked.answers}
+    if len(given) > 1:  # of which some may have been answered while the turn before ran
+        return (
+            f"answers = {given!r}\nwhile session.waiting:\n    waiting = session.waiting[0]\n"
+            "    await session.answer(waiting.id, answers[str(waiting.call)])"
+        )
+    answers = [f"await session.answer(session.waiting[0].id, {value!r})" for value in given.values()]
+    return "".join(answers) or "await session.render()"
+
+
+def _listed(given: Sequence[Any]) -> str:
+    return f"[{', '.join('...' if value is ... else repr(value) for value in given)}]"
+
+
+def _answers(turns: Sequence[Turn]) -> dict[str, list[Any]]:
+    """Return what was answered, by the calls as they were asked for: their ids are others when it is said again."""
+    found: dict[str, list[Any]] = {}
+    for turn in turns:
+        for asked in turn.asked.values():
+            found.setdefault(asked.call, []).extend(asked.answers or [...])
+    return found
 
 
 def _call(program: Program, made: Made) -> tuple[str, str, str]:
@@ -198,8 +233,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _output(turn: Turn, turns: Turns) -> dict[str, Any]:
-    said = "\n\n".join(text for tick in turn.ticks if (text := tick.text))
-    data = {"text/html": f"{sheet()}{turns.output(turn)}", "text/plain": visible(said)}
+    said = [text for tick in turn.ticks if (text := tick.text)]
+    said += [f"{asked.text} ({asked.end})" for asked in turn.asked.values()]
+    data = {"text/html": f"{sheet()}{turns.output(turn)}", "text/plain": visible("\n\n".join(said))}
     return {"output_type": "display_data", "metadata": {}, "data": data}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.export.conversation import shortened
 from nbsession.export.page import rendered
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from nbsession.export.conversation import Turn
+    from nbsession.export.conversation import Asked, Turn
     from nbsession.timeline import Tick, ToolRun
 
 
@@ -26,6 +26,14 @@ class Row:
     text: str | None = None
 
 
+class Called(NamedTuple):
+    """A call with its result and what was asked about it."""
+
+    call: str
+    result: str
+    asked: Asked | None
+
+
 class Turns:
     """Lays turns out, one after the other; what was shown once is only counted from then on."""
 
@@ -34,14 +42,15 @@ class Turns:
 
     def output(self, turn: Turn) -> Markup:
         """Return a turn as the output of its cell: contexts folded, calls, answers."""
-        ticks = [(tick, list(self._rows(tick)), _calls(tick)) for tick in turn.ticks]
+        ticks = [(tick, list(self._rows(tick)), _calls(tick, turn)) for tick in turn.ticks]
         return rendered("output.html.j2", ticks=ticks)
 
     @staticmethod
     def text(turns: Sequence[Turn]) -> Markup:
         """Return what was said in turns, without the contexts."""
         return rendered(
-            "turns.html.j2", turns=[(turn, [(tick, _calls(tick)) for tick in turn.ticks]) for turn in turns]
+            "turns.html.j2",
+            turns=[(turn, [(tick, _calls(tick, turn)) for tick in turn.ticks]) for turn in turns],
         )
 
     def _rows(self, tick: Tick) -> Iterator[Row]:
@@ -68,8 +77,12 @@ def _called(run: ToolRun) -> str:
     return str(run.call) if run.decision is None else f"{run.call} · {run.decision}"
 
 
-def _calls(tick: Tick) -> list[tuple[str, str]]:
+def _calls(tick: Tick, turn: Turn) -> list[Called]:
     return [
-        (_called(run), "no result" if run.result is None else shortened(run.result.text))
+        Called(
+            _called(run),
+            "no result" if run.result is None else shortened(run.result.text),
+            turn.asked.get(run.id),
+        )
         for run in tick.tool_calls
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
-from nbsession.notebook import arguments
+from nbsession.notebook import answering, arguments
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 from nbsession.notebook.sweep.request import read as read_values
@@ -68,6 +68,7 @@ class Commands:
             "compare": self._compare,
             "break": self._break,
             "continue": self._continue,
+            "waiting": self._waiting,
             "tree": self._tree,
             "model": self._model,
             "fork": self._fork,
@@ -251,6 +252,12 @@ class Commands:
         said = str(current.stopped)
         current.resume()
         return f"{self._title(session)} goes on; it {said.replace('stopped', 'stood', 1)}"
+
+    def _waiting(self, line: Line) -> Shown:
+        found = answering.waiting(self.sessions)
+        if not found:
+            return "nothing waits for an answer"
+        return tables.waiting(found)
 
     def _title(self, session: Session) -> str:
         names = [name for name, known in self.sessions if known is session and name != session.id]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import NbsessionError
 from nbsession.models.names import FORMS
-from nbsession.notebook import forms
+from nbsession.notebook import answering, forms
 from nbsession.notebook.sweep.request import choices
+from nbsession.notebook.view.form import form_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,8 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
         return []
     if command.name == "break":
         return _conditions(sessions, before[1:], begun)
+    if command.name == "answer":
+        return _answers(sessions, before[1:])
     found = _within(sessions, command, before[1:])
     return [*_knobs(sessions, before[1:], begun), *found] if "KNOB=A,B…" in command.words else found
 
@@ -110,6 +113,24 @@ def _ticks(sessions: Sessions) -> list[str]:
         return [str(tick.number) for tick in sessions.current.ticks]
     except NbsessionError:  # no session yet
         return []
+
+
+def _answers(sessions: Sessions, before: list[str]) -> list[str]:
+    """What waits here, by its ids, and then what it may be answered with where that is a choice."""
+    try:
+        questions = [question for _, question in answering.waiting(sessions)]
+    except NbsessionError:  # no session yet
+        return []
+    if before[-1:] == ["--as"]:
+        return []
+    named = [question for question in questions if question.id in before]
+    if before and not named:
+        return ["--as"]
+    values = [
+        press.value.strip('"') for question in named or questions for press in form_of(question).presses
+    ]
+    ids = [] if named else [question.id for question in questions]
+    return [*ids, *(values if named or len(questions) == 1 else []), "--as"]
 
 
 def _conditions(sessions: Sessions, before: list[str], begun: str) -> list[str]:

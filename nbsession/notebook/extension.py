@@ -15,8 +15,9 @@ from IPython.core.magic import no_var_expand
 
 from nbsession.errors import KnobError, SessionNotFoundError
 from nbsession.notebook import arguments, completion, formatters, forms, kernel, warm
+from nbsession.notebook.awaiting import AwaitedLines, Rewriter
 from nbsession.notebook.loop import Engine
-from nbsession.notebook.magics import Magics, Rewriter, SweepLines, one_line
+from nbsession.notebook.magics import Magics, one_line
 from nbsession.notebook.project import find_project
 from nbsession.notebook.pyplot import Guard
 from nbsession.notebook.sessions import Sessions
@@ -48,9 +49,10 @@ class Extension:
         self.stale = Stale(shell.user_ns)
         self.magics = Magics(shell, self.sessions, self.settings, self.stale)
         self.send = self.magics.send
+        self.answer = self.magics.answer
         self.sweep = self.magics.sweep
         self._rewriter = Rewriter(shell)
-        self._sweeps = SweepLines(shell)
+        self._awaited = AwaitedLines(shell)
         self._complete = completion.matcher(self.sessions)
         self._pyplot = Guard(self.engine)
         self._shims = contextlib.ExitStack()
@@ -59,7 +61,7 @@ class Extension:
         """Register everything with the shell."""
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.insert(0, self._rewriter)
-        shell.input_transformer_manager.token_transformers.append(self._sweeps)
+        shell.input_transformer_manager.token_transformers.append(self._awaited)
         for kind, manual in (("line", arguments.manual()), ("cell", arguments.describe(forms.CELL))):
             shell.register_magic_function(self._magic(manual), kind, "session")
         shell.configurables.append(self.settings)
@@ -96,7 +98,7 @@ class Extension:
         """Close the sessions opened here and take everything back."""
         shell: Any = self.shell
         shell.input_transformer_manager.line_transforms.remove(self._rewriter)
-        shell.input_transformer_manager.token_transformers.remove(self._sweeps)
+        shell.input_transformer_manager.token_transformers.remove(self._awaited)
         for kind in ("line", "cell"):
             shell.magics_manager.magics[kind].pop("session", None)
         shell.configurables.remove(self.settings)

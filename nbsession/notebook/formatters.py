@@ -67,7 +67,7 @@ def _session(session: Session) -> str:
     from nbsession.notebook.panels.tables import place_of
 
     facts = (
-        ("status", session.status),
+        ("status", "waits" if session.status == "idle" and session.waiting else session.status),
         ("fork of", f"{session.parent}, {session.forked}" if session.forked else ""),
         ("entries", f"{len(session.timeline):,}"),
         ("ticks", f"{len(session.ticks):,}"),

@@ -227,6 +227,15 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 _NOW,
             ),
             Command("continue", "go on from a breakpoint", group=_NOW),
+            Command("waiting", "the questions that wait for an answer", group=_NOW),
+            Command(
+                "answer",
+                "answer a question that waits, as JSON or text, and go on; without a VALUE show its form",
+                ("ID", "VALUE…"),
+                options=(Option("--as", "bind the result to a variable", "VAR", _identifier),),
+                group=_NOW,
+                verbatim=True,
+            ),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
             Command(

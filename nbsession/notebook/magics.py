@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from IPython.core.inputtransformer2 import (
-    TokenTransformBase,
-    assemble_continued_line,
-    find_end_of_continued_line,
-)
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import MissingKeyError, NbsessionError, SessionError
-from nbsession.notebook import arguments, cell, commands, kernel
+from nbsession.notebook import answering, arguments, cell, commands, kernel
+from nbsession.notebook.awaiting import ANSWER, MAGIC, SWEEP
+from nbsession.notebook.panels import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
-    from types import FrameType
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -31,69 +25,11 @@ if TYPE_CHECKING:
     from nbsession.notebook.stale import Stale
     from nbsession.session import Execution, Result, Session, Sweep
 
-MAGIC = "%%session"
-SWEEP = "sweep"
-
 T = TypeVar("T")
 
 
-class Rewriter:
-    """An input transformer that makes a ``%%session`` cell a native ``await``.
-
-    So the kernel's loop goes on while the cell runs. Where nothing can be
-    awaited it becomes a call of the magic, as IPython itself would make it;
-    unlike IPython, it allows comments before the magic.
-    """
-
-    def __init__(self, shell: InteractiveShell) -> None:
-        self._shell = shell
-
-    def __call__(self, lines: list[str]) -> list[str]:
-        at = _magic_line(lines)
-        if at is None:
-            return lines
-        line = lines[at].strip()[len(MAGIC) :].strip()
-        body = "".join(lines[at + 1 :])
-        if can_await(self._shell):
-            return [f"await get_ipython().nbsession.send({line!r}, {body!r})\n"]
-        return [f"get_ipython().run_cell_magic('session', {line!r}, {body!r})\n"]
-
-
-class SweepLines:
-    """A token transformer that makes a ``%session sweep`` line at the left edge a native ``await``.
-
-    As ``Rewriter`` does, and for the same reason: it may take long. Elsewhere (in a
-    loop or function, where nothing can be awaited) the line blocks.
-    """
-
-    def __init__(self, shell: InteractiveShell) -> None:
-        self._shell = shell
-
-    def find(self, tokens_by_line: list[list[Any]]) -> TokenTransformBase | None:
-        """Find the first such line; IPython asks again after each that was replaced."""
-        if not can_await(self._shell):
-            return None
-        for line in tokens_by_line:
-            words = [token.string for token in line[:3]]
-            if words == ["%", "session", SWEEP] and line[0].start[1] == 0:
-                return _AwaitedSweep(line[0].start)  # type: ignore[no-untyped-call]  # as IPython has it
-        return None
-
-
-class _AwaitedSweep(TokenTransformBase):
-    priority = 5  # before IPython's own transformer of magics, which has 10
-
-    def transform(self, lines: list[str]) -> list[str]:
-        """Replace the line, and the lines that continue it."""
-        last = find_end_of_continued_line(lines, self.start_line)
-        line = assemble_continued_line(lines, (self.start_line, self.start_col), last)
-        asked = line.strip()[len("%session") :].strip()
-        awaited = f"await get_ipython().nbsession.sweep({asked!r})\n"
-        return [*lines[: self.start_line], awaited, *lines[last + 1 :]]
-
-
 class Magics:
-    """What the magics do: ``send`` and ``sweep`` for a cell that awaits, ``session`` for all others."""
+    """What the magics do: ``send``, ``answer`` and ``sweep`` for a cell that awaits, ``session`` for all others."""
 
     def __init__(
         self, shell: InteractiveShell, sessions: Sessions, settings: Nbsession, stale: Stale
@@ -110,17 +46,38 @@ class Magics:
             request, options = self._request(line, body)
             if not self._to_send(request, options):
                 return
-            seen = kernel.may_ask(self.shell) and self._how(options) != "off"
-            ask = None if seen else cell.deny  # in what is shown there are buttons
             execution = request.send()
-            work = self._submit(request, self._view(request, execution, options), execution, ask)
+            view = self._view(request, execution, options)
+            work = self._submit(view, execution, self._ask(options))
             if options.get("background"):
                 self._bind(options, execution)
                 return
-            async with kernel.live_comms(self.shell):
-                with kernel.interruptible_tools():
-                    ended = await cell.wait(execution, work, partial(_is_held, request.session))
-                    self._bind_ended(options, execution, ended)
+            await self._see(execution, work, options)
+
+    async def answer(self, line: str) -> None:
+        """Answer a question that waits, on the kernel's loop; ``line`` is what follows ``%session``."""
+        with one_line_errors():
+            options = arguments.parse_command(line)
+            reply = answering.read(self.sessions, options.words)
+            if reply.text is None:
+                self._show_waiting(reply)
+                return
+            execution, view = self._reply(reply)
+            await self._see(execution, self._submit(view, execution, self._ask(options)), options)
+
+    async def _see(
+        self, execution: Execution, work: Handle[Result] | asyncio.Task[Result], options: Line
+    ) -> None:
+        async with kernel.live_comms(self.shell):
+            with kernel.interruptible_tools():
+                ended = await cell.wait(
+                    execution, work, partial(_is_held, cast("Session", execution.session))
+                )
+                self._bind_ended(options, execution, ended)
+
+    def _ask(self, options: Line) -> Ask | None:
+        """Say how it is asked for confirmations where the cell awaits: in what is shown there are buttons."""
+        return None if kernel.may_ask(self.shell) and self._how(options) != "off" else cell.deny
 
     def session(self, line: str, body: str | None = None) -> None:
         """Run a ``%session`` command, or a ``%%session`` cell that blocks."""
@@ -129,6 +86,9 @@ class Magics:
                 asked = arguments.parse_command(line)
                 if asked.command.name == SWEEP:
                     self._block_on_sweep(asked)
+                    return
+                if asked.command.name == ANSWER:
+                    self._block_on_answer(asked)
                     return
                 show(self.commands.perform(asked))
                 if "as" in asked.options:
@@ -139,7 +99,7 @@ class Magics:
                 return
             if options.get("background"):
                 execution = request.send()
-                self._submit(request, self._view(request, execution, options), execution, cell.deny)
+                self._submit(self._view(request, execution, options), execution, cell.deny)
                 self._bind(options, execution)
                 return
             self._block(request, options)
@@ -178,8 +138,7 @@ class Magics:
         show(f"session {session.id!r}: {sweep_table.planned(contexts)}")
         sweep, progress = begin(request, contexts)
         self._bind(line, sweep)
-        live = self.settings.live and kernel.shows_widgets(self.shell)
-        view = SweepView(sweep, live=live, line=progress)
+        view = SweepView(sweep, live=self._is_live, line=progress)
         view.display()
         return sweep, view
 
@@ -208,13 +167,74 @@ class Magics:
     def _block(self, request: Request, options: Line) -> None:
         self._refuse_to_block(request.session, MAGIC)
         with self.sessions.blocking():
-            questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
             execution = request.send()
-            view = self._view(request, execution, options)
-            view.display()
-            work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
-            ended = cell.block(execution, work, questions, partial(_is_held, request.session))
-            self._bind_ended(options, execution, ended)
+            self._block_until_ended(execution, self._view(request, execution, options), options)
+
+    def _block_on_answer(self, options: Line) -> None:
+        reply = answering.read(self.sessions, options.words)
+        if reply.text is None and not self._asks_here:
+            self._show_waiting(reply)
+            return
+        self._refuse_to_block(reply.session, "%session answer")
+        with self.sessions.blocking():
+            if reply.text is None:
+                self._answer_here(reply.session, options)
+            else:
+                execution, view = self._reply(reply)
+                self._block_until_ended(execution, view, options)
+
+    def _block_until_ended(self, execution: Execution, view: View, options: Line) -> None:
+        """See an execution through, and, at a terminal, what goes on with each answer that is given there."""
+        questions = cell.Questions(input if kernel.may_ask(self.shell) else cell.deny)
+        view.display()
+        session = cast("Session", execution.session)
+        work = self.sessions.engine.submit(cell.see_through(execution, view, questions.put))
+        ended = cell.block(execution, work, questions, partial(_is_held, session))
+        self._bind_ended(options, execution, ended)
+        if ended is not None and ended.stop_reason == "paused" and self._asks_here:
+            self._answer_here(session, options)
+
+    @property
+    def _asks_here(self) -> bool:
+        """Whether what waits is asked by ``input()``: at a terminal, where no form can stand."""
+        return kernel.of(self.shell) is None and kernel.may_ask(self.shell)
+
+    def _answer_here(self, session: Session, options: Line) -> None:
+        """Ask what waits, the oldest first, until something is left to wait; each answer goes on."""
+        question = next(iter(session.waiting), None)
+        if question is not None and (text := answering.ask_here(question)):
+            execution, view = self._reply(answering.Reply(session, [question], text))
+            self._block_until_ended(execution, view, options)
+
+    def _show_waiting(self, reply: answering.Reply) -> None:
+        if not self._is_live:
+            show(tables.waiting([(reply.session, question) for question in reply.questions]))
+            return
+        from nbsession.notebook.view.waiting import WaitingView
+
+        WaitingView(reply.session, reply.questions).display()
+
+    def _reply(self, reply: answering.Reply) -> tuple[Execution, View]:
+        """Answer a question, and return what goes on with the view of it."""
+        from nbsession.notebook.view.execution import Begun, ExecutionView, asking
+        from nbsession.notebook.view.live import Ui
+
+        session, value = reply.session, reply.value
+        (question,) = reply.questions
+        begun = Begun(asking(session, [question]), Ui())
+        if self._is_live:
+            from nbsession.notebook.view.desk import desk
+            from nbsession.notebook.view.posts import CELL
+
+            execution = desk().posts.give(session, question, value, CELL)
+        else:
+            execution = session.answer(question.id, value)
+        quiet = self.settings.display == "quiet"
+        return execution, ExecutionView(execution, quiet=quiet, live=self._is_live, begun=begun)
+
+    @property
+    def _is_live(self) -> bool:
+        return self.settings.live and kernel.shows_widgets(self.shell)
 
     def _bind_ended(self, options: Line, execution: Execution, ended: Result | None) -> None:
         """Bind the result; of an execution that a breakpoint holds, itself, and say how to go on."""
@@ -222,6 +242,9 @@ class Magics:
             current = execution.session.current
             if current is not None and current.stopped is not None:
                 show(f"{current.stopped}; %session continue goes on, %session stop ends it")
+        elif ended.stop_reason == "paused" and self._how(options) == "off":
+            session = cast("Session", execution.session)
+            show(tables.waiting([(session, question) for question in session.waiting]))
         self._bind(options, ended if ended is not None else execution)
 
     def _request(self, line: str, body: str) -> tuple[Request, Line]:
@@ -247,12 +270,11 @@ class Magics:
             return cell.Unshown()
         from nbsession.notebook.view.execution import ExecutionView
 
-        live = self.settings.live and kernel.shows_widgets(self.shell)
         return ExecutionView(
             execution,
             quiet=how == "quiet",
             raw=options.get("raw", False),
-            live=live,
+            live=self._is_live,
             finished=self._watch(request),
         )
 
@@ -269,10 +291,10 @@ class Magics:
         return said
 
     def _submit(
-        self, request: Request, view: View, execution: Execution, ask: Ask | None
+        self, view: View, execution: Execution, ask: Ask | None
     ) -> Handle[Result] | asyncio.Task[Result]:
         view.display()
-        return self._on_home(request.session, cell.see_through(execution, view, ask))
+        return self._on_home(execution.session, cell.see_through(execution, view, ask))
 
     def _on_home(self, session: Any, work: Coroutine[Any, Any, T]) -> Handle[T] | asyncio.Task[T]:
         engine = self.sessions.engine
@@ -334,31 +356,3 @@ def _is_held(session: Session) -> bool:
     """Say whether a breakpoint holds a session, so that a cell need not wait: another one has to let it go on."""
     current = session.current
     return current is not None and current.stopped is not None
-
-
-def can_await(shell: InteractiveShell) -> bool:
-    """Whether a cell that is about to run may await: it is a kernel's, on asyncio, and no cell runs around it."""
-    if kernel.of(shell) is None or not shell.autoawait:
-        return False
-    asyncio_runner, _ = shell.loop_runner_map["asyncio"]
-    return shell.loop_runner is asyncio_runner and not _within_a_cell(shell)
-
-
-def _within_a_cell(shell: InteractiveShell) -> bool:
-    """Whether a running cell is on the stack: ``%%time``, ``%%capture`` and ``run_cell`` run cells within one."""
-    running = type(shell).run_code.__code__
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        if frame.f_code is running:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _magic_line(lines: list[str]) -> int | None:
-    for at, line in enumerate(lines):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        return at if text.split(maxsplit=1)[0] == MAGIC else None
-    return None

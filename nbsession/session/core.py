@@ -222,7 +222,7 @@ class SessionCore:
             self._announced += 1
             await self.mount.fire("on_message", entry, session)
 
-    def heal(self, known: Mapping[str, ToolResult | None] | None = None) -> None:
+    def heal(self, known: Mapping[str, ToolResult | None] | None = None, log: EventLog | None = None) -> None:
         """Answer tool calls that were left open, so that the next request is valid.
 
         ``known`` are the calls that had started, with their results where there is one.
@@ -230,7 +230,7 @@ class SessionCore:
         if not len(self.record) or not self.record[-1].tool_calls:
             return
         if self.questions.open:
-            self._withdraw("another message was sent")
+            self._withdraw("another message was sent", log)
             return
         known = known or {}
         results = [
@@ -242,10 +242,10 @@ class SessionCore:
                 self.feed.emit(ToolEnd(result))
         self.append("tool", tuple(results))
 
-    def _withdraw(self, reason: str) -> None:
+    def _withdraw(self, reason: str, log: EventLog | None) -> None:
         """Answer the calls of a tick that waited for somebody, since the conversation goes on without."""
         tick = self.ticks[-1]
-        self.questions.withdraw(reason, self.feed.emit)
+        self.questions.withdraw(reason, lambda event: self.feed.emit(event, log))
         for run in tick.tool_calls:
             if run.result is None:
                 run.result = unanswered(run, reason)
@@ -266,7 +266,7 @@ class SessionCore:
         """Commit a message to the timeline; calls that were left open before it are answered first."""
         for draft in drafts:
             if draft.role != "tool":
-                self.heal()
+                self.heal(log=log)
             self.append(draft.role, draft.content, log=log, metadata=metadata)
         self.heal()
 

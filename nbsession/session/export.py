@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import ModelError, SessionError
 from nbsession.export import (
+    Asked,
     Conversation,
     Made,
     Sent,
@@ -26,7 +27,7 @@ from nbsession.export import (
 from nbsession.session.keeping import knobs_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from nbsession.context import Capabilities
     from nbsession.session.core import SessionCore
@@ -83,7 +84,27 @@ def told(core: SessionCore) -> Conversation:
     """Return the session's conversation on the path to its head."""
     states = {state for tick in core.ticks for state in (tick.state_before, tick.state_after)}
     knobs = {state: knobs_in(core.state.at(state)) for state in states}
-    return conversation_of(core.session.id, tuple(core.record), core.ticks, knobs)
+    return conversation_of(core.session.id, tuple(core.record), core.ticks, knobs, _asked(core))
+
+
+def _asked(core: SessionCore) -> dict[str, Asked]:
+    """Return what somebody was asked, by the ids of the calls."""
+    ended = core.questions.ended
+    found = {call: Asked(kept["text"], _outcome(kept), tuple(_given(kept))) for call, kept in ended.items()}
+    waiting = {each.call.id: Asked(each.text, "waits for an answer") for each in core.questions.open}
+    return {**found, **waiting}
+
+
+def _outcome(kept: Mapping[str, Any]) -> str:
+    if "answer" not in kept:
+        return f"nobody answered: {kept['withdrawn']}"
+    value = kept["answer"]
+    return f"answered: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _given(kept: Mapping[str, Any]) -> Iterator[Any]:
+    if "answer" in kept:
+        yield kept["answer"]
 
 
 def recorded(conversation: Conversation, takes: Capabilities | None) -> str:

@@ -113,6 +113,12 @@ class Questions:
         self._end(question, answer=value)
         emit(QuestionAnswered(question.id, question.call.id, value))
 
+    @property
+    def ended(self) -> dict[str, Mapping[str, Any]]:
+        """What became of those that wait no more, by call: its ``text``, and ``answer`` or ``withdrawn``."""
+        kept = [kept for address, kept in self._state.items() if address.startswith(QUESTION)]
+        return {each["of"]: each for each in kept if "of" in each}
+
     def withdraw(self, reason: str, emit: Callable[[Event], None]) -> None:
         """Let nothing wait any more: what happened instead is the ``reason``."""
         for question in self.open:
@@ -122,7 +128,7 @@ class Questions:
     def _end(self, question: Question, **how: Any) -> None:
         del self._open[question.id]
         self._given.discard(question.id)
-        self._note([(QUESTION + question.id, {"text": question.text, **how})])
+        self._note([(QUESTION + question.id, {"text": question.text, "of": question.call.id, **how})])
 
     # The calls beside those that wait
 

@@ -70,4 +70,6 @@ ALWAYS = {"const": "always"}
 
 def confirmation_schema(input_schema: Mapping[str, Any], *, lasting: bool = True) -> dict[str, Any]:
     """Return the schema of an answer to whether a call may run, by the schema of the tool's input."""
-    return {"anyOf": [{"type": "boolean"}, *([ALWAYS] if lasting else []), dict(input_schema)]}
+    arguments = {word: value for word, value in input_schema.items() if word != "$defs"}
+    schema: dict[str, Any] = {"anyOf": [{"type": "boolean"}, *([ALWAYS] if lasting else []), arguments]}
+    return schema | {"$defs": input_schema["$defs"]} if "$defs" in input_schema else schema

@@ -291,7 +291,7 @@ for cell in {cells!r}:
 """
 
 
-def in_a_terminal(*cells: str) -> str:
+def in_a_terminal(*cells: str, typed: str = "") -> str:
     """Run cells in plain IPython in a terminal of 100 columns, and return what was written to it."""
     ours, theirs = pty.openpty()
     program = TERMINAL.format(cells=cells)
@@ -300,6 +300,7 @@ def in_a_terminal(*cells: str) -> str:
         [sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     )
     os.close(theirs)
+    os.write(ours, typed.encode())  # the terminal keeps it until somebody reads
     written = bytearray()
     with contextlib.suppress(OSError):  # how Linux tells that the other end is closed
         while read := os.read(ours, 4096):

@@ -14,9 +14,10 @@ import pytest
 from markdown_it import MarkdownIt
 from nbconvert import MarkdownExporter
 
-from nbsession import App, Knobs, Session, SessionError, System, Timeline, component, tool, use_knob
+from nbsession import App, Knobs, Pause, Session, SessionError, System, Timeline, component, tool, use_knob
 from nbsession.content.markdown import render
 from nbsession.content.mathematics import TYPESET
+from nbsession.events import ConfirmationRequested
 from nbsession.export import panel_part
 from nbsession.models import RecordedModel
 from nbsession.stores import SqlStore
@@ -409,3 +410,100 @@ def test_forty_ticks_make_a_small_file(tmp_path: Path, name: str, bytes_: int) -
     assert session.ticks[-1].context.tokens >= 24_000
     session.export(tmp_path / name)
     assert (tmp_path / name).stat().st_size <= bytes_
+
+
+@tool
+def ask(question: str) -> str:
+    """Ask the person."""
+    raise Pause(question)
+
+
+@tool(confirm=True)
+def deliver(copies: int = 1) -> str:
+    """Deliver it."""
+    return f"{copies} delivered"
+
+
+@component
+def Letters() -> Any:
+    return [System("You write letters."), ask, deliver, Timeline()]
+
+
+async def waited() -> Session:
+    """Return a session in which was asked, allowed while it ran, declined later, withdrawn, and that waits."""
+    answers = (
+        [call("ask", question="To **whom**?"), call("deliver")],
+        "Done.",
+        call("deliver", copies=2),
+        "Left.",
+        call("ask", question="Why?"),
+        "Never mind.",
+        call("ask", question="Now?"),
+    )
+    session = App(Letters, model=ScriptedModel(*answers)).session("letters")
+
+    async def go(message: str, live: Any) -> None:
+        execution = session.send(message)
+        async for event in execution:
+            if isinstance(event, ConfirmationRequested) and live is None:
+                execution.pause()
+            elif isinstance(event, ConfirmationRequested):
+                session.answer(event.question, live)
+        await execution
+
+    await go("Write.", {"copies": 3})
+    await session.answer(session.waiting[0].id, "Bo")
+    await go("Again.", None)
+    await session.answer(session.waiting[0].id, False)
+    for message in ("Ask.", "Forget it.", "And?"):
+        await go(message, None)
+    return session
+
+
+async def test_what_was_asked_and_answered_stands_in_every_form(tmp_path: Path) -> None:
+    session = await waited()
+    for name in ENDINGS:
+        session.export(tmp_path / name)
+        text = (tmp_path / name).read_text("utf-8")
+        assert "Bo" in text, name
+        if not name.endswith(".py"):
+            assert "waits for an answer" in text, name
+            assert "nobody answered: another message was sent" in text, name
+    turns = json.loads((tmp_path / "demo.json").read_text("utf-8"))["turns"]
+    first = turns[0]["ticks"][0]["tools"]
+    assert [(each["asked"], each["outcome"]) for each in first] == [
+        ("To **whom**?", "answered: Bo"),
+        ("Run deliver()?", 'answered: {"copies": 3}'),
+    ]
+    assert turns[1]["asked"].startswith("To **whom**? (answered: Bo)")
+    assert turns[-1]["ticks"][0]["tools"][0]["status"] == "waits"
+
+
+@pytest.mark.parametrize("name", ["demo.py", "test_demo.py"])
+async def test_a_script_answers_what_is_asked_as_it_was_answered(tmp_path: Path, name: str) -> None:
+    session = await waited()
+    session.export(tmp_path / name)
+    if name == "demo.py":
+        ran = run(name, folder=tmp_path)
+        assert ran.stderr == ""
+        assert [
+            line for line in ran.stdout.splitlines() if line.startswith("[assistant] ") and ")" not in line
+        ] == [
+            "[assistant] Done.",
+            "[assistant] Left.",
+            "[assistant] Never mind.",
+        ]
+        assert "3 delivered" in ran.stdout
+    else:
+        passed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", name, folder=tmp_path)
+        assert passed.returncode == 0, passed.stdout
+
+
+async def test_a_notebook_answers_in_a_cell_of_its_own(tmp_path: Path) -> None:
+    session = await waited()
+    session.export(tmp_path / "demo.ipynb")
+    cells = json.loads((tmp_path / "demo.ipynb").read_text("utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells]
+    assert any("answers[str(waiting.call)]" in source for source in sources)
+    assert "await session.answer(session.waiting[0].id, False)" in sources
+    assert not any(source.strip() == "%%session" for source in sources)

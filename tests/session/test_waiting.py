@@ -428,3 +428,24 @@ async def test_a_policy_sees_calls_that_wait() -> None:
     session = agent(Log(), model=model, policies=[everything]).session()
     await session.send("Go.")
     assert (await session.answer(session.waiting[0].id, "this")).text == "Good."
+
+
+async def test_a_confirmation_is_answered_with_input_that_names_types_of_its_own() -> None:
+    @tool(confirm=True)
+    def file(decision: Decision) -> str:
+        """File a decision."""
+        return f"filed {decision.remark}"
+
+    @component
+    def Agent() -> Any:
+        return [file, Timeline()]
+
+    model = ScriptedModel(call("file", decision={"approved": True}), "Done.")
+    session = App(Agent, model=model).session()
+    execution = session.send("Go.")
+    event = await until_asked(session, execution)
+    with pytest.raises(SessionError, match="is not valid under any of the given schemas"):
+        session.answer(event.question, {"decision": {"approved": "maybe"}})
+    session.answer(event.question, {"decision": {"approved": True, "remark": "late"}})
+    await execution
+    assert session.timeline[2].text == "filed late"

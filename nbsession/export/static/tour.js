@@ -102,7 +102,9 @@ const calls = (tick) =>
         const given = Object.entries(call.input).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
         const title = make("p", "", make("b", "", call.name), ` ${given.join(", ")}`);
         if (call.status) title.append(make("span", "error", ` (${call.status})`));
-        return make("div", "", title, make("pre", "", call.result));
+        const asked = call.outcome ? [make("pre", "words", call.asked), make("p", "total", call.outcome)] : [];
+        const result = call.status === "waits" ? [] : [make("pre", "", call.result)];
+        return make("div", "", title, ...asked, ...result);
       })
     : [make("p", "total", "None were called.")];
 

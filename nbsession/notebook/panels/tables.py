@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbsession.content import visible
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
+from nbsession.notebook.view.form import since
 from nbsession.session import Fact, reported_by
 from nbsession.tree import Element
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbsession.session import Outline, Session
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.timeline import History, Tick
+    from nbsession.tools import Question
 
 LONGEST = 60
 """Characters of a message or value that stand in a row."""
@@ -116,8 +118,14 @@ def ticks(session: Session) -> Table:
     left = [tick.number for tick in made if tick.head_after is not None and tick.head_after not in present]
     days = {_local(tick.started).date() for tick in made}
     form = "%H:%M:%S" if len(days) <= 1 else "%Y-%m-%d %H:%M:%S"
+    waits = {question.tick for question in session.waiting}
     rows = [
-        _tick_row(tick, asked.get(tick.head_before or "", ""), form, left=tick.number in left)
+        _tick_row(
+            tick,
+            asked.get(tick.head_before or "", ""),
+            form,
+            [word for word, of in (("waits", waits), ("rewound", left)) if tick.number in of],
+        )
         for tick in made
     ]
     return Table(
@@ -158,7 +166,7 @@ def _words_of(last: int, left: Sequence[int]) -> list[Word]:
     return words
 
 
-def _tick_row(tick: Tick, message: str, form: str, *, left: bool) -> Row:
+def _tick_row(tick: Tick, message: str, form: str, marks: Sequence[str]) -> Row:
     calls = ", ".join(call.name for call in tick.tool_calls)
     if tick.error is not None:
         by = f"failed: {type(tick.error).__name__}"
@@ -175,7 +183,7 @@ def _tick_row(tick: Tick, message: str, form: str, *, left: bool) -> Row:
             f"≈{tick.context.tokens:,}",
             "unknown" if (read := reported_by(tick)) is None else f"{read:,}",
             calls or "–",
-            ", ".join([by or "–", *(["interrupted"] if cut else []), *(["rewound"] if left else [])]),
+            ", ".join([by or "–", *(["interrupted"] if cut else []), *marks]),
             templates.dollars(tick.cost),
         )
     )
@@ -189,7 +197,7 @@ def sessions(
     rows = [_session_row(name, target, session, here=name == current) for name, target, session in opened]
     open_ones = len(rows)
     rows += [
-        Row((info.id, "", "stored", "", info.parent or "–", written_time(info.updated), ""))
+        Row((info.id, "", "stored", "", info.parent or "–", templates.minute(info.updated), ""))
         for info in stored[:MOST_STORED]
     ]
     left = len(stored) - MOST_STORED
@@ -233,13 +241,40 @@ def _session_row(name: str, target: str, session: Session, *, here: bool) -> Row
         (
             name if name == session.id else f"{name} ({session.id})",
             target or _root_of(session),
-            session.status,
+            "waits" if session.status == "idle" and session.waiting else session.status,
             f"{len(session.ticks):,}",
             f"{session.parent} {where}".strip() if session.parent else "–",
-            written_time(last.ended or last.started) if last else "–",
+            templates.minute(last.ended or last.started) if last else "–",
             _model_of(session),
         ),
         here,
+    )
+
+
+def waiting(found: Sequence[tuple[Session, Question]]) -> Table:
+    """Lay out the questions that wait, each with the call that asks it."""
+    rows = [
+        Row(
+            (
+                question.id,
+                shortened(question.text),
+                shortened(str(question.call)),
+                templates.minute(since(session, question)),
+                session.id,
+            )
+        )
+        for session, question in found
+    ]
+    named = "ID " if len(found) > 1 else ""
+    return Table(
+        "Waiting for an answer",
+        [count(len(found), "question")],
+        (Column("id"), Column("question"), Column("call"), Column("since", "q"), Column("session", "q")),
+        rows,
+        (
+            Word("answer", f"%session answer {named}VALUE", "as JSON or text; what waited goes on at once"),
+            Word("by a form", f"%session answer{' ID' if named else ''}", "shows what may be answered"),
+        ),
     )
 
 
@@ -273,7 +308,7 @@ def history(shown: History, names: Mapping[str, str] | None = None) -> Tree:
         if names and branch.id in names:
             words.insert(0, f"named {names[branch.id]}")
         if branch.used is not None:
-            words.append(written_time(branch.used))
+            words.append(templates.minute(branch.used))
         facts = [Fact("text", "", word) for word in words]
         branches.append(Twig(lead, branch.id, facts, here=branch.id == shown.current))
     return Tree(
@@ -304,11 +339,6 @@ def outline(shown: Outline, title: str) -> Tree:
             Word("context", "%session context", "what all of this compiles to"),
         ),
     )
-
-
-def written_time(at: float) -> str:
-    """Write a time as a date and minute of this machine's zone: what is saved is read later."""
-    return _local(at).strftime("%Y-%m-%d %H:%M")
 
 
 def _local(at: float) -> dt.datetime:

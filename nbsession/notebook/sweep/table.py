@@ -16,8 +16,8 @@ from nbsession.notebook.sweep.bars import Most, most_of, progress
 from nbsession.notebook.sweep.differences import Differences, as_text, differences, written
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
+from nbsession.notebook.view.endings import why_stopped
 from nbsession.notebook.view.live import Ui
-from nbsession.notebook.view.transcript import why_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

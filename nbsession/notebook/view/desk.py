@@ -19,6 +19,7 @@ from nbsession.events import ConfirmationRequested
 from nbsession.notebook.view import edit_form, templates
 from nbsession.notebook.view.ledger import ledger_of
 from nbsession.notebook.view.live import Ui
+from nbsession.notebook.view.posts import Posts
 from nbsession.notebook.view.python import as_python
 from nbsession.notebook.view.summary import as_markdown, as_text
 from nbsession.notebook.view.transcript import Transcript
@@ -52,6 +53,7 @@ class Desk:
         self._named = sessions
         self._cell = contextvars.copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.posts = Posts(self._tell, self._in_cell)
         self._does: Mapping[str, Callable[[Session, Mapping[str, Any]], str]] = {
             "source": self._source,
             "fork": self._fork,
@@ -61,6 +63,8 @@ class Desk:
             "send": self._send,
             "stop": self._stop,
             "view": self._view,
+            "question": self.posts.form,
+            "answer": self.posts.answer,
         }
 
     def knows(self, session: Session, place: Place | None = None) -> Markup:
@@ -96,12 +100,18 @@ class Desk:
 
     def _reply(self, message: Mapping[str, Any], html: str, *, part: str = "") -> None:
         """Show something where the page asked for it, or in the part of it that has that name."""
-        reply = {"k": "reply", "n": message.get("n"), "html": str(html), "part": part}
-        self._cell.copy().run(self.widget.send, reply)
+        self._tell({"k": "reply", "n": message.get("n"), "html": str(html), "part": part})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._in_cell(lambda: self.widget.send(message))
+
+    def _in_cell(self, do: Callable[[], Any]) -> Any:
+        """Call a function as in the cell that made the desk."""
+        return self._cell.copy().run(do)
 
     def _put(self, key: str, was: str, data: Mapping[str, Any]) -> None:
         """Let a page that was loaded since an output was made show what stands there now."""
-        self._cell.copy().run(self.widget.send, {"k": "put", "key": key, "was": was, "data": data})
+        self._tell({"k": "put", "key": key, "was": was, "data": data})
 
     def _session(self, message: Mapping[str, Any]) -> Session:
         session = self._sessions.get(str(message.get("of")))
@@ -223,7 +233,7 @@ def _widget(key: str) -> AnyWidget:
         (AnyWidget,),
         {
             "_esm": templates.source("desk.js"),
-            "_css": templates.source("desk.css") + templates.source("answers.css"),
+            "_css": "".join(map(templates.source, ("form.css", "desk.css", "answers.css"))),
             "key": Unicode(key).tag(sync=True),
         },
     )()

@@ -32,7 +32,8 @@ class Ui:
     """How a template is to write: live with slots or static, what is unfolded, how prose is shown.
 
     ``choice`` is the view of contexts that the reader chose; ``place`` tells this output's folds
-    from those of others in the same page, ``root`` are the attributes by which a desk knows it.
+    from those of others in the same page, ``root`` are the attributes by which a desk knows it, ``post`` is
+    what it calls the output where questions wait in it.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class Ui:
         self.choice: Choice = "list"
         self.open: dict[str, bool] = {}
         self.root: Markup | str = ""
+        self.post = ""
         self.place = place
 
     def static(self) -> Ui:
         """Return the same for the static form; what the reader unfolded stays so."""
         ui = Ui(quiet=self.quiet, raw=self.raw, place=self.place)
-        ui.open, ui.choice, ui.root = self.open, self.choice, self.root
+        ui.open, ui.choice, ui.root, ui.post = self.open, self.choice, self.root, self.post
         return ui
 
     def slot(self, name: str) -> Markup:
@@ -155,7 +157,8 @@ def widget() -> AnyWidget:
     global _LiveView
     if _LiveView is None:
         script, *sheets = (
-            templates.source(name) for name in ("view.js", "view.css", "live.css", "tables.css", "sweep.css")
+            templates.source(name)
+            for name in ("view.js", "view.css", "form.css", "live.css", "tables.css", "sweep.css")
         )
         _LiveView = type("LiveView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
     made: AnyWidget = _LiveView()

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nbsession.content import Table, ToolResult
-    from nbsession.notebook.view.arguments_form import Control
     from nbsession.notebook.view.cards import Card
     from nbsession.notebook.view.fields import Field
+    from nbsession.notebook.view.form import Control
     from nbsession.notebook.view.strip import Strip
+    from nbsession.tools import Question
 
 
 MOST = 20_000
@@ -56,11 +57,31 @@ class Prose:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What a call waits for somebody to say, since when (seconds since the epoch), and what became of that in words."""
+
+    question: Question
+    since: float
+    end: str = ""
+
+    @property
+    def by(self) -> str:
+        """The call that asks, as it would be written in Python."""
+        call = self.question.call
+        return f"{call.name}({', '.join(f'{name}={written(value)}' for name, value in call.input.items())})"
+
+    @property
+    def command(self) -> str:
+        """How it is answered in a cell."""
+        return f"%session answer {self.question.id}"
+
+
+@dataclass(slots=True)
 class Call:
     """A tool call and what became of it.
 
-    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, or
-    the result's own. ``partial`` is the raw JSON of an input that is still coming.
+    ``status`` is ``"asked"``, ``"waiting"`` (for a yes or no), ``"running"``, ``"paused"``, or
+    the result's own. ``confirms`` is the question whose yes or no it waits for, or, where that is ``lasting``, an *always*; ``asked`` what outlasts the execution. ``partial`` is the raw JSON of an input that is still coming.
     ``fresh`` is what of it no page has shown yet. ``output`` is what the result says in words, ``tables``
     are the data frames among it; ``decision`` is what a rule decided. ``controls`` ask for other arguments; ``fault`` says what is wrong with all of them.
     """
@@ -81,6 +102,14 @@ class Call:
     controls: tuple[Control, ...] = ()
     fault: str = ""
     decision: str = ""
+    confirms: str = ""
+    lasting: bool = False
+    asked: Asked | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody's answer is waited for, beyond the end of the execution."""
+        return self.asked is not None and not self.asked.end
 
     def end(self, result: ToolResult, value: Any = None, traceback: str = "") -> None:
         """Take the result, and the value that it is of, where that is still there.

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from nbsession.content import visible
 from nbsession.content.markdown import inert
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.bounds import bounded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbsession.notebook.view.pieces import Call, TickRecord
     from nbsession.notebook.view.transcript import Transcript
 
@@ -19,7 +22,7 @@ def as_markdown(run: Transcript) -> str:
     for tick in _shown(run):
         if tick.text:
             blocks.append(inert(tick.text))
-        blocks.extend(f"*{_escaped(text)}*" for text in (*tick.notes, _line(tick)))
+        blocks.extend(f"*{_escaped(text)}*" for text in (*tick.notes, _line(tick), *_asked(tick)))
     if run.error is not None:
         blocks.append(f"**Error:** {_escaped(run.error.message)}")
     if run.stopped:
@@ -32,13 +35,17 @@ PLAIN = 1000
 """Characters of an answer in the plain text of a saved output, which holds all of it in two other forms."""
 
 
+QUESTION = 500
+"""Characters of a question, and of the call that asks it, on a line."""
+
+
 def as_text(run: Transcript, *, most: int | None = None) -> str:
     """Return what the model said, ``most`` characters of each answer, with a line for each tick."""
     blocks: list[str] = []
     for tick in _shown(run):
         if tick.text:
             blocks.append(_cut(visible(tick.text), most))
-        blocks.extend(f"[{visible(text)}]" for text in (*tick.notes, _line(tick)))
+        blocks.extend(f"[{visible(text)}]" for text in (*tick.notes, _line(tick), *_asked(tick)))
     if run.error is not None:
         blocks.append(f"Error: {visible(run.error.message)}")
     if run.stopped:
@@ -70,6 +77,13 @@ def _line(tick: TickRecord) -> str:
 
 def _called(call: Call) -> str:
     return f"{call.name} ({call.decision})" if call.decision else call.name
+
+
+def _asked(tick: TickRecord) -> Iterator[str]:
+    """Say what is asked, and how it is answered."""
+    for asked in filter(None, (call.asked for call in tick.calls)):
+        end = asked.end or f"waits for an answer since {templates.minute(asked.since)}: {asked.command} VALUE"
+        yield f"{bounded(asked.question.text, QUESTION)} · {bounded(asked.by, QUESTION)} {end}"
 
 
 def _cut(text: str, most: int | None) -> str:

@@ -94,6 +94,11 @@ def moment(at: str) -> str:
         return at
 
 
+def minute(at: float) -> str:
+    """Write a time, in seconds since the epoch, as a date and minute of this machine's zone: what is saved is read later."""
+    return dt.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def root() -> str:
     """Return the classes of the root of every page: nothing is typeset but mathematics in answers; the theme."""
     return mathematics.IGNORED if look.theme == "auto" else f"{mathematics.IGNORED} {look.theme}"
@@ -117,6 +122,6 @@ def _environment() -> Environment:
         finalize=lambda value: visible(bounded(value)) if type(value) is str else value,
     )
     environment.globals["root"] = root
-    environment.filters.update(whole=whole)
+    environment.filters.update(whole=whole, minute=minute)
     environment.filters.update(tokens=tokens, signed=signed, seconds=seconds, dollars=dollars, moment=moment)
     return environment

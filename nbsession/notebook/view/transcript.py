@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbsession import events
 from nbsession.content import ServerTool, Text, Thinking, ToolCall
-from nbsession.notebook.view.arguments_form import controls_of
 from nbsession.notebook.view.cards import card
+from nbsession.notebook.view.endings import WAITS, why_stopped, withdrawn
 from nbsession.notebook.view.fields import fields_of
+from nbsession.notebook.view.form import answered, controls_of
 from nbsession.notebook.view.ledger import Ledger
-from nbsession.notebook.view.pieces import Call, Halt, Note, Piece, Prose, ProseKind, TickRecord, written
+from nbsession.notebook.view.pieces import (
+    Asked,
+    Call,
+    Halt,
+    Note,
+    Piece,
+    Prose,
+    ProseKind,
+    TickRecord,
+    written,
+)
 from nbsession.notebook.view.sources import NO_SOURCES
 from nbsession.tools import Decision
 from nbsession.usage import Usage, saved
@@ -26,17 +37,7 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext, Part
     from nbsession.timeline import Tick
-
-WHY_STOPPED = {
-    "max_ticks": "the limit of ticks is reached",
-    "max_tokens": "the answer reached its limit of tokens",
-    "refusal": "the model declined to answer",
-    "aborted": "by you",
-    "stopped": "a continuation said so",
-    "budget": "the budget is used up",
-    "context_window": "the context window is full",
-}
-
+    from nbsession.tools import Question
 
 _KINDS: dict[type, ProseKind] = {Text: "text", Thinking: "thinking", ServerTool: "server_tool"}
 
@@ -80,6 +81,9 @@ class Transcript:
         self.halted: Note | None = None
         self._sent = False
         self._count = 0
+        self._withdrawn = 0
+        self._spent = Usage()
+        self._cost: float | None = 0.0
 
     @property
     def sources(self) -> list[tuple[str, str, str]]:
@@ -131,6 +135,8 @@ class Transcript:
                 return Touched("new" if new else "piece", self._current(), call)
             case events.TickStart() | events.TickContext() | events.MessageStart() | events.TickEnd():
                 return self._tick(event)
+            case events.QuestionAsked() | events.QuestionAnswered() | events.QuestionWithdrawn():
+                return self._question(event)
             case events.EntryCommitted() | events.KnobSet():
                 return self._note(event)
             case events.ModelWaiting():
@@ -145,7 +151,7 @@ class Transcript:
                 self._current().usage = event.usage
                 return STATE
             case events.ExecutionStart():
-                self.started = time.monotonic()
+                self._begin()
                 self._sent = not event.text
                 return STATE
             case events.Error():
@@ -153,7 +159,10 @@ class Transcript:
                 return STATE
             case events.ExecutionEnd():
                 self.stop_reason, self.reason = event.stop_reason, event.reason
-                self.usage, self.cost = event.usage, event.cost
+                self.usage = self._spent + event.usage
+                self.cost = (
+                    None if None in (self._cost, event.cost) else (self._cost or 0) + (event.cost or 0)
+                )
                 self.end()
                 return STATE
         return None
@@ -186,8 +195,35 @@ class Transcript:
             for piece in tick.pieces:
                 if isinstance(piece, Prose) and not piece.finished:
                     piece.finished = piece.cut = True
-                elif isinstance(piece, Call) and piece.result is None:
+                elif isinstance(piece, Call) and piece.result is None and not piece.waits:
                     piece.status = "interrupted"
+
+    def waits(self, question: Question, since: float) -> Touched:
+        """Show that a call waits for somebody, since a moment (seconds since the epoch)."""
+        if not self.ticks:
+            self._new_tick(question.tick)
+        call, new = self._call(question.call.id, question.call.name)
+        call.input, call.status, call.question = question.call.input, "paused", ""
+        call.asked = Asked(question, since)
+        return Touched("new" if new else "piece", self._current(), call)
+
+    @property
+    def asked(self) -> dict[str, Asked]:
+        """The questions that wait for somebody, by their ids."""
+        found = [call.asked for call in self.calls() if call.asked is not None and call.waits]
+        return {asked.question.id: asked for asked in reversed(found)}
+
+    def _begin(self) -> None:
+        """Begin, or go on after waiting for somebody, whose time does not count."""
+        if self.ended is None:
+            self.started = time.monotonic()
+            return
+        waited = time.monotonic() - self.ended
+        self.started += waited
+        self.first_text = None if self.first_text is None else self.first_text + waited
+        self._spent, self._cost = self.usage or Usage(), self.cost
+        self.ended = self.error = None
+        self.stop_reason = self.reason = ""
 
     def remark(self, text: str) -> Touched:
         """Add a line of its own to the tick that runs."""
@@ -245,7 +281,8 @@ class Transcript:
         if tick.interrupted and record.pieces and isinstance(record.pieces[-1], Prose):
             record.pieces[-1].cut = True
         for run in tick.tool_calls:
-            call = Call(self._key(), run.id, run.name, run.input, status="interrupted")
+            waits = run.result is None and tick.ended is not None and not tick.interrupted
+            call = Call(self._key(), run.id, run.name, run.input, status=WAITS if waits else "interrupted")
             call.decision = "" if run.decision is None else str(run.decision)
             if run.result is not None:
                 call.end(run.result, run.value, run.traceback)
@@ -256,7 +293,11 @@ class Transcript:
     ) -> Touched:
         if isinstance(event, events.TickStart):
             self.state = "preparing the context"
-            return Touched("tick", self._new_tick(event.tick))
+            began = self._new_tick(event.tick)
+            if self._withdrawn:
+                began.pieces.append(Note(self._key(), withdrawn(self._withdrawn)))
+                self._withdrawn = 0
+            return Touched("tick", began)
         tick = self._current()
         if isinstance(event, events.TickContext):
             self._show(tick, event.context)
@@ -341,6 +382,7 @@ class Transcript:
             call.input = event.call.input
             if isinstance(event, events.ConfirmationRequested):
                 call.status, call.question = "waiting", event.message or f"Run {call.name}?"
+                call.confirms = event.question
                 call.controls = controls_of(self._current().schemas.get(call.name, {}), event.call.input)
                 self.state = "waiting for your answer"
             else:
@@ -353,6 +395,24 @@ class Transcript:
             call, new = self._call(event.result.call_id, event.result.name)
             call.end(event.result, event.value, event.traceback)
         return Touched("new" if new else "piece", self._current(), call)
+
+    def _question(
+        self, event: events.QuestionAsked | events.QuestionAnswered | events.QuestionWithdrawn
+    ) -> Touched | None:
+        if isinstance(event, events.QuestionAsked):
+            self.state = WAITS
+            return self.waits(event.question, time.time())
+        call = next((call for call in self.calls() if call.id == event.call_id), None)
+        if call is None:
+            self._withdrawn += isinstance(event, events.QuestionWithdrawn)
+            return None
+        if call.asked is None:
+            return None
+        if isinstance(event, events.QuestionWithdrawn):
+            call.asked.end = f"withdrawn: {event.reason}"
+        else:
+            call.asked.end = f"answered: {answered(call.asked.question, event.value)}"
+        return Touched("piece", self._current(), call)
 
     def _call(self, id_: str, name: str) -> tuple[Call, bool]:
         for call in self.calls():
@@ -376,15 +436,6 @@ class Transcript:
     def _key(self) -> str:
         self._count += 1
         return f"p{self._count}"
-
-
-def why_stopped(stop_reason: str, reason: str) -> str:
-    """Say why an execution ended other than by the model's own end of turn, or ``""``."""
-    if not stop_reason or stop_reason in ("end_turn", "error"):
-        return ""
-    if reason and stop_reason == "aborted":
-        return reason
-    return f"stopped: {reason or WHY_STOPPED.get(stop_reason, stop_reason)}"
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -24,15 +24,20 @@ from nbsession import (
     use_knob,
     use_state,
 )
+from nbsession.content import ToolCall
 from nbsession.events import ConfirmationRequested
 from nbsession.notebook.panels import tables
 from nbsession.notebook.panels.knobs import Change, Panel, context_bundle
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.sweep.pair import Pair
 from nbsession.notebook.view import templates
-from nbsession.notebook.view.execution import ExecutionView
+from nbsession.notebook.view.execution import ExecutionView, static_of
+from nbsession.notebook.view.form import answer_of, answered, form_of
 from nbsession.notebook.view.live import Ui
+from nbsession.notebook.view.pieces import Call
+from nbsession.notebook.view.transcript import Transcript
 from nbsession.testing import ScriptedModel, call
+from nbsession.tools import Question, confirmation_schema
 from tests.support.hostile import MATHEMATICS, PICTURES, SHORT, TEXTS, URLS
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ FOUND = """() => {
          "PROGRESS S SELECT OPTION INPUT TEXTAREA LABEL SMALL SPAN STRONG STYLE SUMMARY TABLE TBODY TD TH THEAD TIME TR UL").split(" "));
     const known = new Set(
         ("alt aria-hidden aria-label class colspan data-d data-do data-s data-grows data-t href id max open rel role scope src start style " +
-         "tabindex title type value for name rows step min max selected checked placeholder readonly data-f data-n data-k data-lm-suppress-shortcuts data-p aria-invalid aria-describedby").split(" "));
+         "tabindex title type value for name rows step min max selected checked placeholder readonly data-f data-n data-k data-lm-suppress-shortcuts data-p data-q data-at data-act data-press aria-invalid aria-describedby").split(" "));
     const styled = /^((--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?)$/;
     const found = [...window.trapped];
     for (const each of document.querySelectorAll("*")) {
@@ -145,6 +150,37 @@ def beside(session: Session, text: str) -> list[dict[str, str]]:
     return shown
 
 
+def waiting(text: str) -> list[dict[str, str]]:
+    """Ask a text, about a call with it and for an answer of which it is a part; return what is shown before and after."""
+    field = {"type": "string", "description": text, "default": text}
+    schemas: tuple[dict[str, Any], ...] = (
+        {"enum": [text, "plain"]},
+        {"enum": [text, *map(str, range(9))], "description": text},
+        {"type": "array"},
+        {"type": "object", "properties": {text: field, "other": {"enum": [text]}}, "required": [text]},
+    )
+    about = ToolCall("call", "ask", {"note": text})
+    questions = [Question(f"qu_{n}", text, about, "pause", schema) for n, schema in enumerate(schemas)]
+    allowed = confirmation_schema({"type": "object", "properties": {"note": field}})
+    questions.append(Question("qu_9", text, about, "confirmation", allowed))
+    shown: list[dict[str, str]] = []
+    for question in questions:
+        ui, run = Ui(), Transcript()
+        ui.post = "post_1"
+        asked = run.waits(question, 0.0).piece
+        assert isinstance(asked, Call)
+        shown.append(static_of(ui, run))
+        empty = form_of(question)
+        _, wrong = answer_of(empty, {"fields": {text: text, "other": text, "": text}})
+        _, pressed = answer_of(empty, {"press": text})
+        made = templates.macro("question", "form")
+        shown += [{"live": made(form, "id")} for form in (empty, wrong, pressed)]
+        assert asked.asked is not None
+        asked.asked.end = f"answered by the program: {answered(question, text if question.kind == 'pause' else {'note': text})}"
+        shown += [static_of(ui, run), {"live": templates.macro("question", "end")(asked.asked.end)}]
+    return shown
+
+
 async def views_of(text: str) -> dict[str, list[str]]:
     """Return every view and form of a text."""
     session, shown = await spoken(text)
@@ -154,7 +190,7 @@ async def views_of(text: str) -> dict[str, list[str]]:
     assert last is not None
     shown.append(context_bundle(last, first))
     if text in SHORT:
-        shown += beside(session, text)
+        shown += [*beside(session, text), *waiting(text)]
     for bundle in shown:
         for kind, content in bundle.items():
             found[kind].append(content)

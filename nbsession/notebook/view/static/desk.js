@@ -2,9 +2,13 @@
 // asks the kernel what they are for. None of that is saved: it changes the page, never the notebook. What comes to
 // stand in an output for good the kernel sends, and it is put there where the page was loaded since.
 //
+// Where a question waits in one it puts the form to answer it.
+//
 // In:  {k: "reply", n, html, part}              what to show for request n, or in a part of that; there may be several
 //      {k: "put", key, was, data}               what stands in an output now, for a page that was loaded since
-// Out: {k, n, of, o, tick, path, fields, view}  k: source, fork, edit, compare, send, python, stop, view
+//      {k: "told", at, q, html}                 what became of a question in the output that has it
+// Out: {k, n, of, o, tick, path, fields, view, q, at, press}
+//                                               k: source, fork, edit, compare, send, python, stop, view, question, answer
 
 const ACTS = [
   ["fork", "Fork here"],
@@ -61,6 +65,19 @@ function placeOf(made) {
   made.replaceWith(place);
 }
 
+// The fields of an answer, all of them.
+function fieldsOf(answer) {
+  const fields = [...answer.querySelectorAll("[data-f]")];
+  return Object.fromEntries(fields.map((f) => [f.dataset.f, f.type === "checkbox" ? f.checked : f.value]));
+}
+
+// JupyterLab lets no field in a cell begin a new line (`evtKeydown` of @jupyterlab/application), so this does.
+function breakLine(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || !event.target.matches("textarea")) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, "\n");
+}
+
 // The fields that the reader changed.
 function changed(form) {
   const fields = {};
@@ -97,7 +114,9 @@ async function copy(copier) {
 function initialize({ model }) {
   const mine = `.nbs[data-x="${model.get("key")}"]`;
   const waiting = new Map(); // where the replies to a request go
+  const drafts = new Map(); // what is written in the fields of questions, which may be drawn anew
   let count = 0;
+  let begun = false; // whether what stood in the page at first has been gone through
   let planned = false;
   let alive = true;
 
@@ -108,6 +127,10 @@ function initialize({ model }) {
     for (const tick of document.querySelectorAll(`${mine} .tick[data-n]`)) {
       if (!tick.querySelector(":scope > .acts") && !tick.closest(".nbs").querySelector("[data-s]")) actsOf(tick);
     }
+    for (const asked of document.querySelectorAll(`${mine} .ask[data-q]`)) {
+      if (!asked.querySelector(":scope > .answer")) offer(asked);
+    }
+    begun = true;
   };
   const plan = () => {
     if (!planned) requestAnimationFrame(liven);
@@ -133,6 +156,54 @@ function initialize({ model }) {
     ask(pressed, where, what);
   };
 
+  const offer = (asked) => {
+    const answer = document.createElement("div");
+    answer.className = "answer";
+    if (begun) answer.dataset.new = "";
+    keepKeys(answer);
+    asked.append(answer);
+    ask(asked, answer, { k: "question", ...asked.dataset });
+  };
+
+  // What was written stays written. A question that has just come takes the focus, unless its reader is writing
+  // something; a fault takes it to its field.
+  const settle = (answer) => {
+    const { q } = answer.parentElement.dataset;
+    for (const field of answer.querySelectorAll("[data-f]")) {
+      const draft = drafts.get(`${q} ${field.dataset.f}`);
+      if (field.type === "checkbox") field.checked = draft ?? field.checked;
+      else field.value = draft ?? field.value;
+    }
+    const wrong = answer.querySelector("[aria-invalid]");
+    const busy = document.activeElement?.matches("input, textarea, :read-write, .answer *");
+    const isNew = "new" in answer.dataset && !busy;
+    delete answer.dataset.new;
+    (wrong ?? (isNew ? answer.querySelector("button, input, select, textarea") : null))?.focus();
+  };
+
+  const answerWith = (pressed, answer) => {
+    for (const each of answer.querySelectorAll("button")) each.disabled = true;
+    const what = "press" in pressed.dataset ? { press: pressed.dataset.press } : { fields: fieldsOf(answer) };
+    ask(pressed, answer, { k: "answer", ...answer.parentElement.dataset, ...what });
+  };
+
+  const write = (event) => {
+    const field = event.target;
+    const asked = field.closest?.(`${mine} .ask[data-q]`);
+    if (!asked || !("f" in field.dataset)) return;
+    drafts.set(`${asked.dataset.q} ${field.dataset.f}`, field.type === "checkbox" ? field.checked : field.value);
+  };
+
+  // Enter in a field gives its answer, in one of several lines with Ctrl or the command key.
+  const key = (event) => {
+    if (event.key !== "Enter" || !event.target.closest?.(mine)) return;
+    const answer = event.target.closest(".ask[data-q] > .answer");
+    const gives = event.target.matches((event.ctrlKey || event.metaKey) ? "textarea" : "input");
+    if (!answer || !gives) return breakLine(event);
+    event.preventDefault();
+    answer.querySelector("button[data-act=answer]:not([data-press])").click();
+  };
+
   const click = (event) => {
     const view = event.target.closest?.(".vs > details > summary")?.parentElement;
     if (view?.closest(mine) && !view.open) {
@@ -153,6 +224,8 @@ function initialize({ model }) {
       unfold(pressed, where, { k: act, path: pressed.dataset.p });
     } else if (pressed.parentElement.matches(".acts")) {
       unfold(pressed, pressed.parentElement.nextElementSibling, { k: act });
+    } else if (act === "answer") {
+      answerWith(pressed, pressed.closest(".answer"));
     } else if (act === "stop") {
       pressed.disabled = true;
       ask(pressed, null, { k: act });
@@ -164,14 +237,21 @@ function initialize({ model }) {
 
   const hear = (message) => {
     if (message.k === "put") return replaceOutput(model, message);
+    if (message.k === "told") {
+      for (const asked of document.querySelectorAll(`${mine} .ask[data-q="${message.q}"][data-at="${message.at}"]`)) {
+        asked.querySelector(":scope > .answer").innerHTML = message.html;
+      }
+    }
     const where = message.k === "reply" && waiting.get(message.n);
     const into = message.part ? where?.querySelector(`[data-part="${message.part}"]`) : where;
-    if (into) into.innerHTML = message.html;
+    if (!into || (!message.html && into.matches(".answer"))) return;
+    into.innerHTML = message.html;
+    if (into.matches(".answer")) settle(into);
   };
 
   const sleep = () => {
     alive = false;
-    for (const made of document.querySelectorAll(`${mine} :is(.acts, .desk, .lines)`)) made.remove();
+    for (const made of document.querySelectorAll(`${mine} :is(.acts, .desk, .lines, .answer)`)) made.remove();
     for (const made of document.querySelectorAll(`${mine} button.src`)) placeOf(made);
   };
 
@@ -185,7 +265,8 @@ function initialize({ model }) {
     if (!changes.every(({ target }) => target.closest?.(".nbs :is(.md, .bar)"))) plan();
   });
   observer.observe(document.body, { childList: true, subtree: true });
-  document.addEventListener("click", click);
+  const listeners = { click, keydown: key, input: write };
+  for (const [type, listener] of Object.entries(listeners)) document.addEventListener(type, listener);
   model.on("msg:custom", hear);
   const kernel = model.widget_manager?.kernel; // in JupyterLab and Notebook 7
   kernel?.statusChanged?.connect(watch);
@@ -193,7 +274,7 @@ function initialize({ model }) {
   return () => {
     observer.disconnect();
     kernel?.statusChanged?.disconnect(watch);
-    document.removeEventListener("click", click);
+    for (const [type, listener] of Object.entries(listeners)) document.removeEventListener(type, listener);
     sleep();
   };
 }

@@ -4,7 +4,7 @@
 //      {k: "ops", n, ops}         [["put" | "add" | "txt", slot, value], …], numbered without gaps
 //      {k: "end", for, id, data}  what to put in place of the output with the widget of that id, by MIME type
 //      {k: "ack"}                 Stop was heard
-// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok, fields} {k: "resume", fields} {k: "open", d, open}
+// Out: {k: "hello", me} {k: "stands"} {k: "stop"} {k: "answer", call, ok, always, fields} {k: "resume", fields} {k: "open", d, open}
 
 const PATIENCE = 500; // ms for the kernel to acknowledge Stop, before it is interrupted instead
 const WIDGET = "application/vnd.jupyter.widget-view+json";
@@ -57,6 +57,13 @@ function offer(slot) {
   if (!slot.querySelector(".answer") || document.activeElement?.matches("input, textarea, :read-write")) return;
   const first = slot.querySelector(".answer [aria-invalid]") ?? slot.querySelector(".answer > button");
   first.focus();
+}
+
+// JupyterLab lets no field in a cell begin a new line (`evtKeydown` of @jupyterlab/application), so this does.
+function breakLine(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || !event.target.matches("textarea")) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, "\n");
 }
 
 function fieldsOf(answer) {
@@ -135,17 +142,20 @@ function render({ model, el }) {
       model.send({ k: "resume", fields: action === "edited" ? changedIn(button.closest(".answer")) : {} });
     } else {
       const fields = action === "edit" ? fieldsOf(button.closest(".answer")) : null;
-      model.send({ k: "answer", call, ok: action !== "no", fields });
+      model.send({ k: "answer", call, ok: action !== "no", always: action === "always", fields });
     }
   };
 
-  // In a question: Enter in a field gives its answer, Escape leaves the form, or says no.
+  // In a question: Enter in a field gives its answer, in one of several lines with Ctrl; Escape leaves the form, or says no.
   const key = (event) => {
     const answer = event.target.closest?.(".answer");
     if (!answer) return;
     const form = answer.querySelector("details");
-    if (event.key === "Enter" && event.target.matches("input")) {
-      answer.querySelector("[data-do^='edit:']").click();
+    const gives = event.target.matches((event.ctrlKey || event.metaKey) ? "textarea" : "input");
+    if (event.key === "Enter" && gives) {
+      answer.querySelector("[data-do^='edit']").click();
+    } else if (event.key === "Enter") {
+      breakLine(event);
     } else if (event.key === "Escape" && form?.open) {
       form.open = false;
       answer.querySelector("button").focus();

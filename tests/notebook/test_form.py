@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbsession import tool
-from nbsession.notebook.view.arguments_form import (
+from nbsession.notebook.view.form import (
     Control,
     controls_of,
     faults_in,
