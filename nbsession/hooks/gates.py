@@ -37,7 +37,9 @@ class GateState(NamedTuple):
         return self.open and not self.put_off
 
     def __str__(self) -> str:
-        word = "put off" if self.put_off else "open" if self.open else "closed"
+        word = "closed" if not self.open else "put off" if self.put_off else "open"
+        if word == "open" and self.reason:
+            word = "open, put off before"
         return f"{word}: {self.reason}" if self.reason else word
 
 

@@ -106,8 +106,9 @@ class Permissions:
 
     def take_over(self, other: Permissions) -> None:
         """Begin with what was added to another session's rules, as one that it spawns does."""
-        self._added, self._always = [*other._added], [*other._always]
-        self._change(lambda: self._confirmed.extend(other._confirmed))
+        if other._added or other._always or other._confirmed:
+            self._added, self._always = [*other._added], [*other._always]
+            self._change(lambda: self._confirmed.extend(other._confirmed))
 
     def _change(self, change: Callable[[], None]) -> None:
         change()

@@ -25,6 +25,7 @@ from nbsession import (
     use_knob,
 )
 from nbsession.events import ConfirmationRequested
+from nbsession.hooks import GateState
 from nbsession.notebook.view.execution import ExecutionView
 from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
@@ -119,8 +120,10 @@ async def test_a_gate_that_is_put_off_lets_the_execution_end_and_is_open_again_a
     assert (await session.send("Edit a.")).text == "Bye."
     (gate,) = session.gates
     assert (gate.open, gate.reason, str(gate.state)) == (True, "no network", "put off: no network")
-    result = await session.send("And now?")
+    execution = session.send("And now?")
+    result = await execution
     assert result.text == "Now it is."
+    assert str(GateState(True, reason="no network")) == "open, put off before: no network"
     assert "It was put off before: no network" in str(model.contexts[5].messages[-1])
 
 
