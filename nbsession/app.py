@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import new_id
 from nbsession.context import tools_given
-from nbsession.errors import RenderError, SessionClosedError, SessionError
+from nbsession.errors import (
+    RenderError,
+    SessionClosedError,
+    SessionError,
+    SessionNotFoundError,
+    did_you_mean,
+)
 from nbsession.hooks import encode
 from nbsession.record import read_past, uncollected
 from nbsession.session import Home, Session, checked_ticks
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from nbsession.session import Execution
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tools import Rule, Tool
+
+
+_NEAR = 200  # stored sessions among which one is looked for that was probably meant
 
 
 class App:
@@ -211,6 +220,36 @@ class App:
         At most ``limit`` of them, those that follow ``after``, the ``place`` of the last of a page before.
         """
         return self.store.sessions(after=after, limit=limit) if self.store is not None else []
+
+    def delete(self, *ids: str) -> None:
+        """Delete sessions for good, all of them or none, from the store and from here; one that is open is closed first.
+
+        Their texts go with them, as far as no other session has them; sessions that they
+        spawned stay. ``SessionError`` refuses one that runs, or is the past of forks that stay,
+        ``SessionBusyError`` one that another process holds, ``SessionNotFoundError`` an id that is not there:
+        then nothing is deleted, and what was closed can be opened again. On the loop of the
+        sessions themselves, which cannot wait here, an open one is refused: ``await session.aclose()`` first.
+        """
+        if missing := [each for each in ids if not self.knows(each)]:
+            known = [*self._sessions, *(info.id for info in self.sessions(limit=_NEAR))]
+            raise SessionNotFoundError(
+                f"there is no session {missing[0]!r}{did_you_mean(missing[0], known)}; nothing was deleted"
+            )
+        opened = [self._sessions[each] for each in dict.fromkeys(ids) if each in self._sessions]
+        for session in opened:
+            if session.status == "running":
+                raise SessionError(
+                    f"session {session.id!r} is running: wait for it or abort it, and delete it then; nothing was deleted"
+                )
+            if self.home.here:
+                raise SessionError(
+                    f"session {session.id!r} is open on this loop: await session.aclose(), and delete it then; nothing "
+                    "was deleted"
+                )
+        for session in opened:
+            session.close()
+        if self.store is not None and (kept := [each for each in ids if self.store.revision(each)]):
+            self.store.delete(kept)
 
     def element(self, props: Mapping[str, Any]) -> Element:
         """Return the root element with these props."""

@@ -12,7 +12,7 @@
     ├── BudgetError            the next model call would pass the budget
     ├── SessionError           the session cannot do this now
     │   ├── SessionBusyError   another process holds the session
-    │   ├── SessionClosedError the session was closed
+    │   ├── SessionClosedError the session was closed, or deleted
     │   └── SessionNotFoundError                                      (also LookupError)
     └── StoreError             a record could not be kept or read
 
@@ -125,7 +125,7 @@ class SessionBusyError(SessionError):
 
 
 class SessionClosedError(SessionError):
-    """The session was closed; open it again with ``app.session(id)``."""
+    """The session was closed, and ``app.session(id)`` opens it again; or it was deleted from its store."""
 
 
 class SessionNotFoundError(SessionError, LookupError):

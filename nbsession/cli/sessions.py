@@ -1,4 +1,4 @@
-"""``nbsession sessions``: list, show and export what a store keeps."""
+"""``nbsession sessions``: list, show, export and remove what a store keeps."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_to(commands: Any) -> None:
     """Add the commands to the command line."""
     group = commands.add_parser(
         "sessions",
-        help="list, show and export stored sessions",
+        help="list, show, export and remove stored sessions",
         description="Look after the sessions that a store keeps. No model is called.",
     )
     actions = group.add_subparsers(required=True, metavar="ACTION")
@@ -69,7 +69,16 @@ def add_to(commands: Any) -> None:
     app_option(exporter)
     exporter.set_defaults(run=export, json=False)
 
-    for action in (lister, shower, exporter):
+    remover = actions.add_parser(
+        "rm",
+        help="remove sessions for good",
+        description="Remove sessions for good. One that forks share their past with stays, unless they go too.",
+    )
+    remover.add_argument("ids", nargs="+", metavar="ID")
+    remover.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    remover.set_defaults(run=remove, json=False)
+
+    for action in (lister, shower, exporter, remover):
         store_option(action)
     for action in (lister, shower):
         json_option(action)
@@ -136,6 +145,23 @@ def export(options: argparse.Namespace) -> int:
         )
     session.export(options.path, force=options.force)
     print(f"wrote {options.path}")
+    return 0
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Remove sessions for good."""
+    store = opened(options.store)
+    for each in options.ids:
+        kept(store, each)
+    named = visible(", ".join(dict.fromkeys(options.ids)))
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise Failure("nobody can be asked here; add --yes to remove them for good")
+        if input(f"remove {named} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing was removed")
+            return 0
+    store.delete(options.ids)
+    print(f"removed {named}")
     return 0
 
 

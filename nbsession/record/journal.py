@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession import threads
 from nbsession.content import Block, Entry, ToolResult, block_from_dict
-from nbsession.errors import NbsessionError, SessionBusyError, StoreError
+from nbsession.errors import NbsessionError, SessionBusyError, SessionClosedError, StoreError
 from nbsession.hooks import GONE
 from nbsession.record.event_rows import row_of
 from nbsession.record.lease import Lease
 from nbsession.record.partial import grown
 from nbsession.record.texts import lifted, lower, wanted
+from nbsession.stores import every
 from nbsession.stores.base import Row
 from nbsession.stores.lease import this_owner
 from nbsession.timeline import ForkPoint, entries_of
@@ -62,16 +63,24 @@ class Journal:
     What could not be stored waits, and goes in front of what is stored next, so that a
     store that recovers has everything. The session's lease is taken before the first
     write. Without a store nothing is kept, and nothing costs anything. ``held_by`` is the
-    process that was running the session when it was read: then it can be read only.
+    process that was running the session when it was read: then it can be read only. ``created``
+    is when it was made, as its first row says.
     """
 
     def __init__(
-        self, store: SessionStore | None, session: str, *, revision: int = 0, held_by: str = ""
+        self,
+        store: SessionStore | None,
+        session: str,
+        *,
+        revision: int = 0,
+        held_by: str = "",
+        created: float | None = None,
     ) -> None:
         self.store = store
         self.session = session
         self.revision = revision
         self.held_by = held_by
+        self._created = created
         self._lease = Lease(store, session) if store is not None else None
         self._backlog = Rows()
         self._failure: NbsessionError | None = None
@@ -85,9 +94,11 @@ class Journal:
 
     @property
     def superseded(self) -> bool:
-        """Whether another process has gone on with it, or may have: nothing more can be stored."""
+        """Whether another process has gone on with it, or may have, or it was deleted: nothing more can be stored."""
         if self.store is None:
             return False
+        if isinstance(self._failure, SessionClosedError):
+            return True
         if self.held_by and self.store.holder(self.session) != self.held_by:
             return True
         if not self.held_by and not isinstance(self._failure, SessionBusyError):
@@ -161,6 +172,8 @@ class Journal:
         if not waiting:  # an append before this one took it along
             return
         try:
+            if revision and not self._lease.held:
+                self._check_same()
             token = self._lease.hold(revision)
             if self.held_by:
                 self._lease.give_back()
@@ -176,11 +189,20 @@ class Journal:
             if isinstance(error, SessionBusyError):
                 self._lease.lose()
             raise
+        if not revision:
+            self._created = waiting.rows[0].data.get("created")
         with self._lock:
             self.revision, self._failure = stored, None
             del self._backlog.rows[: len(waiting.rows)]
             for digest in waiting.texts:
                 self._backlog.texts.pop(digest, None)
+
+    def _check_same(self) -> None:
+        """Refuse to write to what began anew under the id of a session that was deleted: it may have as many rows."""
+        assert self.store is not None
+        for _, first in self.store.rows(self.session, limit=1):
+            if first.data.get("created") != self._created:
+                raise every.gone(self.session)
 
     def close(self) -> None:
         """Let the writer thread finish, and another process hold the session."""
@@ -201,6 +223,7 @@ class Past:
 
     revision: int = 0
     held_by: str = ""
+    created: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
     forked: tuple[int | None, bool] | None = None
@@ -249,7 +272,7 @@ def read_past(store: SessionStore, session: str) -> Past | None:
     rows = store.load(session, last_of=("events",))
     if rows is None:
         return None
-    past = Past(revision=revision)
+    past = Past(revision=revision, created=rows[0].data.get("created"))
     entries: dict[str, Entry] = {}
     for row in _with_texts(store, [*_shared(store, rows[0]), *rows]):
         if row.kind == "entry":

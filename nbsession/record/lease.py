@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nbsession import threads
-from nbsession.errors import NbsessionError, SessionBusyError
+from nbsession.errors import NbsessionError, SessionBusyError, SessionClosedError
 
 if TYPE_CHECKING:
     from nbsession.stores.base import SessionStore
@@ -80,7 +80,7 @@ class Lease:
         while not self._released.wait(HEARTBEAT) and token == self._token:
             try:
                 self._store.renew(self._session, token, SECONDS)
-            except SessionBusyError:  # taken over: the next write says so
+            except (SessionBusyError, SessionClosedError):  # taken over or deleted: the next write says so
                 return
             except NbsessionError:  # out of reach for now: the lease may outlast that
                 continue

@@ -36,7 +36,9 @@ def core_of(
         record.restore(past.entries, past.head)
         state.record(past.changes)
         ticks = restore_ticks(past.ticks, record, store)
-        journal = Journal(store, session.id, revision=past.revision, held_by=past.held_by)
+        journal = Journal(
+            store, session.id, revision=past.revision, held_by=past.held_by, created=past.created
+        )
     else:
         journal = Journal(store, session.id)
     core = SessionCore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionClosedError, SessionError, StoreError
@@ -65,7 +66,7 @@ class Closing:
                     location=error.location,
                 ) from error
         except SessionError:
-            pass  # another process writes it: what is here can be stored at no time, which the end tells
+            pass  # another process writes it, or deleted it: what is here can be stored at no time, which the end tells
         await self._let_go()
 
     async def _wind_up(self) -> None:
@@ -92,7 +93,8 @@ class Closing:
             await core.mount.unmount(core.session)
         finally:
             try:
-                await core.keeper.last()
+                with suppress(SessionClosedError):  # it was deleted: there is nothing to be lost
+                    await core.keeper.last()
             finally:
                 core.feed.close()
                 core.journal.close()

@@ -101,7 +101,12 @@ class SessionStore(Protocol):
         somebody else wrote: ``SessionBusyError``, and nothing is kept. A row
         that is not JSON is a ``StoreError`` naming it, and nothing is kept
         either. A digest that is there already keeps its text. Without rows,
-        texts alone are kept and no session is made. With a ``token`` that is not
+        texts alone are kept and no session is made. A text stays as long as a session that
+        it was given with: rows may refer to texts of their own session, and of those whose past it shares.
+        A session whose first row is of kind ``"session"`` with ``shares``, an id and a number of
+        rows, is a fork that has the first rows of that other session as its past; where they
+        are not there it is a ``SessionClosedError``. A session that was deleted, which ``revision`` tells
+        where it is not 0, or ``token``, is a ``SessionClosedError``. With a ``token`` that is not
         the session's latest, the late write of one whose lease was taken over, it
         is a ``SessionBusyError`` too; an expired lease that nobody took over is
         still good.
@@ -148,7 +153,8 @@ class SessionStore(Protocol):
     def renew(self, session: str, token: int, seconds: float) -> None:
         """Let the lease last from now for so many seconds, also when it expired and nobody took it over.
 
-        ``SessionBusyError`` where somebody did; ``SessionError`` after its release.
+        ``SessionBusyError`` where somebody did; ``SessionError`` after its release, ``SessionClosedError``
+        where the session was deleted.
         """
         ...
 
@@ -169,6 +175,17 @@ class SessionStore(Protocol):
         last one before. It costs the same however many there are. What is updated
         meanwhile moves to the front, and so may be missing on the pages to come; none
         comes twice.
+        """
+        ...
+
+    def delete(self, sessions: Sequence[str]) -> None:
+        """Delete sessions for good, all of them or none, in one transaction.
+
+        Their rows and leases go, and each text that no other session was given. An id that
+        is not there is a ``SessionNotFoundError``, one that another process holds a
+        ``SessionBusyError`` that names it, and one that is the past of forks, unless they go
+        too, a ``SessionError`` that names them. Who still has one of the sessions open is told by a
+        ``SessionClosedError`` at the next write; a session that begins anew under the id is none of theirs.
         """
         ...
 

@@ -67,7 +67,7 @@ def refused(expected: type[NbsessionError], *names: str, why: str) -> Iterator[N
         assert name in message, f"{expected.__name__} must name {name!r}, and says {message!r}"
 
 
-def in_threads(*calls: Callable[[], None]) -> None:
+def in_threads(*calls: Callable[[], object]) -> None:
     """Run the calls at the same time, and raise what one of them raised."""
     with ThreadPoolExecutor(max_workers=len(calls)) as pool:
         for running in [pool.submit(call) for call in calls]:

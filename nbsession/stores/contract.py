@@ -19,6 +19,7 @@ from nbsession.stores.checking import (
     row_of,
     sessions_among,
 )
+from nbsession.stores.contract_deleting import DELETING
 
 
 def store_contract(factory: Factory) -> None:
@@ -436,5 +437,6 @@ CHECKS: tuple[Callable[[Factory], None], ...] = (
     a_late_owner_writes_nothing,
     who_knows_too_little_takes_no_lease,
     one_of_several_gets_the_lease,
+    *DELETING,
 )
 """The checks one by one, each called with the factory: for a test runner that reports them apart."""

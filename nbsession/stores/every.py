@@ -9,22 +9,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbsession.errors import SessionBusyError, StoreError
+from nbsession.errors import (
+    SessionBusyError,
+    SessionClosedError,
+    SessionError,
+    SessionNotFoundError,
+    StoreError,
+)
 from nbsession.stores.base import Row
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+_SHOWN = 12  # names in an error
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """What the latest row of kind ``"session"`` says: it supersedes the earlier ones as a whole.
 
-    ``metadata`` is JSON text.
+    ``metadata`` is JSON text. ``shares`` is the session whose first rows, so many of them, are
+    also this one's past; only the first such row can say so, and it stays.
     """
 
     metadata: str = "{}"
     parent: str | None = None
+    shares: tuple[str, int] | None = None
 
 
 def encode(value: object, what: str) -> str:
@@ -148,8 +157,21 @@ def describe(session: str, rows: Sequence[Row]) -> Description | None:
             if not (parent is None or isinstance(parent, str)):
                 raise StoreError(f"parent of session {session!r} must be a session id, got {parent!r}")
             text = encode(dict(metadata), f"metadata of session {session!r}")
-            return Description(text, None if parent is None else plain(parent, "a session id"))
+            shares = _shares(session, row.data.get("shares"))
+            return Description(text, None if parent is None else plain(parent, "a session id"), shares)
     return None
+
+
+def _shares(session: str, value: object) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and len(value) == 2:
+        shared, revision = value
+        if isinstance(shared, str) and type(revision) is int:
+            return plain(shared, "a session id"), revision
+    raise StoreError(
+        f"what session {session!r} shares must be a session id and a number of rows, got {value!r}"
+    )
 
 
 def tells(rows: Iterable[Row]) -> bool:
@@ -157,8 +179,50 @@ def tells(rows: Iterable[Row]) -> bool:
     return any(row.kind == "events" for row in rows)
 
 
-def conflict(session: str, known: int, kept: int) -> SessionBusyError:
+def to_delete(sessions: Sequence[str]) -> list[str]:
+    """Return the ids that ``delete`` was given, each once, in the one order in which all take them."""
+    if isinstance(sessions, str):
+        raise StoreError(f"delete() takes a list of session ids, got {sessions!r}: write [{sessions!r}]")
+    return sorted({plain(session, "a session id") for session in sessions})
+
+
+def unknown(sessions: Sequence[str], location: str) -> SessionNotFoundError:
+    """Return the error for sessions that are to be deleted and are not there."""
+    return SessionNotFoundError(f"there is no session {_listed(sessions)} in {location}: nothing was deleted")
+
+
+def shared(session: str, forks: Sequence[str]) -> SessionError:
+    """Return the error for a session that is to be deleted and is the past of forks that stay."""
+    return SessionError(
+        f"session {session!r} is the past of {'its fork' if len(forks) == 1 else 'its forks'} {_listed(sorted(forks))}: "
+        "delete them first or along with it; nothing was deleted"
+    )
+
+
+def without_past(session: str, shares: tuple[str, int], kept: int, location: str) -> SessionClosedError:
+    """Return the error for a fork that is to be kept where its past, with ``kept`` rows now, is not."""
+    return SessionClosedError(
+        f"session {session!r} shares the first {shares[1]} rows of {shares[0]!r}, which has {kept} in {location}: it was "
+        "deleted meanwhile, or the store was put back; nothing of this was kept, so close this session and begin another"
+    )
+
+
+def _listed(sessions: Sequence[str]) -> str:
+    return ", ".join(map(repr, sessions[:_SHOWN])) + (", …" if len(sessions) > _SHOWN else "")
+
+
+def gone(session: str) -> SessionClosedError:
+    """Return the error for a writer whose session was deleted."""
+    return SessionClosedError(
+        f"session {session!r} is not in the store any more: it was deleted, or the store was put back; nothing of this was "
+        "kept, so close it here and begin another"
+    )
+
+
+def conflict(session: str, known: int, kept: int) -> SessionError:
     """Return the error for a writer that knew ``known`` rows where ``kept`` are."""
+    if not kept:
+        return gone(session)
     meanwhile = "another one wrote meanwhile" if kept > known else "the store lost the last, or was put back"
     return SessionBusyError(
         f"session {session!r} has {kept} rows in the store and this writer knew {known}: {meanwhile}, and nothing of "

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from nbsession.errors import SessionBusyError, SessionError
+from nbsession.stores import every
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Lease:
                 "it can be read and forked here; to write it, close it there or stop that process"
             )
 
+    def check_deletable(self, session: str, now: float) -> None:
+        """Refuse to delete what another process holds."""
+        if self.held(now) and self.owner != this_owner():
+            raise SessionBusyError(
+                f"session {session!r} is held by {self.owner} since {_clock(self.since, now)}: close it there or stop that "
+                "process, and delete it then; nothing was deleted"
+            )
+
     def held(self, now: float) -> bool:
         """Say whether it is somebody's: not released, not expired, and of no process known to be gone."""
         return bool(self.owner) and self.expires > now and not is_gone(self.process)
@@ -42,6 +51,8 @@ class Lease:
         """Refuse a token that is not the latest, as a late owner's is."""
         if token == self.token:
             return
+        if not self.token:  # a lease goes only with its session
+            raise every.gone(session)
         by = f"was taken over by {self.owner}" if self.owner else "was acquired by another and released"
         nothing = ", and nothing of this was kept" if writes else ""
         raise SessionBusyError(

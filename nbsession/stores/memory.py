@@ -42,7 +42,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._sessions: dict[str, _Kept] = {}
         self._texts: dict[str, str] = {}
+        self._uses: dict[str, set[str]] = {}  # of each text, the sessions that it was given with
         self._leases: dict[str, Lease] = {}
+        self._last_token = 0  # of leases that are gone
         self._clock = every.Clock()
         self._lock = threading.Lock()
 
@@ -65,8 +67,11 @@ class MemoryStore:
             if token is not None:
                 self._lease(session).check_token(session, token, writes=True)
             self._expect(session, revision)
+            if description is not None and description.shares is not None:
+                self._check_past(session, description.shares)
             for digest, text in fresh.items():
                 self._texts.setdefault(digest, text)
+                self._uses.setdefault(digest, set()).add(session)
             if not encoded:
                 return revision
             now = self._clock.now()
@@ -75,7 +80,8 @@ class MemoryStore:
             kept.rows += encoded
             kept.updated = now
             if description is not None:
-                kept.description = description
+                shares = description.shares or kept.description.shares
+                kept.description = replace(description, shares=shares)
             return len(kept.rows)
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
@@ -121,8 +127,9 @@ class MemoryStore:
             before.check_free(session, owner, now)
             if revision is not None:
                 self._expect(session, revision)
-            self._leases[session] = Lease(before.token + 1, owner, now, now + seconds)
-            return before.token + 1
+            token = (before.token or self._last_token) + 1
+            self._leases[session] = Lease(token, owner, now, now + seconds)
+            return token
 
     def holder(self, session: str) -> str:
         with self._lock:
@@ -140,6 +147,38 @@ class MemoryStore:
         with self._lock:
             if self._lease(session).token == token:
                 self._leases[session] = Lease(token)
+
+    def delete(self, sessions: Sequence[str]) -> None:
+        ids = every.to_delete(sessions)
+        with self._lock:
+            self._check_deletable(ids)
+            for session in ids:
+                del self._sessions[session]
+                self._last_token = max(self._last_token, self._leases.pop(session, Lease()).token)
+            for digest, users in list(self._uses.items()):
+                users.difference_update(ids)
+                if not users:
+                    del self._uses[digest], self._texts[digest]
+
+    def _check_deletable(self, ids: Sequence[str]) -> None:
+        if missing := [session for session in ids if session not in self._sessions]:
+            raise every.unknown(missing, "memory")
+        now = time.time()
+        for session in ids:
+            self._lease(session).check_deletable(session, now)
+        forks: dict[str, list[str]] = {}
+        for fork, kept in self._sessions.items():
+            if kept.description.shares is not None and fork not in ids:
+                forks.setdefault(kept.description.shares[0], []).append(fork)
+        for session in ids:
+            if session in forks:
+                raise every.shared(session, forks[session])
+
+    def _check_past(self, session: str, shares: tuple[str, int]) -> None:
+        past = self._sessions.get(shares[0])
+        count = len(past.rows) if past else 0
+        if count < shares[1]:
+            raise every.without_past(session, shares, count, "memory")
 
     def _info(self, session: str) -> SessionInfo:
         kept = self._sessions[session]

@@ -18,10 +18,26 @@ if TYPE_CHECKING:
 CHANNEL = "nbsession"
 """Where changes are told; a channel is a database's own."""
 
+_DELETING = int.from_bytes(b"nbdelete", signed=True)
+"""The lock between those who delete and those who write what a delete looks at; any unlikely number."""
+
 
 def announce(connection: sqlalchemy.Connection, session: str) -> None:
     """Tell of a change when the caller's transaction is committed, and of none when it is not."""
     connection.execute(sqlalchemy.select(sqlalchemy.func.pg_notify(CHANNEL, session)))
+
+
+def hold_off_deletes(connection: sqlalchemy.Connection) -> None:
+    """Let nobody delete until the caller's transaction ends: first of all it does, lest two wait for each other.
+
+    A text that is there already is not written again, and so no lock on it would keep it.
+    """
+    connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock_shared(_DELETING)))
+
+
+def delete_alone(connection: sqlalchemy.Connection) -> None:
+    """Wait for those who hold off deletes, and hold them off until the caller's transaction ends."""
+    connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_DELETING)))
 
 
 def dial(engine: Engine, location: str) -> PostgresLine:

@@ -26,6 +26,7 @@ VERSION = "1"
 """How the keys are laid out; a store of another version is refused."""
 
 _APPEND = Path(__file__).with_name("redis_append.lua")
+_DELETE = Path(__file__).with_name("redis_delete.lua")
 _PAGE = 1_000
 _DIGESTS_AT_ONCE = 500
 _LEASE = ("token", "owner", "since", "expires", "process")
@@ -36,9 +37,9 @@ class RedisStore:
 
     Its keys begin with ``prefix``, else with that of the URL (``?prefix=…``), else with
     ``nbsession:``; stores with different prefixes don't meet. Of each session there are a
-    hash ``session:<id>`` (what a list shows, and its lease) and a list ``rows:<id>``; of all
-    of them the hash ``texts`` and the sorted set ``sessions``. An append is one step of the
-    server, by a script. Where its answer was lost, the holder of the lease may send it
+    hash ``session:<id>`` (what a list shows, and its lease), a list ``rows:<id>``, and the sets ``uses:<id>`` (of
+    its texts) and ``forks:<id>``; of all of them the hash ``texts``, the sorted sets ``sessions`` and ``users``
+    (whose each text is), and ``token``. An append is one step of the server, by a script, and so is a deletion. Where its answer was lost, the holder of the lease may send it
     again: it is kept once. Leases are timed by the server's clock. ``location`` is the URL
     without its password.
 
@@ -49,7 +50,8 @@ class RedisStore:
     killed, and with neither everything when it ends. A server with a ``maxmemory`` and
     a policy of ``allkeys-…`` drops sessions when it is full, without a word; that a session has
     lost rows is told when it is read or written. Replication is asynchronous: a replica that takes over may
-    lack the last appends. ``notes`` names what of this the server's settings say.
+    lack the last appends. What was deleted stays in the append-only file until the server rewrites it
+    (``BGREWRITEAOF``), and in snapshots until the next. ``notes`` names what of this the server's settings say.
 
     All of a store must be on one server. In a Redis Cluster a prefix with a hash tag, such as
     ``{nbsession}:``, puts all its keys into one slot; name a server that has it. ``elsewhere`` is
@@ -66,6 +68,7 @@ class RedisStore:
         self._prefix, self._channel, self._elsewhere = place.prefix, place.channel, elsewhere
         self._client = redis_server.client(place)
         self._append = self._client.register_script(_APPEND.read_text("utf-8"))
+        self._delete = self._client.register_script(_DELETE.read_text("utf-8"))
         self._release = weakref.finalize(self, self._client.connection_pool.disconnect)
         self.notifier = Listener(partial(redis_server.dial, place, elsewhere))
         try:
@@ -89,14 +92,30 @@ class RedisStore:
         token: int | None = None,
     ) -> int:
         encoded = every.encode_rows(session, rows)
-        described = _described(every.describe(session, rows), begins=revision == 0)
+        description = every.describe(session, rows)
+        described = _described(description, begins=revision == 0)
+        shares = description.shares if description is not None else None
         channel = self._channel if every.tells(rows) else ""
         packed = [part for text in every.encode_texts(texts or {}).items() for part in text]
         held = "" if token is None else token
+        keys = [self._session(session), self._rows(session), self._key("sessions"), self._key("texts")]
+        keys += [self._key(f"uses:{session}"), self._key("users")]
+        if shares is not None:
+            keys += [self._session(shares[0]), self._forks(shares[0])]
         with self._typed():
             said, first, *more = self._append(
-                keys=[self._session(session), self._rows(session), self._key("sessions"), self._key("texts")],
-                args=[session, revision, held, described, channel, len(encoded), *encoded, *packed],
+                keys=keys,
+                args=[
+                    session,
+                    revision,
+                    held,
+                    described,
+                    channel,
+                    *(shares or ("", 0)),
+                    len(encoded),
+                    *encoded,
+                    *packed,
+                ],
             )
         if said == b"late":
             Lease(int(first), more[0].decode()).check_token(session, int(held), writes=True)
@@ -104,6 +123,8 @@ class RedisStore:
             raise every.conflict(session, revision, first)
         if said == b"cut":
             raise every.cut(session, first, more[0], self.location)
+        if said == b"without past" and shares is not None:
+            raise every.without_past(session, shares, first, self.location)
         return int(first)
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
@@ -152,8 +173,9 @@ class RedisStore:
                 kept = int(cast("Any", transaction.hget(self._session(session), "revision")) or 0)
                 if kept != revision:
                     raise every.conflict(session, revision, kept)
+            last = int(cast("Any", transaction.get(self._key("token"))) or 0)
             transaction.multi()
-            taken = Lease(lease.token + 1, owner, now, now + seconds, this_process())
+            taken = Lease((lease.token or last) + 1, owner, now, now + seconds, this_process())
             transaction.hset(self._session(session), mapping={name: getattr(taken, name) for name in _LEASE})
             return taken.token
 
@@ -214,11 +236,45 @@ class RedisStore:
                     for name, _ in some:
                         reading.hmget(self._session(name), "revision", "created", "description")
                     told = reading.execute()
-                listed += [self._info(*place, *values) for place, values in zip(some, told, strict=True)]
+                listed += [
+                    self._info(*place, *values)
+                    for place, values in zip(some, told, strict=True)
+                    if values[0] is not None or self._lists(place[0])  # else it was deleted just now
+                ]
         return listed
+
+    def delete(self, sessions: Sequence[str]) -> None:
+        ids = every.to_delete(sessions)
+
+        def attempt(transaction: Pipeline) -> None:
+            past = [self._deletable(transaction, session, ids) for session in ids]
+            transaction.multi()
+            keys = [self._key(name) for name in ("sessions", "texts", "users", "token")]
+            for session, shared in zip(ids, past, strict=True):
+                keys += [self._session(session), self._rows(session), self._key(f"uses:{session}")]
+                keys += [self._forks(session), self._forks(shared or session)]
+            self._delete(keys=keys, args=ids, client=transaction)
+
+        watched = [key for session in ids for key in (self._session(session), self._forks(session))]
+        if ids:
+            with self._typed():
+                self._client.transaction(cast("Any", attempt), *watched)
 
     def close(self) -> None:
         self._release()
+
+    def _deletable(self, transaction: Pipeline, session: str, going: Sequence[str]) -> str | None:
+        """Return the session whose past one shares that may be deleted; one that may not is an error."""
+        key = self._session(session)
+        revision, shared = cast("Any", transaction.hmget(key, "revision", "shares"))
+        if revision is None:
+            raise every.unknown([session], self.location)
+        lease, now = self._lease(transaction, key)
+        lease.check_deletable(session, now)
+        forks = {fork.decode() for fork in cast("Any", transaction.smembers(self._forks(session)))}
+        if staying := forks.difference(going):
+            raise every.shared(session, list(staying))
+        return shared.decode() if shared is not None else None
 
     def _info(
         self, session: str, updated: float, revision: bytes | None, created: bytes, description: bytes
@@ -260,21 +316,28 @@ class RedisStore:
         key = self._session(every.plain(session, "a session id"))
 
         def attempt(transaction: Pipeline) -> T:
-            token, owner, since, expires, process = cast("Any", transaction.hmget(key, *_LEASE))
-            seconds, microseconds = cast("Any", transaction.time())
-            lease = Lease()
-            if token is not None:
-                lease = Lease(int(token), owner.decode(), float(since), float(expires), process.decode())
-            return step(transaction, lease, seconds + microseconds / 1e6)
+            return step(transaction, *self._lease(transaction, key))
 
         with self._typed():
             # Declared for a callable without a value, which is then the transaction's answers.
             return cast("T", self._client.transaction(cast("Any", attempt), key, value_from_callable=True))
 
+    def _lease(self, transaction: Pipeline, key: str) -> tuple[Lease, float]:
+        """Return the lease in a session's hash, and the server's time."""
+        token, owner, since, expires, process = cast("Any", transaction.hmget(key, *_LEASE))
+        seconds, microseconds = cast("Any", transaction.time())
+        lease = Lease()
+        if token is not None:
+            lease = Lease(int(token), owner.decode(), float(since), float(expires), process.decode())
+        return lease, seconds + microseconds / 1e6
+
+    def _lists(self, session: str) -> bool:
+        return self._client.zscore(self._key("sessions"), session) is not None
+
     def _read(self, session: str, first: int, last: int) -> tuple[int, list[str]]:
         """Return a session's revision, and its lines from one place to another as far as that.
 
-        Not as one transaction, which a server without memory refuses: rows are only ever added.
+        Not as one transaction, which a server without memory refuses: rows are only ever added, or all gone.
         """
         every.plain(session, "a session id")
         with self._typed(), self._client.pipeline(transaction=False) as reading:
@@ -286,6 +349,8 @@ class RedisStore:
                 return self._read(session, first, last)
             raise every.cut(session, 0, len(found), self.location)
         kept = int(revision or 0)
+        if kept > first and not found and not self.revision(session):  # it was deleted just now
+            return 0, []
         try:
             return kept, [line.decode() for line in found[: max(kept - first, 0)]]
         except UnicodeDecodeError as error:
@@ -299,6 +364,9 @@ class RedisStore:
 
     def _rows(self, session: str) -> str:
         return self._key(f"rows:{session}")
+
+    def _forks(self, session: str) -> str:
+        return self._key(f"forks:{session}")
 
     @contextmanager
     def _typed(self) -> Iterator[None]:

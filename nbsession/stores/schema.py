@@ -22,7 +22,7 @@ from sqlalchemy.dialects import sqlite
 
 from nbsession.errors import StoreError
 
-VERSION = 4
+VERSION = 5
 """The version these tables have, a revision in ``migrations``; a store of a newer one is refused."""
 
 _CREATING = int.from_bytes(b"nbstore")
@@ -43,6 +43,8 @@ sessions = Table(
     Column("metadata", Text, nullable=False),
     # Not a foreign key: a fork may be kept where its parent is not.
     Column("parent", Text),
+    # The session whose first rows are also this fork's past: it cannot be deleted while this one is there.
+    Column("shares", Text, index=True),
     # A page of the list costs the same however long it is.
     Index("ix_sessions_updated", "updated", "id"),
     sqlite_with_rowid=False,
@@ -70,6 +72,15 @@ packs = Table(
 # JSON here too, compressed: it holds NUL and lone surrogates, which a database's text does not.
 texts = Table(
     "texts", tables, Column("digest", Text, primary_key=True), Column("text", LargeBinary, nullable=False)
+)
+
+# Which sessions each text was given with: the last one takes it along when it is deleted.
+uses = Table(
+    "uses",
+    tables,
+    Column("session", Text, primary_key=True),
+    Column("digest", Text, primary_key=True, index=True),
+    sqlite_with_rowid=False,
 )
 
 # Not a foreign key either: a lease is acquired before the session's first row.

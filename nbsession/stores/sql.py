@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, bindparam, select, tuple_
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import every, postgres, schema, sql_lease, sql_rows, sqlite
+from nbsession.stores import every, postgres, schema, sql_delete, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
 from nbsession.stores.listening import Listener
@@ -41,6 +41,13 @@ class SqlStore:
     take the last appends, each as a whole. Any number of threads and processes
     may use one database; in one process, SQLite's writers take turns.
     ``location`` is the file's path, or the URL without its password.
+
+    **What is deleted** is overwritten in a SQLite file, which gets smaller, and its log is
+    emptied at once; where a program reads the file at that moment, the log keeps old pages
+    until a session is next let go or the last program closes the file. In a file that an
+    nbsession before schema 5 wrote, pages that were free then may hold old text until ``VACUUM``.
+    PostgreSQL keeps deleted rows on its disk until its ``VACUUM``, which runs by itself, and what
+    stands in its log and in copies as long as it keeps those.
 
     A SQLite file of this schema that may only be read is opened by
     ``sqlite:///file:/path/sessions.db?mode=ro&uri=true``. ``elsewhere`` is what
@@ -98,12 +105,14 @@ class SqlStore:
         description = every.describe(session, rows)
         fresh = every.encode_texts(texts or {})
         with self._writing() as connection:
+            if not self._is_file and (fresh or description is not None):
+                postgres.hold_off_deletes(connection)
             if token is not None:
                 sql_lease.check(connection, session, token)
+            if description is not None and description.shares is not None:
+                _expect_past(connection, session, description.shares, self.location)
             if fresh:
-                # In one order everywhere, lest two writers wait for each other's.
-                values = [{"digest": digest, "text": fresh[digest]} for digest in sorted(fresh)]
-                connection.execute(schema.insert_new(connection, schema.texts), values)
+                _keep_texts(connection, session, fresh)
             if not encoded:
                 _expect(connection, session, revision)
                 return revision
@@ -139,10 +148,11 @@ class SqlStore:
         every.plain(session, "a session id")
         wanted = None if kinds is None else tuple(map(every.beginning, kinds))
         after, left = max(after, 0), sys.maxsize if limit is None else limit
+        most = min(_PAGE, left) if wanted is None else _PAGE
         while left > 0:
             # A transaction for each page: a reader that rests keeps no log from being cleared.
             with self._reading() as connection:
-                found = sql_rows.page(connection, session, after, _PAGE, self.location)
+                found = sql_rows.page(connection, session, after, most, self.location)
             if not found:
                 return
             after = found[-1][0] + 1
@@ -159,6 +169,8 @@ class SqlStore:
         check_request(every.plain(owner, "an owner"), seconds)
         every.plain(session, "a session id")
         with self._writing() as connection:
+            if not self._is_file:
+                postgres.hold_off_deletes(connection)
             token = sql_lease.acquire(connection, session, owner, seconds)
             if revision is not None:
                 _expect(connection, session, revision)
@@ -179,9 +191,12 @@ class SqlStore:
             self._pack(session, token)
         with self._writing() as connection:
             sql_lease.release(connection, session, token)
+        self._tidy()
+
+    def _tidy(self, patience: float = 0.0) -> None:
         if self._is_file:
             with suppress(StoreError), self._typed(), self._turn:
-                sqlite.tidy(self._engine)
+                sqlite.tidy(self._engine, patience)
 
     def _pack(self, session: str, token: int) -> None:
         with self._writing() as connection:
@@ -222,6 +237,16 @@ class SqlStore:
             )
             for row in found
         ]
+
+    def delete(self, sessions: Sequence[str]) -> None:
+        ids = every.to_delete(sessions)
+        with self._writing() as connection:
+            if not self._is_file:
+                postgres.delete_alone(connection)
+            sql_delete.delete(connection, ids, self.location)
+        for session in ids:
+            self._unpacked.pop(session, None)
+        self._tidy(sqlite.TIDY_SECONDS)
 
     def close(self) -> None:
         self._release()
@@ -308,6 +333,22 @@ def _expect(connection: Connection, session: str, revision: int) -> None:
         raise every.conflict(session, revision, kept)
 
 
+def _expect_past(connection: Connection, session: str, shares: tuple[str, int], location: str) -> None:
+    """Refuse a fork whose past is not there."""
+    kept = _revision(connection, shares[0])
+    if kept < shares[1]:
+        raise every.without_past(session, shares, kept, location)
+
+
+def _keep_texts(connection: Connection, session: str, fresh: Mapping[str, bytes]) -> None:
+    """Keep the texts that are not there yet, and that this session was given them all."""
+    digests = sorted(fresh)  # in one order everywhere, lest two writers wait for each other's
+    texts = [{"digest": digest, "text": fresh[digest]} for digest in digests]
+    connection.execute(schema.insert_new(connection, schema.texts), texts)
+    uses = [{"session": session, "digest": digest} for digest in digests]
+    connection.execute(schema.insert_new(connection, schema.uses), uses)
+
+
 def _advance(
     connection: Connection,
     session: str,
@@ -321,6 +362,8 @@ def _advance(
     if description is not None or revision == 0:
         said = description or every.Description()
         values |= {"metadata": said.metadata, "parent": said.parent}
+        if said.shares is not None:
+            values["shares"] = said.shares[0]
     if revision == 0:
         made = schema.insert_new(connection, schema.sessions).values(id=session, created=now, **values)
         # Some drivers don't count inserted rows unless asked.

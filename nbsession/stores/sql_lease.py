@@ -15,6 +15,7 @@ _COLUMNS = schema.leases.c
 _LATEST = select(_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process).where(
     _COLUMNS.session == bindparam("wanted")
 )
+_LAST = "token"
 _TO_READ, _TO_WRITE = _LATEST.with_for_update(read=True), _LATEST.with_for_update()
 
 
@@ -24,7 +25,7 @@ def acquire(connection: Connection, session: str, owner: str, seconds: float) ->
     connection.execute(made.values(session=session, token=0, owner="", since=0.0, expires=0.0, process=""))
     lease, now = _latest(connection, session, writes=True), _now(connection)
     lease.check_free(session, owner, now)
-    token = lease.token + 1
+    token = (lease.token or _last_token(connection)) + 1
     taken = {"token": token, "owner": owner, "since": now, "expires": now + seconds}
     connection.execute(_change(session).values(process=this_process(), **taken))
     return token
@@ -48,6 +49,20 @@ def release(connection: Connection, session: str, token: int) -> None:
     connection.execute(_change(session).where(_COLUMNS.token == token).values(owner="", expires=0.0))
 
 
+def end(connection: Connection, session: str) -> None:
+    """Take the lease of a session away that is to be deleted, unless another process holds it.
+
+    Tokens go on from there: one that was given for what is deleted is never given again.
+    """
+    lease = _latest(connection, session, writes=True)
+    lease.check_deletable(session, _now(connection))
+    connection.execute(schema.leases.delete().where(_COLUMNS.session == session))
+    connection.execute(schema.insert_new(connection, schema.meta).values(key=_LAST, value="0"))
+    if lease.token > _last_token(connection):
+        last = schema.meta.update().where(schema.meta.c.key == _LAST)
+        connection.execute(last.values(value=str(lease.token)))
+
+
 def holds(connection: Connection, session: str, token: int) -> bool:
     """Say whether the token is the latest, and keep it so until the caller's write is done."""
     lease = _latest(connection, session, writes=False)
@@ -63,6 +78,13 @@ def _latest(connection: Connection, session: str, *, writes: bool) -> Lease:
     # The lock on the row keeps a server's other transactions out; SQLite's writers are alone anyway.
     found = connection.execute(_TO_WRITE if writes else _TO_READ, {"wanted": session}).first()
     return Lease(*found) if found else Lease()
+
+
+def _last_token(connection: Connection) -> int:
+    """Return the greatest token of the leases that are gone."""
+    return int(
+        connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == _LAST)).scalar() or 0
+    )
 
 
 def _change(session: str) -> Update:

@@ -81,7 +81,9 @@ def page(connection: Connection, session: str, after: int, most: int, location: 
 
     Empty where there are none; at most about so many, packs being read as a whole.
     """
-    found = _packed(connection, session, after, PACKS, location) or _single(connection, session, after, most)
+    found = _packed(connection, session, after, min(PACKS, most), location) or _single(
+        connection, session, after, most
+    )
     numbered: list[tuple[int, str]] = []
     for number, lines in found:
         if number > after:

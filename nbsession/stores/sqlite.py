@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 10.0
 """How long a statement waits for another process's write to end."""
 
+TIDY_SECONDS = 2.0
+"""How long others are waited for, who read, before the log that holds what was deleted is left as it is."""
+
 TURN_SECONDS = 0.001
 """How often a write asks whether another process's has ended."""
 
@@ -147,6 +150,8 @@ def engine(url: URL, location: str) -> Engine:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # What is deleted is overwritten, also what was taken into packs: many SQLites are built to do so anyway.
+        connection.execute("PRAGMA secure_delete = ON")
         log = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal" and not shared
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if log else 'FULL'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
@@ -235,11 +240,14 @@ def set_journal(engine: Engine, location: str) -> None:
     engine.dispose()  # so that every connection chooses `synchronous` by the journal there is now
 
 
-def tidy(engine: Engine) -> None:
-    """Give free pages back to the disk, write the log into the file and empty it, as far as nobody else needs it."""
+def tidy(engine: Engine, patience: float) -> None:
+    """Give free pages back to the disk, write the log into the file and empty it, as far as nobody else needs it.
+
+    Others are waited for so many seconds.
+    """
     connection = engine.raw_connection()
     try:
-        connection.cursor().execute("PRAGMA busy_timeout = 0")  # a reader elsewhere is not waited for
+        connection.cursor().execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
         # As a script, for each step frees one page, and `execute` takes one step only.
         connection.cursor().executescript("PRAGMA incremental_vacuum")
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from nbsession import App, Timeline
+from nbsession.stores import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +92,53 @@ def test_a_replay_gives_the_answers_that_people_gave(kept: Command) -> None:
 
 def test_a_replay_without_an_app_shows_the_session(kept: Command) -> None:
     assert kept("replay", "one").out == kept("sessions", "show", "one").out
+
+
+def listed(command: Command) -> list[str]:
+    return [item["id"] for item in json.loads(command("sessions", "list", "--json").out)]
+
+
+def test_sessions_are_removed_for_good(kept: Command) -> None:
+    assert kept("sessions", "rm", "one", "--yes").out == "removed one\n"
+    assert listed(kept) == ["two"]
+    assert "there is no session 'one'" in kept("sessions", "show", "one").err
+    assert b"Hello" not in Path("sessions.db").read_bytes()
+    kept("send", "--app", "agents:app", "--session", "one", "Hello")
+    assert kept("sessions", "rm", "one", "two", "-y").out == "removed one, two\n"
+    assert listed(kept) == []
+
+
+def test_nothing_is_removed_where_nobody_can_be_asked_or_one_is_not_there(kept: Command) -> None:
+    done = kept("sessions", "rm", "one")
+    assert (done.status, "add --yes to remove them for good" in done.err) == (1, True)
+    done = kept("sessions", "rm", "one", "tow", "--yes")
+    assert (done.status, "did you mean 'two'?" in done.err) == (1, True)
+    assert listed(kept) == ["two", "one"]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", ["two"]), ("", ["two", "one"]), ("no", ["two", "one"])])
+def test_a_person_is_asked_before_a_session_is_removed(
+    kept: Command, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+        done = kept("sessions", "rm", "one")
+    assert done.status == 0
+    assert "remove one for good? [y/N]" in done.out
+    assert ("nothing was removed" in done.out) == (len(left) == 2)
+    assert listed(kept) == left
+
+
+def test_a_session_with_forks_is_not_removed_without_them(kept: Command) -> None:
+    store = SqlStore("sqlite:///sessions.db")
+    fork = App(Timeline(), store=store).session("one").fork(id="branch")
+    fork.close()
+    store.close()
+    done = kept("sessions", "rm", "one", "-y")
+    assert (done.status, "its fork 'branch'" in done.err) == (1, True)
+    assert kept("sessions", "rm", "one", "branch", "-y").status == 0
+    assert listed(kept) == ["two"]

@@ -86,7 +86,7 @@ def test_a_migration_that_cannot_be_done_leaves_the_store_as_it_was(file: Path) 
     run(f"sqlite:///{file}", "CREATE TABLE leases (car TEXT)")
     before = file.read_bytes()
     with pytest.raises(
-        StoreError, match=r"could not be brought from schema 1 to 4 .*leases already exists.*left as it was"
+        StoreError, match=r"could not be brought from schema 1 to 5 .*leases already exists.*left as it was"
     ) as failure:
         SqlStore(f"sqlite:///{file}")
     assert failure.value.location == str(file)
@@ -97,9 +97,9 @@ def test_a_migration_that_fails_half_way_undoes_what_it_did(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(migrations.FOLDER, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "v5_half.py").write_text(
+    (tmp_path / "migrations" / "versions" / "v6_half.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '5', '4'\n"
+        "revision, down_revision = '6', '5'\n"
         "def upgrade():\n"
         '    op.execute("DELETE FROM rows WHERE sequence = 1")\n'
         "    op.drop_table('texts')\n"
@@ -107,8 +107,8 @@ def test_a_migration_that_fails_half_way_undoes_what_it_did(
     )
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "FOLDER", tmp_path / "migrations")
-        patch.setattr(schema, "VERSION", 5)
-        with pytest.raises(StoreError, match=r"from schema 1 to 5 \(OSError: the power went\): it was left"):
+        patch.setattr(schema, "VERSION", 6)
+        with pytest.raises(StoreError, match=r"from schema 1 to 6 \(OSError: the power went\): it was left"):
             SqlStore(url)
     engine = sqlalchemy.create_engine(url)
     with engine.connect() as connection:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbsession import App, stores
-from nbsession.errors import SessionBusyError, StoreError
+from nbsession.errors import SessionBusyError, SessionClosedError, StoreError
 from nbsession.stores import MemoryStore, RedisStore, Row, SqlStore, default_is_there, default_store
 from nbsession.testing import ScriptedModel, call
 from tests.support import redis as support
@@ -151,7 +151,8 @@ def test_a_writer_whose_server_lost_the_last_rows_is_told_that() -> None:
         server.kill()
         server.start()
         with pytest.raises(
-            SessionBusyError, match="has 0 rows in the store and this writer knew 1: the store lost the"
+            SessionClosedError,
+            match="'s' is not in the store any more: it was deleted, or the store was put back",
         ):
             store.append("s", [Row("entry", "e2", {})], revision=1)
         store.close()
@@ -278,6 +279,8 @@ def test_rows_are_json_for_any_other_program(store: RedisStore, redis_url: str) 
         "session:s",
         "sessions",
         "texts",
+        "users",
+        "uses:s",
     ]
 
 

@@ -1,0 +1,70 @@
+"""Deleting sessions from a SQL database, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, exists, select
+
+from nbsession.stores import every, schema, sql_lease
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import BindParameter, Connection
+
+_AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
+_SESSIONS, _USES = schema.sessions.c, schema.uses.c
+_OTHERS = schema.uses.alias().c
+_GONE: BindParameter[str] = bindparam("gone")
+
+# In this order: rows and packs refer to their session, and the texts to go are found by their uses.
+_STEPS = (
+    schema.texts.delete().where(
+        schema.texts.c.digest.in_(select(_USES.digest).where(_USES.session == _GONE)),
+        ~exists().where(_OTHERS.digest == schema.texts.c.digest, _OTHERS.session != _GONE),
+    ),
+    schema.uses.delete().where(_USES.session == _GONE),
+    schema.rows.delete().where(schema.rows.c.session == _GONE),
+    schema.packs.delete().where(schema.packs.c.session == _GONE),
+    schema.sessions.delete().where(_SESSIONS.id == _GONE),
+)
+
+
+def delete(connection: Connection, sessions: Sequence[str], location: str) -> None:
+    """Delete the sessions, in their order; nobody else may delete meanwhile, nor write texts, forks or leases."""
+    for session in sessions:
+        sql_lease.end(connection, session)
+    _check_known(connection, sessions, location)
+    _check_unshared(connection, sessions)
+    for session in sessions:
+        for step in _STEPS:
+            connection.execute(step, {"gone": session})
+
+
+def _check_known(connection: Connection, sessions: Sequence[str], location: str) -> None:
+    known: set[str] = set()
+    for some in _portions(sessions):
+        # The lock keeps out who appends without a lease.
+        query = select(_SESSIONS.id).where(_SESSIONS.id.in_(some)).order_by(_SESSIONS.id)
+        known.update(connection.execute(query.with_for_update()).scalars())
+    if missing := [session for session in sessions if session not in known]:
+        raise every.unknown(missing, location)
+
+
+def _check_unshared(connection: Connection, sessions: Sequence[str]) -> None:
+    going = set(sessions)
+    for some in _portions(sessions):
+        query = select(_SESSIONS.shares, _SESSIONS.id).where(_SESSIONS.shares.in_(some))
+        forks: dict[str, list[str]] = {}
+        for shared, fork in connection.execute(query):
+            if fork not in going:
+                forks.setdefault(shared, []).append(fork)
+        if forks:
+            shared = min(forks)
+            raise every.shared(shared, forks[shared])
+
+
+def _portions(sessions: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(sessions), _AT_ONCE):
+        yield sessions[start : start + _AT_ONCE]
