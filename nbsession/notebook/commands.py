@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
-from nbsession.notebook import answering, arguments
+from nbsession.notebook import answering, arguments, serving
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 from nbsession.notebook.sweep.request import read as read_values
@@ -75,6 +75,7 @@ class Commands:
             "resume": self._resume,
             "reset": self._reset,
             "export": self._export,
+            "serve": self._serve,
             "stop": self._stop,
             "help": self._help,
         }
@@ -197,6 +198,11 @@ class Commands:
         session = self.sessions.current
         session.export(line.words[0], force=bool(line.get("force")))
         return f"{self._title(session)} is written to {line.words[0]}"
+
+    def _serve(self, line: Line) -> Shown:
+        if line.get("stop"):
+            return serving.end(self.sessions)
+        return serving.serve(self.sessions, line.get("port", 2323), token=not line.get("no-token"))
 
     def _stop(self, line: Line) -> Shown:
         running = [session for _, session in self.sessions if session.status == "running"]

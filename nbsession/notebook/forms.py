@@ -76,6 +76,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**16:
+        raise ValueError
+    return number
+
+
 def _no_number(text: str) -> str:
     if text.isdecimal():
         raise ValueError
@@ -238,6 +245,16 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             ),
             Command("tree", "the mounted components, with their state, knobs and tools", group=_NOW),
             Command("stop", "stop what runs", group=_NOW),
+            Command(
+                "serve",
+                "let other programs on this machine use the sessions of this kernel, over HTTP",
+                options=(
+                    Option("--port", "the port (default: 2323; 0 for any free one)", "N", _port),
+                    Option("--no-token", "ask for no token: whoever is on this machine may use them"),
+                    Option("--stop", "serve them no more"),
+                ),
+                group=_NOW,
+            ),
             Command(
                 "inspect",
                 "one panel over all ticks: what was sent, the components, tools and answers; compared on request",

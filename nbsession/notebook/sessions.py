@@ -29,6 +29,20 @@ class Defaults(Protocol):
     budget: float
 
 
+class Server(Protocol):
+    """What serves them over HTTP: what ``app.serve`` returned."""
+
+    url: str
+    greeting: str
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+
+    def close(self) -> None:
+        """End it, and wait."""
+
+
 class Sessions:
     """Sessions by name, and the current one.
 
@@ -48,6 +62,7 @@ class Sessions:
         self.namespace = namespace
         self.defaults = defaults
         self.user_loop = user_loop
+        self.server: Server | None = None
         self._by_name: dict[str, Session] = {}
         self._targets: dict[str, str] = {}
         self._current: str | None = None
@@ -242,7 +257,9 @@ class Sessions:
         return resolve(value if isinstance(value, ModelAdapter) else name)
 
     def close(self) -> None:
-        """Close the sessions that were opened here; those the user opened stay open."""
+        """Close the sessions that were opened here; those the user opened stay open. Nothing is served any more."""
+        if self.server is not None:
+            self.server.close()
         for name, session in self:
             if name in self._targets:
                 session.close()
