@@ -19,7 +19,7 @@ from nbsession.server import socket
 from nbsession.server.fault import answer_of
 from nbsession.server.folder import Folders
 from nbsession.server.gateway import Gateway
-from nbsession.server.guard import LOOPBACK, Guard
+from nbsession.server.guard import ANY, LOOPBACK, Guard
 from nbsession.server.limits import Limits
 from nbsession.server.openapi import document
 from nbsession.server.routes import ROUTES
@@ -53,7 +53,7 @@ def application(
     their tokens, whose sessions are then apart; without it everybody may ask who reaches the
     server: only for what is behind a guard of its own. ``work_root`` is the folder below which the sessions'
     folders have to lie, which several users need. ``hosts`` are the names by which the server is
-    asked, besides those of this machine; ``origins`` are other sites whose pages may ask.
+    asked, besides those of this machine, or ``*`` behind a proxy that adds the token; ``origins`` are other sites whose pages may ask.
 
     Run it with any ASGI server, in one process and on one event loop, which becomes the home of
     the apps' sessions; or let ``app.serve()`` do that. Raises ``SessionError`` for apps with different
@@ -63,6 +63,8 @@ def application(
     if store is not None:
         for app in named.values():
             app.store = app.store or store
+    if ANY in hosts and tokens is None:
+        raise SessionError("hosts= may be '*' only where a token is needed; name the hosts")
     limits = limits or Limits()
     users = Users({tokens: ""} if isinstance(tokens, str) else tokens)
     gateway = Gateway(

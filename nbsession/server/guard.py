@@ -31,6 +31,9 @@ OPEN = "/health"
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
+ANY = "*"
+"""Among the names of a server: any name will do, for something in front of it sees to that."""
+
 SECURE = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -88,7 +91,7 @@ class Guard:
     def _admitted(self, scope: Scope, headers: Headers) -> str:
         """Return whose request it is; refuse what may not be asked."""
         host = headers.get("host", "").lower()
-        if _name(host) not in self._hosts:
+        if not host or not (_name(host) in self._hosts or ANY in self._hosts):
             raise Refusal(403, "host", "this server does not go by the name that was asked for")
         origin = headers.get("origin", "").lower()
         if origin and urlsplit(origin).netloc != host and origin not in self._origins:
