@@ -232,7 +232,7 @@ def test_where_the_program_answers_every_output_says_what_it_was(kernel: Kernel)
     for each in (page, shown):
         told = each.told(lambda said, at=each.at: said["k"] == "told" and said["at"] == at)
         assert "answered by the program: this" in told["html"]
-    page.shows("answered by the program: this")
+    assert "waits for an answer" not in page.shows("answered by the program: this")["data"]["text/html"]
     assert "does not wait any more" in page.say("answer", fields={"": "that"})
 
 

@@ -98,7 +98,8 @@ class Transcript:
     @property
     def stopped(self) -> str:
         """Why it ended other than by the model's own end of turn, or ``""``."""
-        return why_stopped(self.stop_reason, self.reason)
+        told = self.stop_reason == "paused" and any(call.asked for call in self.calls()) and not self.asked
+        return "" if told else why_stopped(self.stop_reason, self.reason)
 
     @property
     def saved(self) -> float:
