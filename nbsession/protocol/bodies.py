@@ -16,7 +16,7 @@ RequestId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
 class Body(BaseModel):
     """A body of JSON, of which every field is known."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Addressed(Body):

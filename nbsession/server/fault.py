@@ -31,6 +31,10 @@ WITHHELD = {
 """What is said of errors whose own words are for the server's log, by their codes."""
 
 
+LONGEST = 1_000
+"""Characters that are said of an error."""
+
+
 class Refusal(Exception):
     """A request is refused. ``status`` is HTTP's, ``code`` a word for programs."""
 
@@ -51,7 +55,7 @@ def not_found(what: str) -> Refusal:
 def fault_of(error: BaseException, request_id: str) -> tuple[int, Fault]:
     """Return the status of an error and what is told of it; what is not told is logged."""
     if isinstance(error, Refusal):
-        return error.status, Fault(code=error.code, message=str(error), request_id=request_id)
+        return error.status, Fault(code=error.code, message=_short(str(error)), request_id=request_id)
     if isinstance(error, HTTPException):
         phrase = HTTPStatus(error.status_code).phrase
         name = phrase.lower().replace(" ", "_")
@@ -63,9 +67,14 @@ def fault_of(error: BaseException, request_id: str) -> tuple[int, Fault]:
             code="internal", message="the server failed; its log says why", request_id=request_id
         )
     if code.open:
-        return code.status, Fault(code=code.name, message=str(error), request_id=request_id)
+        return code.status, Fault(code=code.name, message=_short(str(error)), request_id=request_id)
     LOG.warning("request %s: %s: %s", request_id, type(error).__name__, error)
     return code.status, Fault(code=code.name, message=WITHHELD[code.name], request_id=request_id)
+
+
+def _short(text: str) -> str:
+    """Return a sentence that is not endless, whatever was sent that it is about."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def answer_of(error: BaseException, request_id: str) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nbsession.server.fault import Refusal
 from nbsession.tree import Component, component
 
 if TYPE_CHECKING:
@@ -72,6 +73,17 @@ class Served:
         """Whether the root takes the folder itself."""
         root = self.app.root
         return isinstance(root, Component) and WORK_DIR in inspect.signature(root.function).parameters
+
+    def check_props(self, props: Mapping[str, Any]) -> None:
+        """Refuse properties that the root does not take: a tree that had them could not be rendered again without."""
+        root = self.app.root
+        taken = inspect.signature(root.function).parameters.values() if isinstance(root, Component) else ()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            return
+        named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        known = {parameter.name for parameter in taken if parameter.kind in named}
+        if unknown := sorted(props.keys() - known):
+            raise Refusal(422, "invalid", f"{self.component} takes no property {unknown[0]!r}")
 
     @property
     def apps(self) -> list[App]:

@@ -46,6 +46,7 @@ async def render(call: Call) -> MessageAnswer:
     if WORK_DIR in props:
         raise Refusal(422, "invalid", "a session's folder is given when it is made, and stays")
     async with call.gateway.using(call.user, call.path["id"]) as session:
+        call.gateway.served_of(session).check_props(props)
         execution = session.render(**props)
         await ended(call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
