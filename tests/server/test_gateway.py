@@ -18,8 +18,10 @@ from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, pause
 from tests.server.conftest import client_of, events_of, notepad
 from tests.server.test_command import started
+from tests.support import postgres, redis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -162,11 +164,26 @@ async def test_a_session_that_another_process_holds_is_told_with_who_has_it() ->
         assert (await client.post("/sessions/s/message", json={"message": "hi"})).json()["response"] == "one"
 
 
-def test_two_servers_on_one_store_share_the_work_and_each_tells_of_the_others_events(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of a store that two servers may share."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shared.db'}"
+    elif request.param == "postgresql":
+        with postgres.server() as folder:
+            yield postgres.url(folder)
+    else:
+        with redis.server(*redis.QUICK) as server:
+            yield server.url
+
+
+def test_two_servers_on_one_store_share_the_work_and_each_tells_of_the_others_events(
+    tmp_path: Path, store_url: str
+) -> None:
     seen: list[int] = []
     with (
-        started(tmp_path, "--no-token") as one,
-        started(tmp_path, "--no-token") as other,
+        started(tmp_path, "--no-token", "--store", store_url) as one,
+        started(tmp_path, "--no-token", "--store", store_url) as other,
         one.client() as a,
         other.client() as b,
     ):

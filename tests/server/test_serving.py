@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from nbsession import App, SessionError, Timeline, component, tool
 from nbsession.events import Done, TextDelta
+from nbsession.protocol import FrameReader
 from nbsession.server import Limits
+from nbsession.server.stream import of_session
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call, pause
-from tests.server.conftest import events_of, notepad, served
+from tests.server.conftest import client_of, events_of, notepad, served
 from tests.support.notepad import Notepad
+
+if TYPE_CHECKING:
+    from nbsession.server.gateway import Gateway
 
 
 def test_deltas_come_while_the_model_speaks() -> None:
@@ -188,13 +196,50 @@ def test_without_a_token_only_this_machine_is_served() -> None:
         notepad().serve(0, host="0.0.0.0", token=False, background=True, say=None)
 
 
-def test_a_reader_that_takes_nothing_is_cut_off() -> None:
-    words = "x" * 1000
-    app = App(Notepad, model=ScriptedModel(*[[words] * 5000] * 3), store=MemoryStore())
-    with served(app, limits=Limits(stalled=0.5)) as (_, client):
+def test_a_reader_that_takes_nothing_is_cut_off_and_holds_nobody_up() -> None:
+    app = App(Notepad, model=ScriptedModel("x" * 30_000_000, "short"), store=MemoryStore())
+    with served(app, limits=Limits(stalled=0.5)) as (server, client):
         client.post("/sessions", json={"id": "s"})
-        answered = client.post("/sessions/s/message", json={"message": "hi"}).json()
-        assert answered["steps"] == 1
-        with client.stream("GET", "/sessions/s/events") as answer:
-            stalled = next(iter(events_of(answer)))
-            assert stalled[1].type == "execution_start"
+        client.post("/sessions/s/message", json={"message": "hi"}, timeout=60).raise_for_status()
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as raw:
+            head = f"GET /sessions/s/events HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {server.token}\r\n\r\n"
+            raw.sendall(head.encode())
+            assert raw.recv(100).startswith(b"HTTP/1.1 200")
+            while not server.gateway.streams:
+                pass
+            assert client.post("/sessions/s/message", json={"message": "hi"}).json()["response"] == "short"
+            deadline = time.monotonic() + 20
+            while server.gateway.streams:
+                assert time.monotonic() < deadline
+        assert server.gateway.followed == set()
+
+
+async def test_a_reader_that_fell_behind_what_is_kept_is_told_to_read_anew() -> None:
+    app = App(Notepad, model=ScriptedModel("one"))
+    session = app.session("s")
+    await session.send("hi")
+    async with client_of(app) as client:
+        gateway = app_gateway(client)
+        async with aclosing(of_session(gateway, "", session, None)) as frames:
+            first = await anext(frames)
+            assert (first.event, first.id) == ("execution_start", 1)
+            for n in range(12_000):
+                session.knobs["tone"] = "terse" if n % 2 else "friendly"
+            rest = [frame.event async for frame in frames]
+        assert rest[-1] == "resync_required"
+        for after in (5, session.sequence + 1):
+            answer = await client.get("/sessions/s/events", params={"after": after})
+            (frame,) = FrameReader().feed(answer.content)
+            assert frame.event == "resync_required"
+        page = await client.get("/sessions/s/events/history", params={"after": 5})
+        assert (page.status_code, page.json()["error"]["code"]) == (410, "resync_required")
+
+
+def app_gateway(client: httpx.AsyncClient) -> Gateway:
+    """Return the gateway behind a client in this process."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    gateway: Gateway = transport.app.state.service.gateway  # type: ignore[attr-defined]  # it is a Starlette
+    gateway.bind()
+    return gateway
