@@ -79,7 +79,7 @@ uses = Table(
     "uses",
     tables,
     Column("session", Text, primary_key=True),
-    Column("digest", Text, primary_key=True, index=True),
+    Column("digest", Text, primary_key=True),
     sqlite_with_rowid=False,
 )
 

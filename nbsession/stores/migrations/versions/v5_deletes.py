@@ -26,7 +26,7 @@ def upgrade() -> None:
     uses = op.create_table(
         "uses",
         sa.Column("session", sa.Text, primary_key=True),
-        sa.Column("digest", sa.Text, primary_key=True, index=True),
+        sa.Column("digest", sa.Text, primary_key=True),
         sqlite_with_rowid=False,
     )
     connection = op.get_bind()
