@@ -7,6 +7,7 @@ from nbsession.record.event_log import EventLog
 from nbsession.record.event_rows import stored_events
 from nbsession.record.journal import Journal, Past, read_past, uncollected
 from nbsession.record.outbox import Outbox, Shared
+from nbsession.record.seam import Seam
 from nbsession.record.stored_ticks import restore_ticks, tell_answer
 from nbsession.record.verify import altered
 
@@ -15,6 +16,7 @@ __all__ = [
     "Journal",
     "Outbox",
     "Past",
+    "Seam",
     "Shared",
     "altered",
     "read_past",

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 from nbsession import threads
 from nbsession.errors import SessionError
 from nbsession.events import (
-    ContentBlockStart,
     Done,
     Event,
     ExecutionStart,
     InputJsonDelta,
-    MessageStart,
     TextDelta,
 )
-from nbsession.record import EventLog, stored_events
+from nbsession.record import EventLog, Seam, stored_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -126,32 +124,16 @@ class Feed:
 class Place:
     """Where a reader stands: the last durable event it was given, and how much of each open block."""
 
-    __slots__ = ("_given", "last")
+    __slots__ = ("_seam", "last")
 
     def __init__(self, last: int) -> None:
         self.last = last
-        self._given: dict[int, int] = {}
+        self._seam = Seam()
 
     def take(self, event: Event) -> Event | None:
         """Return what is new of the next event: of a delta that begins anew only the rest."""
         if isinstance(event, (TextDelta, InputJsonDelta)):
-            return self._rest(event)
-        if isinstance(event, MessageStart):
-            self._given.clear()
-        elif isinstance(event, ContentBlockStart):
-            self._given.pop(event.index, None)
+            return self._seam.rest(event)
+        self._seam.begin(event)
         self.last = event.sequence
         return event
-
-    def _rest(self, delta: TextDelta | InputJsonDelta) -> Event | None:
-        text = delta.text if isinstance(delta, TextDelta) else delta.partial_json
-        given = self._given.get(delta.index, 0)
-        if delta.offset + len(text) <= given:
-            return None
-        self._given[delta.index] = delta.offset + len(text)
-        if delta.offset >= given:
-            return delta
-        text = text[given - delta.offset :]
-        if isinstance(delta, TextDelta):
-            return TextDelta(delta.index, text, given, sequence=delta.sequence)
-        return InputJsonDelta(delta.index, text, given, sequence=delta.sequence)
