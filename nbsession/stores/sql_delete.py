@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, select
 
 from nbsession.stores import every, schema, sql_lease
 
@@ -15,15 +15,10 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
 _SESSIONS, _USES = schema.sessions.c, schema.uses.c
-_OTHERS = schema.uses.alias().c
 _GONE: BindParameter[str] = bindparam("gone")
 
-# In this order: rows and packs refer to their session, and the texts to go are found by their uses.
+# In this order: rows and packs refer to their session.
 _STEPS = (
-    schema.texts.delete().where(
-        schema.texts.c.digest.in_(select(_USES.digest).where(_USES.session == _GONE)),
-        ~exists().where(_OTHERS.digest == schema.texts.c.digest, _OTHERS.session != _GONE),
-    ),
     schema.uses.delete().where(_USES.session == _GONE),
     schema.rows.delete().where(schema.rows.c.session == _GONE),
     schema.packs.delete().where(schema.packs.c.session == _GONE),
@@ -37,9 +32,16 @@ def delete(connection: Connection, sessions: Sequence[str], location: str) -> No
         sql_lease.end(connection, session)
     _check_known(connection, sessions, location)
     _check_unshared(connection, sessions)
+    digests: set[str] = set()
     for session in sessions:
+        digests.update(connection.execute(select(_USES.digest).where(_USES.session == session)).scalars())
         for step in _STEPS:
             connection.execute(step, {"gone": session})
+    # One look through the uses for many texts: an index by digest would cost each append room and time.
+    for some in _portions(sorted(digests)):
+        texts = schema.texts.c.digest
+        unused = texts.in_(some) & texts.not_in(select(_USES.digest))
+        connection.execute(schema.texts.delete().where(unused))
 
 
 def _check_known(connection: Connection, sessions: Sequence[str], location: str) -> None:
@@ -65,6 +67,6 @@ def _check_unshared(connection: Connection, sessions: Sequence[str]) -> None:
             raise every.shared(shared, forks[shared])
 
 
-def _portions(sessions: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(sessions), _AT_ONCE):
-        yield sessions[start : start + _AT_ONCE]
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _AT_ONCE):
+        yield names[start : start + _AT_ONCE]
