@@ -159,7 +159,9 @@ class App:
         try:
             from nbsession.server import serve
         except ImportError as error:
-            raise SessionError('to serve, install what it takes: pip install "nbsession[server]"') from error
+            raise SessionError(
+                f'to serve, install what it takes: pip install "nbsession[server]" ({error})'
+            ) from error
         return serve(
             {name: self, **(also or {})},
             host=host,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbsession.app import App
-from nbsession.cli.command import app_of, store_option
+from nbsession.cli.command import Failure, app_of, store_option
 from nbsession.components import System, Timeline
 from nbsession.stores import default_store
 from nbsession.tree import component
@@ -66,8 +66,12 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry the command out: serve until it is interrupted."""
-    from nbsession.server import tokens_of
-
+    try:
+        from nbsession.server import tokens_of
+    except ImportError as error:
+        raise Failure(
+            f'to serve, install what it takes: pip install "nbsession[server]" ({error})'
+        ) from error
     store = default_store(options.store)
     apps = {target.rpartition(":")[2]: app_of(target) for target in options.app} or {
         "default": App(Conversation)

@@ -35,6 +35,7 @@ from nbsession.errors import SessionError
 from nbsession.server.application import application
 from nbsession.server.greeting import GIVEN, greeting
 from nbsession.server.users import new_token
+from nbsession.server.uvicorn import Uvicorn
 from nbsession.session import Home
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Server:
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._begun: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._uvicorn: Any = None
+        self._uvicorn: Uvicorn | None = None
 
     @property
     def gateway(self) -> Gateway:
@@ -102,8 +103,6 @@ class Server:
 
     async def run(self, *, signals: bool = False) -> None:
         """Serve on the running loop until it is closed."""
-        from nbsession.server.uvicorn import Uvicorn
-
         self._loop = asyncio.get_running_loop()
         try:
             self._app.state.service.begin()
@@ -140,6 +139,7 @@ class Server:
         thread.start()
         self._begun.result()
         atexit.register(self.close)
+        self._ended.add_done_callback(lambda _: atexit.unregister(self.close))
 
     def block(self) -> None:
         """Serve in this thread until it is interrupted."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-try:
-    import uvicorn
-except ImportError as error:  # pragma: no cover
-    raise ImportError('to serve, install uvicorn: pip install "nbsession[server]"') from error
+import uvicorn
 
 if TYPE_CHECKING:
     import socket

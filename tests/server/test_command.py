@@ -190,3 +190,26 @@ def test_shell_words_of_a_folder_with_a_quote_in_its_name_stay_one_word(tmp_path
     with started(folder, "--no-token") as server:
         assert json.loads(shlex.split(server.lines[0])[-1])["work_dir"] == str(folder.resolve())
         assert json.loads(curl(server.lines[0]))["work_dir"] == str(folder.resolve())
+
+
+@pytest.mark.parametrize("package", ["starlette", "sse_starlette", "uvicorn"])
+def test_without_what_it_takes_to_serve_the_command_says_what_to_install(
+    tmp_path: Path, package: str
+) -> None:
+    without = f"import sys; sys.modules[{package!r}] = None; "
+    for program in (
+        without + MAIN.removeprefix("import sys; "),
+        without + "from nbsession import App, Timeline; App(Timeline()).serve()",
+    ):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program, "serve"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert 'pip install "nbsession[server]"' in done.stderr
