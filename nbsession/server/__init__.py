@@ -7,6 +7,6 @@ everybody else there does, and nothing waits for another thread. See ``serve`` f
 from nbsession.server.application import application
 from nbsession.server.limits import Limits
 from nbsession.server.serve import PORT, Server, serve
-from nbsession.server.users import tokens_of
+from nbsession.server.users import new_token, tokens_of
 
-__all__ = ["PORT", "Limits", "Server", "application", "serve", "tokens_of"]
+__all__ = ["PORT", "Limits", "Server", "application", "new_token", "serve", "tokens_of"]

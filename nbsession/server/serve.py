@@ -173,7 +173,7 @@ def serve(
         raise SessionError(
             f"without a token a server is for this machine only, not for {host!r}; leave host= out"
         )
-    made = new_token() if token is True else token or None
+    made = new_token() if token is True else None if token is False else token
     own = None if tokens is not None else made
     app = application(
         apps,

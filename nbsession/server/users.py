@@ -35,9 +35,18 @@ def new_token() -> str:
 
 
 class Users:
-    """The users by their tokens; without any, everybody is the one user."""
+    """The users by their tokens; without any, everybody is the one user.
+
+    Raises ``SessionError`` for a token of less than 16 characters.
+    """
 
     def __init__(self, tokens: Mapping[str, str] | None = None) -> None:
+        for token, name in (tokens or {}).items():
+            if len(token) < SHORTEST:
+                whose = f"of {name!r} " if name else ""
+                raise SessionError(
+                    f"a token {whose}has less than {SHORTEST} characters; nbsession.server.new_token() makes one"
+                )
         self._names = {_digest(token): name for token, name in (tokens or {}).items()}
 
     @property
@@ -86,8 +95,6 @@ def tokens_of(path: Path) -> dict[str, str]:
         if len(words) != 2:
             raise SessionError(f"line {number} of {path} is not a name and a token, with a blank between")
         name, token = words
-        if len(token) < SHORTEST:
-            raise SessionError(f"the token of {name!r} in {path} has less than {SHORTEST} characters")
         if token in tokens:
             raise SessionError(f"{tokens[token]!r} and {name!r} have the same token in {path}")
         tokens[token] = name

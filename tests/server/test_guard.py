@@ -231,7 +231,6 @@ async def test_users_see_their_own_sessions_only() -> None:
     ("text", "said"),
     [
         ("alice", "line 1"),
-        ("alice short", "less than 16"),
         ("# nobody\n\n", "no users"),
         (f"a {ALICE}\nb {ALICE}", "same token"),
     ],
@@ -240,6 +239,15 @@ def test_a_file_of_users_that_is_wrong_is_refused(tmp_path: Path, text: str, sai
     (tmp_path / "users").write_text(text)
     with pytest.raises(SessionError, match=said):
         tokens_of(tmp_path / "users")
+
+
+@pytest.mark.parametrize("token", ["", " ", "short", "15-characters-x"])
+def test_a_token_that_could_be_guessed_is_refused(token: str) -> None:
+    for tokens in (token, {token: "alice"}):
+        with pytest.raises(SessionError, match="less than 16 characters"):
+            client_of(notepad(), tokens=tokens)
+    with pytest.raises(SessionError, match="less than 16 characters"):
+        notepad().serve(0, token=token, background=True, say=None)
 
 
 def test_a_file_of_users_is_read(tmp_path: Path) -> None:
