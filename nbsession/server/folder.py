@@ -18,6 +18,12 @@ class Folders:
         if self._root is not None and not self._root.is_dir():
             raise SessionError(f"work_root={str(root)!r} is no folder; make it first")
 
+    def hold(self, folder: str) -> bool:
+        """Say whether a folder lies where a session's may, as the links on its way lead now."""
+        if self._root is None:
+            return not self._refused
+        return Path(os.path.realpath(folder)).is_relative_to(self._root)
+
     def check(self, asked: str | None) -> str | None:
         """Return a folder's real path; refuse one that is not there, or not below the root.
 
@@ -37,7 +43,7 @@ class Folders:
         if not path.is_absolute():
             raise Refusal(422, "work_dir", "work_dir has to be an absolute path")
         real = Path(os.path.realpath(path))
-        if self._root is not None and not real.is_relative_to(self._root):
+        if not self.hold(str(real)):
             raise Refusal(403, "work_dir", "work_dir has to lie below the server's --work-root")
         if not os.path.isdir(real):  # noqa: PTH112  # unlike Path's, false where it cannot be asked
             raise Refusal(422, "work_dir", "there is no such folder; make it first")

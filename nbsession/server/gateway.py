@@ -23,7 +23,7 @@ from nbsession.server.note import KEY, Note
 from nbsession.server.served import Served
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from nbsession.protocol import NewSession
     from nbsession.server.folder import Folders
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from nbsession.server.users import Users
     from nbsession.session import Session
     from nbsession.stores.base import Notifier, SessionInfo, SessionStore
+
+
+PATIENCE = 5.0
+"""Seconds that what was stopped gets to wind up."""
 
 
 class Gateway:
@@ -43,7 +47,6 @@ class Gateway:
         self.closing = False
         self.streams: set[asyncio.Timeout] = set()
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._held: set[asyncio.Task[None]] = set()
         self._users = users
         self._folders = folders
         self._store = _one_store(apps)
@@ -95,12 +98,6 @@ class Gateway:
         for stream in list(self.streams):
             stream.reschedule(asyncio.get_running_loop().time())
 
-    def start_forever(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let work go on that ends by itself, and not with what is begun beside the requests."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._held.add(task)
-        task.add_done_callback(self._held.discard)
-
     async def close(self) -> None:
         """Close the sessions that were opened here: what runs is stopped, and all is stored."""
         self.end_streams()
@@ -123,7 +120,7 @@ class Gateway:
         await asyncio.wait(ends, timeout=seconds)
         for execution in running:
             execution.abort("the server was closed")
-        await asyncio.wait(ends)
+        await asyncio.wait(ends, timeout=PATIENCE)
 
     # Finding
 
@@ -149,7 +146,8 @@ class Gateway:
     async def using(self, user: str, id: str, *, follow: bool = False) -> AsyncIterator[Session]:
         """Give a session of a user, opened if need be, which stays open meanwhile.
 
-        With ``follow`` it is read anew when another process writes it. Raises ``SessionNotFoundError`` where there is none, or it is another user's.
+        With ``follow`` it is read anew when another process writes it. Raises
+        ``SessionNotFoundError`` where there is none, or it is another user's.
         """
         counts = [self._in_use, self._followed] if follow else [self._in_use]
         for count in counts:
@@ -210,6 +208,8 @@ class Gateway:
             raise Refusal(
                 409, "app", f"the session belongs to the app {note.app!r}, which is not served here"
             )
+        if note.work_dir is not None and not self._folders.hold(note.work_dir):
+            raise Refusal(403, "work_dir", "the session's folder lies where this server lets none lie")
         try:
             session = served.open(id, note.work_dir)
         except SessionClosedError:

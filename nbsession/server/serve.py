@@ -68,6 +68,7 @@ class Server:
         self._begun: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._uvicorn: Uvicorn | None = None
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def gateway(self) -> Gateway:
@@ -123,7 +124,7 @@ class Server:
     def begin_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve on a loop that runs, here or in another thread; returns when it has begun, unless it is here."""
         if loop is _running():
-            self.gateway.start_forever(self.run())
+            self._task = loop.create_task(self.run())
             return
         asyncio.run_coroutine_threadsafe(self.run(), loop)
         self._begun.result()

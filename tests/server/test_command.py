@@ -131,6 +131,13 @@ def test_the_folder_of_a_session_comes_back_after_a_restart(tmp_path: Path) -> N
     with started(tmp_path, "--no-token", "--work-root", str(tmp_path)) as server, server.client() as client:
         assert client.get("/sessions/s").json()["work_dir"] == str(tmp_path / "project")
         after = client.get("/sessions/s/context").json()
+    (tmp_path / "other").mkdir()
+    with (
+        started(tmp_path, "--no-token", "--work-root", str(tmp_path / "other")) as server,
+        server.client() as client,
+    ):
+        elsewhere = client.get("/sessions/s")
+        assert (elsewhere.status_code, elsewhere.json()["error"]["code"]) == (403, "work_dir")
     assert {"read_file", "shell"} <= {tool["name"] for tool in before["tools"]}
     assert after["hash"] == before["hash"]
 
