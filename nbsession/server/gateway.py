@@ -201,8 +201,6 @@ class Gateway:
     async def _open(self, id: str) -> Session:
         metadata = await self._beside(lambda: self._kept(id))
         note = Note.of(metadata)
-        if note.deleted:
-            raise _unknown(id)
         served = self.served.get(note.app) if note.app else next(iter(self.served.values()))
         if served is None:
             raise Refusal(
@@ -228,7 +226,7 @@ class Gateway:
 
     def visible(self, note: Note, user: str) -> bool:
         """Say whether a session is a user's to see."""
-        return not note.deleted and (not self._users.several or note.user == user)
+        return not self._users.several or note.user == user
 
     async def infos(
         self, after: tuple[float, str] | None = None, limit: int | None = None
@@ -262,7 +260,7 @@ class Gateway:
         if body.id is not None and (
             self._opened(name) is not None or await self._beside(lambda: served.app.knows(name))
         ):
-            raise Refusal(409, "exists", f"there is a session {name!r}, or there was one; choose another id")
+            raise Refusal(409, "exists", f"there is a session {name!r} already; choose another id")
         note = Note(app=served.name, user=user, work_dir=work_dir, created=time.time())
         session = served.open(name, work_dir, note.within(body.metadata))
         await self.adopt(session)
@@ -287,12 +285,11 @@ class Gateway:
             await session.keep(note.within(session.metadata if own is None else own))
 
     async def delete(self, session: Session) -> None:
-        """End a session for good: nobody finds it any more. The store keeps what it kept, which forks may share."""
-        if session.current is not None:
-            session.current.abort("the session was deleted")
-            await session.current.settled()
-        await self.note(session, lambda note: note.but(deleted=True, runs={}))
+        """Stop a session and delete it for good, from the store, too; ``SessionError`` for one that is the past of forks."""
         await self._close(session)
+        store, kept = self._store, [session.id]
+        if store is not None and session.app.store is not None:
+            await self._beside(lambda: store.delete(kept))
 
     def _make_room(self, served: Served) -> None:
         if served.app.store is None and len(served.app.opened) >= self.limits.sessions:

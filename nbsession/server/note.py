@@ -20,7 +20,6 @@ class Note:
     user: str = ""
     work_dir: str | None = None
     created: float | None = None
-    deleted: bool = False
     runs: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -83,7 +83,7 @@ class Runs:
         """Go on with what was taken before a restart; what another server runs is left to it, and asked after later."""
         for info in await self._gateway.infos():
             note = Note.of(info.metadata)
-            if note.runs and not note.deleted:
+            if note.runs:
                 await self._resume(info.id, note.user)
 
     async def ask_again(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from nbsession.stores import MemoryStore
+from nbsession.testing import pause
 from tests.server.conftest import client_of, notepad
 
 
@@ -59,15 +62,44 @@ async def test_a_stale_write_is_refused_and_says_what_is_there() -> None:
         assert (await client.get("/sessions/s")).status_code == 404
 
 
-async def test_a_session_that_was_ended_is_found_nowhere_after_a_restart_either() -> None:
+async def test_a_session_that_was_deleted_is_found_nowhere_and_its_id_is_free() -> None:
     store = MemoryStore()
-    async with client_of(notepad(store=store)) as client:
-        await client.post("/sessions", json={"id": "s"})
-        await client.delete("/sessions/s")
+    async with client_of(notepad("one", store=store)) as client:
+        await client.post("/sessions", json={"id": "s", "metadata": {"a": 1}})
+        await client.post("/sessions/s/message", json={"message": "hi"})
+        assert (await client.delete("/sessions/s")).status_code == 204
+        assert store.load("s") is None
     async with client_of(notepad(store=store)) as client:
         assert (await client.get("/sessions/s")).status_code == 404
         assert (await client.get("/sessions")).json()["sessions"] == []
-        assert (await client.post("/sessions", json={"id": "s"})).status_code == 409
+        anew = (await client.post("/sessions", json={"id": "s"})).json()
+        assert (anew["entries"], anew["metadata"]) == (0, {})
+
+
+async def test_a_session_that_forks_share_the_past_of_stays_and_says_which() -> None:
+    async with client_of(notepad("one", "two")) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await client.post("/sessions/s/message", json={"message": "hi"})
+        await client.post("/sessions/s/fork", json={"id": "f"})
+        refused = await client.delete("/sessions/s")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "session")
+        assert "'f'" in refused.json()["error"]["message"]
+        assert (await client.post("/sessions/s/message", json={"message": "on"})).json()["response"] == "two"
+        assert (await client.delete("/sessions/f")).status_code == 204
+        assert (await client.delete("/sessions/s")).status_code == 204
+
+
+async def test_a_session_that_runs_is_stopped_and_deleted() -> None:
+    held, store = pause(), MemoryStore()
+    async with client_of(notepad(["so far", held], store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        sent = asyncio.create_task(client.post("/sessions/s/message", json={"message": "hi"}))
+        queued = asyncio.create_task(client.post("/sessions/s/runs", json={"message": "later"}))
+        await held.reached
+        assert (await client.delete("/sessions/s")).status_code == 204
+        assert (await sent).json()["stop_reason"] == "aborted"
+        assert (await queued).status_code == 202
+    assert store.load("s") is None
 
 
 async def test_a_fork_goes_on_from_the_tick_that_was_named() -> None:

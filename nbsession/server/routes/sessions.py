@@ -64,7 +64,7 @@ async def update(call: Call) -> SessionAnswer:
 
 
 async def delete(call: Call) -> None:
-    """Stop a session and end it for good; with If-Match only if nothing happened in it meanwhile."""
+    """Stop a session and delete it for good, unless forks share its past; with If-Match only if nothing happened in it."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         _check_match(call, session)
         await call.gateway.delete(session)
