@@ -42,9 +42,16 @@ WHOLE: dict[str, type[Event]] = {
 """Events that are kept with their data, by type."""
 
 
-def row_of(run: Sequence[Event]) -> dict[str, Any]:
-    """Return durable events, numbered one after another, as the data of one row."""
-    words = [_word(event) for event in run]
+ANSWERING = (events.MessageStart, events.ContentBlockStart, events.MessageDelta)
+"""Events of a response that are kept with their data while it is not complete: nothing else says what they do."""
+
+
+def row_of(run: Sequence[Event], *, answering: bool = False) -> dict[str, Any]:
+    """Return durable events, numbered one after another, as the data of one row.
+
+    ``answering`` says that they are stored before the response is complete that they may be of.
+    """
+    words = [_data_of(event) if answering and isinstance(event, ANSWERING) else _word(event) for event in run]
     for word, event, following in zip(words, run, run[1:], strict=False):
         if isinstance(event, events.ExecutionStart) and _begins_with(following, event.text):
             del word["text"]
@@ -62,11 +69,7 @@ def _word(event: Event) -> Any:
     if isinstance(event, events.Done):  # what it used was said by the end of its execution, just before
         return f"{event.type} {event.steps}"
     if event.type in WHOLE or (isinstance(event, events.TickEnd) and _begun_by_none(event)):
-        data = event.to_dict()
-        del data["sequence"]
-        if "usage" in data:
-            data["usage"] = {name: value for name, value in data["usage"].items() if value}
-        return data
+        return _data_of(event)
     if isinstance(event, events.EntryCommitted):
         return f"{event.type} {event.entry.id}"
     if isinstance(event, events.TickStart):
@@ -78,6 +81,14 @@ def _word(event: Event) -> Any:
     if isinstance(event, events.ToolEnd):
         return f"{event.type} {event.result.call_id}"
     return event.type
+
+
+def _data_of(event: Event) -> dict[str, Any]:
+    data = event.to_dict()
+    del data["sequence"]
+    if "usage" in data:
+        data["usage"] = {name: value for name, value in data["usage"].items() if value}
+    return data
 
 
 def _begun_by_none(event: events.TickEnd) -> bool:
@@ -117,6 +128,8 @@ class EventReader:
             event = events.event_from_dict(word)
             if isinstance(event, events.ExecutionEnd):
                 self._usage = event.usage
+            if isinstance(event, events.ContentBlockStart):
+                return self._started(event)
             return [event]
         kind, _, about = word.partition(" ")
         if kind == "done":
@@ -144,6 +157,13 @@ class EventReader:
             block = self._opened[index] = self._blocks.pop(0)
             return [_block_start(index, block), *_joined(index, block)]
         return [events.ContentBlockStop(index, self._opened.pop(index, Text("")))]
+
+    def _started(self, event: events.ContentBlockStart) -> Iterable[Event]:
+        """Give the start of a block, and what came of it, if anything did before it was cut."""
+        if not self._blocks or _block_start(event.index, self._blocks[0]) != event:
+            return [event]
+        block = self._opened[event.index] = self._blocks.pop(0)
+        return [event, *_joined(event.index, block)]
 
 
 def stored_events(

@@ -47,10 +47,10 @@ class Rows:
         self.rows += later.rows
         self.texts.update(later.texts)
 
-    def seal(self) -> None:
-        """Make the events that wait a row."""
+    def seal(self, *, answering: bool = False) -> None:
+        """Make the events that wait a row; ``answering`` where a response is not complete so far."""
         if self.events:
-            self.add(Row("events", "", row_of(self.events)))
+            self.add(Row("events", "", row_of(self.events, answering=answering)))
             self.events = []
 
     def __bool__(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nbsession.errors import NbsessionError
+from nbsession.events import MessageStart, ToolEnd
 from nbsession.hooks import GONE
 from nbsession.record import tick_rows
 from nbsession.record.journal import SHARED, Rows, entry_row, read_past
@@ -15,9 +16,9 @@ from nbsession.stores.base import Row
 from nbsession.timeline import row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from nbsession.content import Block, Entry
+    from nbsession.content import Block, Entry, ToolResult
     from nbsession.events import Event
     from nbsession.record.journal import Journal
     from nbsession.timeline import Answer, ForkPoint, Record, Tick, ToolRun
@@ -49,7 +50,9 @@ class Outbox:
 
     Where nothing is kept, nothing waits, and the rows of ticks and tools are ``None``.
     ``keeps`` says whether there is a store, ``stored`` is the number of the last event
-    that is durable, and ``due`` says that what waits would be missed.
+    that is durable, and ``due`` says that what waits would be missed. An event is never stored
+    before what it tells of, whenever somebody asks for it: ``growing`` gives the row of
+    what has come of a response while that comes in.
     """
 
     def __init__(self, journal: Journal, record: Record, ticks: Sequence[Tick]) -> None:
@@ -63,6 +66,9 @@ class Outbox:
         self._last_answer: tuple[int, dict[str, Any]] = (-1, {})
         self._last_end: Row | None = None
         self._answers: dict[str, Answer] = {}
+        self.growing: Callable[[], Row | None] = lambda: None
+        self._answering = False
+        self._results: dict[str, ToolResult] = {}
         self._head = record.head  # as the rows tell it that were added so far
         self.stored = self._noted = 0
         self.due = False
@@ -83,6 +89,10 @@ class Outbox:
         if self.keeps:
             self._rows.events.append(event)
             self._noted = event.sequence
+            if isinstance(event, MessageStart):
+                self._answering = True
+            elif isinstance(event, ToolEnd):
+                self._results[event.result.call_id] = event.result
 
     def entry(self, entry: Entry) -> None:
         """Let an entry of the timeline wait; it becomes the head."""
@@ -90,6 +100,8 @@ class Outbox:
             self._rows.add(entry_row(entry, self._head, self._rows.texts))
             self._head = entry.id
             self.due = True
+            if entry.role == "tool":
+                self._results.clear()
 
     def head(self, head: str | None) -> None:
         """Let wait that the head was moved."""
@@ -210,6 +222,7 @@ class Outbox:
         """Return the row of a complete answer: what it used is known also where its tools are cut by a crash."""
         if not self.keeps:
             return None
+        self._answering = False
         self._last_answer = (tick.number, tick_rows.answer(tick))
         return Row("tick", str(tick.number), self._last_answer[1])
 
@@ -217,6 +230,7 @@ class Outbox:
         """Return the row of what came of a tick since its answer, ``None`` where the last one said the same."""
         if not self.keeps:
             return None
+        self._answering = False
         said = self._last_answer[1] if self._last_answer[0] == tick.number else {}
         data = tick_rows.ending(tick)
         data = {name: value for name, value in data.items() if name not in said or said[name] != value}
@@ -233,10 +247,10 @@ class Outbox:
         """
         if not self.keeps or all(other.result is not None for other in tick.tool_calls):
             return None
-        data: dict[str, Any] = {"type": "tool_start" if run.result is None else "tool_end"}
         if run.result is not None:
-            data["result"] = run.result.to_dict()
-        return Row("event", f"{tick.number}/{run.id}", data)
+            self._results.pop(run.id, None)
+            return _result_row(tick, run.result)
+        return Row("event", f"{tick.number}/{run.id}", {"type": "tool_start"})
 
     def partial(self, tick: Tick, kept: Sequence[Block], content: Sequence[Block]) -> Row:
         """Return the row of what has come of a response since the last one."""
@@ -251,7 +265,7 @@ class Outbox:
         waiting, last = self._taken(rows), self._noted
         if waiting or self.journal.behind:
             await self.journal.append(waiting)
-            self._stored(last)
+        self._stored(last)  # also what somebody else stored, who does not know so far
 
     async def try_keep(self, *rows: Row | None) -> None:
         """Store as ``keep`` does; what cannot be stored now waits, and the next ``keep`` says why."""
@@ -270,8 +284,16 @@ class Outbox:
         self.due = bool(self._rows)
 
     def _taken(self, rows: Iterable[Row | None]) -> Rows:
-        for row in rows:
+        for row in (self.growing(), *self._untold_results(), *rows):
             self.add(row)
-        self._rows.seal()
+        self._rows.seal(answering=self._answering)
         waiting, self._rows = self._rows, Rows()
         return waiting
+
+    def _untold_results(self) -> list[Row]:
+        results, self._results = self._results, {}
+        return [_result_row(self._ticks[-1], result) for result in results.values()]
+
+
+def _result_row(tick: Tick, result: ToolResult) -> Row:
+    return Row("event", f"{tick.number}/{result.call_id}", {"type": "tool_end", "result": result.to_dict()})

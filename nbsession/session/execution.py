@@ -232,6 +232,8 @@ class Execution:
         self.status = "running"
         self.emit(ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))))
         self._work.commit_message()
+        outbox = self._core.outbox
+        outbox.add(outbox.execution(self, "running"))
         self._context.run(lambda: _inside.set((*_inside.get(), self)))
         self._begin(self._drive())
 

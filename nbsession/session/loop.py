@@ -35,7 +35,7 @@ from nbsession.session.tool_calls import ToolScope, call_tools, context_for
 from nbsession.timeline import Response, Tick, ToolRun, interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nbsession.content import Block
     from nbsession.context import Compiled
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nbsession.session.breakpoints import Stopped
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
+    from nbsession.stores.base import Row
     from nbsession.tools import Output, Tool
 
 FLUSH = 0.4
@@ -101,7 +102,7 @@ class Work:
         core, execution = self._core, self._execution
         core.spending.begin(execution.options.budget)
         try:
-            await core.outbox.keep(core.outbox.execution(execution, "running"))
+            await core.outbox.keep()
         except SessionBusyError:
             self.held_elsewhere = True
             raise
@@ -159,6 +160,7 @@ class Work:
                 self._commit_response(tick)
                 self._answer_calls()
                 core.finish_tick(tick)
+                core.outbox.add(core.outbox.tick_ended(tick))
         finally:
             self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
 
@@ -182,7 +184,7 @@ class Work:
             if self._refused is not None or not self._make_room(error, tick, compiled, model):
                 raise
             self._refused, self._sent_up_to = error, stood
-            await core.outbox.keep(core.outbox.tick_ended(tick))
+            await core.outbox.keep()
             return await self._next_tick()
         self._refused = None
         return await self._do_calls(tick, compiled.toolbox)
@@ -210,7 +212,7 @@ class Work:
             if core.questions.open:
                 self._wait_on(tick)
                 core.keeper.tree()
-                await core.outbox.keep(core.outbox.tick_ended(tick))
+                await core.outbox.keep()
                 return tick
             self._answer_calls()
             self._heed_interrupt(tick)
@@ -232,7 +234,12 @@ class Work:
         self.stop, self.reason = StopReason.paused, f"waits for an answer: {question.text}"
         tick.should_continue, tick.reason = False, self.reason
         core.finish_tick(tick)
-        self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
+        self._tell_end(tick)
+
+    def _tell_end(self, tick: Tick) -> None:
+        """Tell that a tick ended, in a row and in an event."""
+        self._core.outbox.add(self._core.outbox.tick_ended(tick))
+        self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
 
     def _make_room(
         self, error: ModelError, tick: Tick, compiled: Compiled[ModelAdapter], model: ModelAdapter
@@ -249,7 +256,7 @@ class Work:
         tick.error, tick.should_continue, tick.reason = error, True, "to be sent once more with less"
         core.finish_tick(tick)
         self._tick = None
-        self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, True, tick.reason))
+        self._tell_end(tick)
         return True
 
     def _heed_interrupt(self, tick: Tick) -> None:
@@ -317,7 +324,8 @@ class Work:
     async def _ask(self, model: ModelAdapter, tick: Tick, response: Response) -> None:
         """Stream the model's answer and commit it."""
         core, asked, self._asked = self._core, self._asked, True
-        flusher = asyncio.create_task(self._keep_partials(tick, response)) if core.outbox.keeps else None
+        core.outbox.growing = self._growth(tick, response)
+        flusher = asyncio.create_task(self._keep_partials()) if core.outbox.keeps else None
         try:
             await call_model(model, tick.context, tick, response, self._execution.emit, core.record.has_call)
         except (MissingKeyError, RecordingMissError):  # found out before anything is sent
@@ -327,19 +335,26 @@ class Work:
             if flusher is not None:
                 flusher.cancel()
                 await asyncio.wait({flusher})
+            core.outbox.growing = lambda: None
         self._commit_response(tick)
         await core.outbox.keep(core.outbox.tick_answered(tick))
 
-    async def _keep_partials(self, tick: Tick, response: Response) -> None:
+    async def _keep_partials(self) -> None:
         """Store what has come of a response twice a second, so that a crash loses no more than that."""
-        kept: tuple[Block, ...] = ()
-        outbox = self._core.outbox
         while True:
             await asyncio.sleep(FLUSH)
-            content = response.content()
-            if content != kept:
-                row, kept = outbox.partial(tick, kept, content), content
-                await outbox.try_keep(row)
+            await self._core.outbox.try_keep()
+
+    def _growth(self, tick: Tick, response: Response) -> Callable[[], Row | None]:
+        """Return what gives the row of what has come of a response since it was asked before."""
+        kept: tuple[Block, ...] = ()
+
+        def grown() -> Row | None:
+            nonlocal kept
+            before, kept = kept, response.content()
+            return self._core.outbox.partial(tick, before, kept) if kept != before else None
+
+        return grown
 
     def _commit_response(self, tick: Tick) -> None:
         """Put what the model said into the timeline, once."""
@@ -381,11 +396,11 @@ class Work:
         self.stop, self.reason = await decide(core, execution.session, tick)
         core.finish_tick(tick)
         self._tick = None
-        execution.emit(TickEnd(tick.number, tick.usage, tick.cost, tick.should_continue, tick.reason))
+        self._tell_end(tick)
         if (
             tick.should_continue or tick is self._waited
         ):  # else it is kept with the end of the execution, which follows
-            await core.outbox.keep(core.outbox.tick_ended(tick))
+            await core.outbox.keep()
 
     def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
         core, execution = self._core, self._execution

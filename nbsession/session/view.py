@@ -194,6 +194,7 @@ class SessionView:
 
         async def keeping() -> None:
             outbox = self._core.outbox
+            self._core.keeper.tree()  # a result is never kept without the state that its tool set
             await outbox.keep(None if known is None else outbox.description(known, self.parent))
             if known is not None:
                 self.metadata = known

@@ -1,0 +1,51 @@
+"""What clients were told and promised outlives a server that is killed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nbsession import App
+from nbsession.stores import SqlStore
+from nbsession.testing import ScriptedModel
+from tests.support import postgres
+from tests.support.losing import Tally, count_losses
+from tests.support.notepad import Notepad
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 5
+
+
+def assert_nothing_lost(tally: Tally) -> None:
+    assert tally.faults == []
+    assert tally.kills == KILLS
+    assert tally.compared > 100
+    assert tally.accepted == tally.done + tally.interrupted > KILLS
+
+
+@pytest.mark.timeout(300)
+async def test_a_killed_server_loses_no_event_that_it_gave_and_no_run_that_it_took(tmp_path: Path) -> None:
+    assert_nothing_lost(await count_losses(f"sqlite:///{tmp_path}/sessions.db", tmp_path, kills=KILLS))
+
+
+@pytest.mark.timeout(300)
+async def test_a_killed_server_loses_nothing_with_postgresql(tmp_path: Path) -> None:
+    with postgres.server() as socket:
+        assert_nothing_lost(await count_losses(postgres.url(socket), tmp_path, kills=KILLS))
+
+
+async def test_what_was_stored_by_somebody_else_is_known_to_be(tmp_path: Path) -> None:
+    app = App(Notepad, model=ScriptedModel("hi"), store=SqlStore(f"sqlite:///{tmp_path}/sessions.db"))
+    session = app.session("s")
+    await session.send("hello")
+    session.knobs["tone"] = "terse"  # stored by a task of the session's own
+    await asyncio.sleep(0)
+    while session._core.journal.behind:
+        pass  # on purpose without a pause: the task does not hear of it
+    await session.keep()
+    assert session.stored == session.sequence
+    await session.aclose()
