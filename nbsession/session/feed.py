@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from nbsession import threads
@@ -108,7 +108,12 @@ class Feed:
         first, store = self._log.first, self._outbox.journal.store
         if store is None or (first is not None and first <= last + 1):
             return
-        rows = (row.data for _, row in store.rows(self._outbox.journal.session, kinds=["events"]))
+        journal = self._outbox.journal
+        kept = takewhile(
+            lambda kept: kept[0] <= journal.revision,  # more is known only to another process
+            store.rows(journal.session, kinds=["events"]),
+        )
+        rows = (row.data for _, row in kept)
         events = stored_events(rows, self._ticks, self._record.by_id, last)
 
         def page() -> list[Event]:

@@ -154,7 +154,7 @@ class Work:
             self._wait_on(tick)
             return
         core.questions.withdraw("the execution was stopped", self._execution.emit)
-        tick.error = error
+        tick.error, tick.reason = error, str(error or "")
         try:
             if tick is self._waited or (self.ticks and self.ticks[-1] is tick):
                 self._commit_response(tick)
@@ -162,7 +162,7 @@ class Work:
                 core.finish_tick(tick)
                 core.outbox.add(core.outbox.tick_ended(tick))
         finally:
-            self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, str(error or "")))
+            self._execution.emit(TickEnd(tick.number, tick.usage, tick.cost, False, tick.reason))
 
     async def _next_tick(self) -> Tick:
         core, execution = self._core, self._execution
