@@ -203,6 +203,7 @@ class Connection:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise LostError(_reason(error), sent=False) from error
         except httpx.TransportError as error:
+            self._reached = True
             raise LostError(_reason(error)) from error
         self._reached = True
         return response

@@ -28,9 +28,9 @@ async def of_message(connection: Connection, path: str, body: Mapping[str, Any])
     ``request_id`` it is the same one.
     """
     received, pace, whole = Received(keep_all=True), Pace(connection.patience), True
+    first: float | None = None
     while True:
         received.again()
-        first: float | None = None
         try:
             if whole or received.last is None:
                 opened = connection.stream("POST", f"{path}/message/stream", body=body)
@@ -83,9 +83,9 @@ async def of_session(connection: Connection, path: str, after: int | None) -> As
     is to be read anew, and the events go on from there.
     """
     received, pace, begun = Received(keep_all=False), Pace(connection.patience), False
+    first: float | None = None
     while True:
         received.again()
-        first: float | None = None
         number = after if received.last is None else received.last - 1
         headers = {} if number is None else _after(number)
         try:

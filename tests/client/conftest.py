@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -21,7 +22,9 @@ TOKEN = "a-token-that-nobody-is-to-see"
 @contextmanager
 def serving(app: App, **options: Any) -> Iterator[Server]:
     """Serve an app on a port of its own, in a thread of its own."""
-    server = app.serve(0, background=True, say=None, **{"token": TOKEN, **options})
+    given = {"port": 0, "token": TOKEN, **options}
+    with ThreadPoolExecutor(1) as beside:  # so that it is not a task on the loop of the test
+        server = beside.submit(lambda: app.serve(background=True, say=None, **given)).result()
     try:
         yield server
     finally:
@@ -54,14 +57,25 @@ class Cutting:
         self.cuts = cuts
         self.made = 0
         self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await asyncio.sleep(0)  # the transports close now
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._carry(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.made += 1
@@ -69,12 +83,13 @@ class Cutting:
         assert self._to.hostname is not None
         theirs, ours = await asyncio.open_connection(self._to.hostname, self._to.port)
         asking = asyncio.ensure_future(_copy(reader, ours, None))
-        with contextlib.suppress(OSError):
+        try:
             await _copy(theirs, writer, left)
-        asking.cancel()
-        await asyncio.wait({asking})
-        for stream in (ours, writer):
-            stream.transport.abort()
+        finally:
+            asking.cancel()
+            for stream in (ours, writer):
+                stream.transport.abort()
+            await asyncio.wait({asking})
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import traceback
 
 import pytest
 
@@ -65,8 +67,15 @@ def test_an_interrupt_ends_the_wait_and_not_what_runs_and_says_so() -> None:
     with blocking(notepad(["one ", held, "two"])) as client:
         execution = client.create("s").send("hi")
 
+        main = threading.main_thread().ident
+
+        def waits() -> bool:
+            frames = traceback.extract_stack(sys._current_frames()[main or 0])
+            return any(frame.name == "result" for frame in frames) and frames[-1].name == "wait"
+
         def interrupt() -> None:
-            held.reached.wait(10)
+            while not waits():
+                pass
             signal.raise_signal(signal.SIGINT)
 
         threading.Thread(target=interrupt).start()

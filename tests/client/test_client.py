@@ -175,7 +175,7 @@ async def test_a_session_is_looked_at_from_afar() -> None:
 
 async def test_messages_wait_and_go_into_what_runs() -> None:
     held = pause()
-    app = notepad([call("add_note", note="a"), held], "steered", "now", "later", "rendered")
+    app = notepad([call("add_note", note="a"), held], "steered", "now", "rendered")
     async with connected(app) as client:
         session = await client.create("s")
         execution = session.send("hi")
