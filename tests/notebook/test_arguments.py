@@ -79,13 +79,6 @@ def test_a_wrong_command_is_explained(text: str, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["serve", "connect"])
-def test_what_is_not_there_is_not_claimed(name: str) -> None:
-    with pytest.raises(SessionError, match=f"no command '{name}'"):
-        parse_command(name)
-    assert name not in describe()
-
-
 def test_an_empty_line_asks_for_help_and_help_names_every_command() -> None:
     assert parse_command("").command.name == "help"
     assert all(f"%session {name}" in describe() for name in COMMANDS)
