@@ -62,7 +62,7 @@ class AsyncExecution:
         output: Output | None = None,
     ) -> None:
         self.id = ""
-        self.session = session
+        self.session: Far = session
         self.request_id = request_id
         self.status = "queued"
         self.outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
@@ -126,6 +126,9 @@ class AsyncExecution:
         if asked is None:
             raise SessionError(f"execution {self.id} asks nothing about the call {call_id!r}")
         self._post(self._confirm(asked, dict(input) if approved and input is not None else approved))
+
+    def check(self, call_id: str, input: Mapping[str, Any]) -> None:
+        """Take any input: the server checks it when it is given, and asks again where the tool does not take it."""
 
     async def settled(self) -> None:
         """Wait for the end, however it ends."""

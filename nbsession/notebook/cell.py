@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from nbsession import threads
 from nbsession.errors import SessionError
 from nbsession.notebook.inserted import Filled, Inserted, filled
+from nbsession.notebook.remote import far_of
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
@@ -110,6 +111,8 @@ class Request:
 
     def preview(self) -> CompiledContext:
         """Compile what it would send. Nothing is sent, and the session stays as it is."""
+        if (remote := far_of(self.session)) is not None:
+            return remote.compile(self.message)
         copy = self.session.branch()
         if self.cell is not None:
             _rewind(copy, self.cell)
@@ -123,8 +126,10 @@ def request(sessions: Sessions, line: Line, body: str, *, cell: str | None = Non
         raise SessionError("there is no message: write it below the %%session line")
     # Whatever can be refused is, before the cell's own expressions do anything.
     session, said = sessions.get(line.word(0)), ""
-    model = sessions.model(line.get("model"))
-    if type(line.options.get("fork")) is int:
+    # A server knows its models by name.
+    remote = far_of(session)
+    model = line.get("model") if remote is not None else sessions.model(line.get("model"))
+    if type(line.options.get("fork")) is int and remote is None:
         session.branch(line.options["fork"])
     message, inserted = Filled(text) if line.get("raw") else filled(text, sessions.namespace)
     if "fork" in line.options:

@@ -10,6 +10,7 @@ from nbsession.errors import SessionError
 from nbsession.notebook import answering, arguments, serving
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
+from nbsession.notebook.remote import Remote, far_of
 from nbsession.notebook.sweep.request import read as read_values
 from nbsession.session import CALLS
 from nbsession.session.freeze import Frozen
@@ -56,6 +57,7 @@ class Commands:
         self.sessions = sessions
         self._by_name: Mapping[str, Callable[[Line], Shown]] = {
             "new": self._new,
+            "connect": self._connect,
             "use": self._use,
             "list": self._list,
             "knobs": self._knobs,
@@ -93,8 +95,16 @@ class Commands:
         state = f"goes on after {_count(entries, 'entry', 'entries')}" if entries else "begins"
         return f"{self._title(session)} of {component} {state}; {_model_of(session)}"
 
+    def _connect(self, line: Line) -> Shown:
+        remote, made = self.sessions.connect(
+            line.words[0], token=line.get("token"), id=line.get("id"), name=line.get("name")
+        )
+        return f"{remote} {'begins' if made else 'goes on after ' + _count(len(remote.ticks), 'tick')}"
+
     def _use(self, line: Line) -> Shown:
         session = self.sessions.use(line.words[0])
+        if (remote := far_of(session)) is not None:
+            return f"{remote}: {_count(len(remote.ticks), 'tick')}"
         return f"{self._title(session)}: {_count(len(session.timeline), 'entry', 'entries')}; {_model_of(session)}"
 
     def _list(self, line: Line) -> Shown:
@@ -121,6 +131,8 @@ class Commands:
 
     def _context(self, line: Line) -> Shown:
         session = self.sessions.current
+        if (remote := far_of(session)) is not None:
+            return _context_of(remote, line)
         older = _tick(session, line.options["diff"]) if "diff" in line.options else None
         at, without = line.word(0), line.get("without")
         if without is not None:
@@ -296,6 +308,21 @@ def expression(source: str, namespace: Mapping[str, Any]) -> Callable[[Any], obj
     return lambda tick: eval(code, {**namespace, "tick": tick})  # noqa: S307  # the line's own author wrote it
 
 
+def _context_of(remote: Remote, line: Line) -> Shown:
+    """Show a context of a session at a server."""
+    if asked := [f"--{name}" for name in ("without", "json", "cache") if name in line.options]:
+        raise SessionError(f"{asked[0]} works on the session's own tree, which is at {remote.url}")
+    at = line.word(0)
+    older = remote.tick(_tick(remote, line.options["diff"]).number) if "diff" in line.options else None
+    if at is None:
+        context, title = remote.compile(), "What would be sent now"
+    else:
+        tick = remote.tick(_tick(remote, _number("context", at)).number)
+        context, title = tick.context, f"What was sent at tick {tick.number}"
+    title += f", compared with tick {older.number}" if older is not None else ""
+    return ShowContext(context, older.context if older is not None else None, title)
+
+
 def _model_of(session: Session) -> str:
     from nbsession.models import default_model
 
@@ -306,7 +333,7 @@ def _model_of(session: Session) -> str:
     return f"model {model.name} ({said})"
 
 
-def _tick(session: Session, number: int) -> Any:
+def _tick(session: Session | Remote, number: int) -> Any:
     ticks = session.ticks
     if not 0 <= number < len(ticks):
         there = f"it has ticks 0 to {len(ticks) - 1}" if ticks else "it has none yet"

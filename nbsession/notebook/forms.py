@@ -168,6 +168,22 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             ),
             Command("use", "make a session the current one", ("NAME",), 1, (VARIABLE,), _SESSIONS),
             Command(
+                "connect",
+                "speak to a session of a server, by its address",
+                ("URL",),
+                1,
+                (
+                    Option("--id", "the session's id there (default: a new one)", "ID"),
+                    Option(
+                        "--token",
+                        "the server's token (default: $NBSESSION_TOKEN, which no notebook keeps)",
+                        "T",
+                    ),
+                    NAME,
+                ),
+                _SESSIONS,
+            ),
+            Command(
                 "resume",
                 "open a stored session again, of the current session's app",
                 ("ID",),

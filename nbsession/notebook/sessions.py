@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from nbsession.errors import SessionError, SessionNotFoundError, did_you_mean
 from nbsession.notebook import warm
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nbsession.app import App
     from nbsession.notebook.loop import Engine
+    from nbsession.notebook.remote import Remote
     from nbsession.session import Home, Session
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tree import Component
@@ -149,6 +150,24 @@ class Sessions:
         self.add(session, name, target)
         self._current = name or session.id
         return session
+
+    def connect(
+        self, url: str, *, token: str | None = None, id: str | None = None, name: str | None = None
+    ) -> tuple[Remote, bool]:
+        """Know a session of a server by a name, make it the current one, and say whether it was made just now.
+
+        Without an ``id`` it is a new one. Raises ``SessionError`` where the server does not answer, or the token is not
+        its own.
+        """
+        from nbsession.client import AsyncClient
+        from nbsession.content import new_id
+        from nbsession.notebook.remote import Remote
+
+        remote = Remote(AsyncClient(url, token=token), id or new_id("se"), self.engine)
+        made = remote.connect(make=True)
+        self.add(cast("Session", remote), name, url)
+        self._current = name or remote.id
+        return remote, made
 
     def fork(
         self,

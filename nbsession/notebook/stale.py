@@ -53,10 +53,10 @@ class Stale:
         self._names = names
         self._outputs: dict[str, Watched] = {}
 
-    def used(self, root: Component | Element, expressions: Iterable[str]) -> dict[str, Any]:
-        """Say what a prompt uses of the notebook's names, each with its digest as of now."""
+    def used(self, root: Component | Element | None, expressions: Iterable[str]) -> dict[str, Any]:
+        """Say what a prompt uses of the notebook's names, each with its digest as of now; no ``root`` uses none."""
         roots = dict.fromkeys(name for source in expressions for name in _names_in(source))
-        components = dict.fromkeys(_components(root, self._names))
+        components = dict.fromkeys(_components(root, self._names) if root is not None else ())
         return {name: digest(self._names[name]) for name in (*components, *roots) if name in self._names}
 
     def watch(self, cell: str, used: Mapping[str, Any], handle: Handle, static: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import visible
+from nbsession.notebook.remote import far_of
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
 from nbsession.notebook.view.form import since
@@ -284,6 +285,8 @@ def _root_of(session: Session) -> str:
 
 
 def _model_of(session: Session) -> str:
+    if far_of(session) is not None:
+        return "the server's"
     from nbsession.models import default_model
 
     return str((session.model if session.model is not None else default_model()).name)

@@ -172,7 +172,7 @@ class ExecutionView:
         if event.type == "execution_start":
             self._open_ledger()
         if isinstance(event, TickContext):
-            tick = self._execution.session.ticks[event.tick]
+            tick = next(tick for tick in self._execution.ticks if tick.number == event.tick)
             self._run.why = tick.why
             self._run.written = Sources(self._execution.session.sources())
             self._run.window = window_of(tick.model)
