@@ -299,7 +299,9 @@ class Remote:
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         if self._engine.here:
             work.close()
-            raise SessionError("a server is not waited for here; ask it from a cell, with %session")
+            raise SessionError(
+                f"a button does not wait for the server at {self.url}; do it in a cell, as with %session fork"
+            )
         return self._engine.submit(work).result()
 
 
