@@ -158,7 +158,7 @@ class Client:
         return self._thread.do(self._client.agents())
 
     def delete(self, id: str) -> None:
-        """Stop a session and end it for good."""
+        """Stop a session and delete it for good; ``SessionError`` where forks share its past: they go first."""
         self._thread.do(self._client.delete(id))
 
     def health(self) -> Health:
@@ -271,7 +271,7 @@ class Session:
         self._thread.do(self._session.rename(metadata))
 
     def delete(self) -> None:
-        """Stop it and end it for good."""
+        """Stop it and delete it for good; ``SessionError`` where forks share its past: they go first."""
         self._thread.do(self._session.delete())
 
     def _begun(self, begin: Callable[[], AsyncExecution]) -> Execution:

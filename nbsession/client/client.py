@@ -94,7 +94,7 @@ class AsyncClient:
         ]
 
     async def delete(self, id: str) -> None:
-        """Stop a session and end it for good."""
+        """Stop a session and delete it for good; ``SessionError`` where forks share its past: they go first."""
         await self.session(id).delete()
 
     async def health(self) -> Health:

@@ -214,7 +214,7 @@ class AsyncSession:
         await self._connection.call("PUT", self._path, body={"metadata": dict(metadata)})
 
     async def delete(self) -> None:
-        """Stop it and end it for good."""
+        """Stop it and delete it for good; ``SessionError`` where forks share its past: they go first."""
         await self._connection.call("DELETE", self._path)
 
     # What its executions ask for

@@ -27,10 +27,12 @@ def test_a_program_without_a_loop_sends_reads_and_sets() -> None:
         session.knobs["tone"] = "terse"
         assert (session.knobs["tone"], list(session.knobs), len(session.ticks)) == ("terse", ["tone"], 2)
         assert session.tick(1).context.hash == app.opened["s"].ticks[1].context.hash
-        assert session.fork(0).run("from there").text == "again"
+        fork = session.fork(0)
+        assert fork.run("from there").text == "again"
         assert session.usage == app.opened["s"].usage.total
         assert session.compile("x").hash == app.opened["s"].compile("x").hash
         assert {entry.id for entry in client.sessions()} >= {"s"}
+        fork.delete()
         session.delete()
 
 

@@ -168,6 +168,9 @@ async def test_a_session_is_looked_at_from_afar() -> None:
             "s": {"title": "t"},
             "f": {},
         }
+        with pytest.raises(SessionError, match="is the past of its fork"):
+            await session.delete()
+        await fork.delete()
         await session.delete()
         with pytest.raises(SessionNotFoundError):
             await session.info()
