@@ -103,8 +103,8 @@ def serve() -> None:
 
     listening = _listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    app = Starlette(routes=[Route("/sessions/{id}/message/stream", floor, methods=["POST"])])
-    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run(sockets=[listening])
+    streaming = Starlette(routes=[Route("/sessions/{id}/message/stream", floor, methods=["POST"])])
+    uvicorn.Server(uvicorn.Config(streaming, log_config=None, access_log=False)).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -75,11 +75,13 @@ def served(*what: str) -> Iterator[Server]:
 class Connection:
     """One kept connection that reads as little as it can."""
 
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
     @classmethod
     async def open(cls, port: int) -> Connection:
-        made = cls()
-        made._reader, made._writer = await asyncio.open_connection("127.0.0.1", port)
-        return made
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     def send(self, method: str, path: str, body: Any = None) -> None:
         data = b"" if body is None else json.dumps(body).encode()
