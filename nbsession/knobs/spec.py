@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
 from nbsession.errors import KnobError, nearest
+from nbsession.tree import unchanged
 
 Kind: TypeAlias = Literal["bool", "int", "float", "text", "choice"]
 
@@ -19,7 +20,7 @@ _NAME = re.compile(r"[^\s=,]+")
 
 @dataclass(frozen=True, slots=True)
 class KnobSpec:
-    """A knob's type, limits and description; equal by value. Make one with ``KnobSpec.of``.
+    """A knob's type, limits and description; equal by value and type. Make one with ``KnobSpec.of``.
 
     ``options`` are the values of a choice, ``labels`` the words shown for them.
     ``max_length`` is in characters; ``pattern`` is a regular expression that has
@@ -164,9 +165,16 @@ class KnobSpec:
 
     def differences(self, other: KnobSpec) -> list[str]:
         """Name the fields in which two specs differ."""
-        names = [item.name for item in fields(self) if item.compare]
-        differing = [name for name in names if getattr(self, name) != getattr(other, name)]
-        return ["validate" if name == "_rule" else name for name in differing]
+        names = [item.name for item in fields(self) if item.compare and item.name != "_rule"]
+        differing = [name for name in names if not unchanged(getattr(self, name), getattr(other, name))]
+        return differing if self._rule == other._rule else [*differing, "validate"]
+
+    def __eq__(self, other: object) -> bool:
+        # Compared by value alone, the options 1 and True would be the same.
+        return isinstance(other, KnobSpec) and not self.differences(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.kind))
 
     def _limits(self) -> str:
         if self.kind == "choice":

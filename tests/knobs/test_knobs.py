@@ -149,6 +149,14 @@ def test_a_component_may_take_anothers_place_with_a_spec_of_its_own(knobs: Knobs
     assert (knobs["depth"], knobs.holders("depth")) == (4, (critic,))
 
 
+def test_a_knob_that_is_redefined_with_true_for_1_has_true(knobs: Knobs, place: Place) -> None:
+    knobs.declare(KnobSpec.of("shown", 1, options=[1, 2]), place)
+    knobs.declare(KnobSpec.of("shown", True, options=[True, 2]), place)
+    knobs.check()
+    assert knobs["shown"] is True
+    assert knobs.specs()["shown"].options[0] is True
+
+
 def test_the_spec_of_those_that_stay_counts_again(knobs: Knobs, place: Place) -> None:
     critic = Place("Critic")
     knobs.declare(KnobSpec.of("depth", 1, min=1, max=5), critic)

@@ -194,6 +194,14 @@ def test_a_validate_function_made_anew_over_the_same_objects_is_the_same() -> No
     assert spec(limit).differences(spec([1])) == ["validate"]
 
 
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False), (1, 1.0)])
+def test_options_and_a_default_that_are_written_otherwise_are_others(one: Any, other: Any) -> None:
+    assert KnobSpec.of("x", one, options=[one]) != KnobSpec.of("x", other, options=[other])
+    both = [0, False, 1, True]
+    assert KnobSpec.of("x", 1, options=both).differences(KnobSpec.of("x", True, options=both)) == ["default"]
+    assert KnobSpec.of("x", one, options=[one]) == KnobSpec.of("x", one, options=[one])
+
+
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
