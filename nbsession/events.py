@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from nbsession.content import Block, Entry, ToolCall, ToolResult, block_from_dict
 from nbsession.context import CompiledContext
 from nbsession.tools import Question
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -109,13 +109,22 @@ class MessageDelta(Event):
 
     ``stop_reason`` is ``"end_turn"``, ``"tool_use"``, ``"max_tokens"``,
     ``"stop_sequence"``, ``"pause_turn"``, ``"refusal"`` or ``"context_window"``;
-    ``detail`` is the provider's explanation, if there is one.
+    ``detail`` is the provider's explanation, if there is one, and ``cache_diagnosis`` why
+    it could not read from its cache what was sent before, where it says so.
     """
 
     type: ClassVar[str] = "message_delta"
     stop_reason: str
     usage: Usage = field(default_factory=Usage)
     detail: str = ""
+    cache_diagnosis: CacheDiagnosis | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the event as plain JSON data."""
+        data = Event.to_dict(self)
+        if self.cache_diagnosis is None:
+            del data["cache_diagnosis"]
+        return data
 
 
 @dataclass(slots=True)
@@ -351,6 +360,7 @@ ModelEvent = (
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
     "usage": Usage.from_dict,
+    "cache_diagnosis": CacheDiagnosis.from_dict,
     "content": block_from_dict,
     "call": block_from_dict,
     "result": block_from_dict,

@@ -147,7 +147,7 @@ class RecordedModel:
                     yield TextDelta(index, piece, offset)
                 offset += len(piece)
             yield ContentBlockStop(index, played.block)
-        yield MessageDelta(recording.stop_reason, recording.usage, recording.detail)
+        yield MessageDelta(recording.stop_reason, recording.usage, recording.detail, recording.diagnosis)
         yield MessageStop()
 
     async def _ask(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
@@ -235,6 +235,7 @@ class _Take:
             self.delta.stop_reason,
             self.delta.usage,
             self.delta.detail,
+            self.delta.cache_diagnosis,
             settings=context.settings,
             takes=self._takes,
         )

@@ -7,6 +7,7 @@ import concurrent.futures
 import inspect
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbsession.content import Block, Text, Thinking, ToolCall
@@ -232,7 +233,7 @@ class _Performance:
 
     def end(self) -> MessageDelta:
         if self.delta is not None:
-            return MessageDelta(self.delta.stop_reason, self.delta.usage, self.delta.detail)
+            return replace(self.delta)
         calls = any(isinstance(block, ToolCall) for block in self.blocks)
         usage = estimated_usage(self.context.tokens, self.blocks)
         return MessageDelta("tool_use" if calls else "end_turn", usage)

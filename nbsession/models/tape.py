@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import Block, block_from_dict
 from nbsession.context import Capabilities, CompiledContext, Part
 from nbsession.errors import ModelError
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,6 +65,7 @@ class Recording:
     stop_reason: str
     usage: Usage = field(default_factory=Usage)
     detail: str = ""
+    diagnosis: CacheDiagnosis | None = None
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     takes: Capabilities = EVERYTHING
@@ -358,6 +359,8 @@ def _answer_line(
     if recording.detail:
         line["detail"] = recording.detail
     line["usage"] = usage
+    if recording.diagnosis is not None:
+        line["diagnosis"] = recording.diagnosis.to_dict()
     if recording.takes != EVERYTHING:
         line["takes"] = {
             name: value
@@ -385,6 +388,7 @@ def _recording_of(data: Mapping[str, Any], number: int, before: Mapping[str, Rec
         data["stop"],
         Usage.from_dict(data["usage"]),
         data.get("detail", ""),
+        CacheDiagnosis.from_dict(data["diagnosis"]) if "diagnosis" in data else None,
         groups,
         context.get("settings", {}),
         replace(EVERYTHING, **data.get("takes", {})),

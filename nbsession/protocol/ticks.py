@@ -9,7 +9,7 @@ from nbsession.context import NOTHING_SENT, CompiledContext
 from nbsession.errors import ModelError, NbsessionError
 from nbsession.timeline import Tick, ToolRun
 from nbsession.tools import Decision
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,7 @@ def tick_to_dict(tick: Tick, *, context: bool = False) -> dict[str, Any]:
             for run in tick.tool_calls
         ],
         "usage": tick.usage.to_dict(),
+        "cache_diagnosis": None if tick.cache_diagnosis is None else tick.cache_diagnosis.to_dict(),
         "error": _said(tick.error),
     }
 
@@ -67,6 +68,8 @@ def tick_from_dict(data: Mapping[str, Any]) -> Tick:
         tool_calls=[_run(item) for item in data["tool_calls"]],
         usage=Usage.from_dict(data["usage"]),
     )
+    if data["cache_diagnosis"]:
+        tick.cache_diagnosis = CacheDiagnosis.from_dict(data["cache_diagnosis"])
     if data["error"]:
         tick.error = ModelError(data["error"])
     return tick

@@ -211,7 +211,7 @@ def _of_tick(kind: str, about: str, tick: Tick) -> Event:
     if kind == "message_start":
         return events.MessageStart(tick.model, tick.source or "live", tick.recorded)  # type: ignore[arg-type]  # kept from one
     if kind == "message_delta":
-        return events.MessageDelta(tick.stop_reason, tick.usage, tick.detail)
+        return events.MessageDelta(tick.stop_reason, tick.usage, tick.detail, tick.cache_diagnosis)
     run = next((run for run in tick.tool_calls if run.id == about), None)
     call = run.call if run is not None else ToolCall(about, "", {})
     if kind == "tool_start":

@@ -12,7 +12,7 @@ from nbsession.errors import ModelError, NbsessionError, SessionError, StoreErro
 from nbsession.record.texts import digest_of
 from nbsession.timeline import Cause, Tick, ToolRun
 from nbsession.tools import Decision
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -170,6 +170,8 @@ def _tick(number: int, data: Mapping[str, Any], record: Record) -> Tick:
         error=_error(data),
         causes=tuple(Cause(*item) for item in data.get("causes", ())),
     )
+    if diagnosis := data.get("cache_diagnosis"):
+        tick.cache_diagnosis = CacheDiagnosis.from_dict(diagnosis)
     tell_answer(tick, record)
     decisions = data.get("decisions", {})
     for run in tick.tool_calls:

@@ -95,6 +95,7 @@ def answer(tick: Tick) -> dict[str, Any]:
         "detail": tick.detail,
         "usage": usage,
         "first_token": tick.first_token,
+        "cache_diagnosis": None if tick.cache_diagnosis is None else tick.cache_diagnosis.to_dict(),
     }
     return {**{name: value for name, value in data.items() if value}, "cost": tick.cost}
 

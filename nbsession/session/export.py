@@ -130,6 +130,7 @@ def _recording(tick: Tick, takes: Capabilities | None) -> Any:
         tick.stop_reason,
         tick.usage,
         tick.detail,
+        tick.cache_diagnosis,
         settings=tick.context.settings,
         takes=takes or EVERYTHING,
     )

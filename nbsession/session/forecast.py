@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.session.fork import tick_at
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, Part
     from nbsession.session.core import SessionCore
     from nbsession.timeline import Tick
+    from nbsession.usage import CacheDiagnosis
 
 
 class Share(NamedTuple):
@@ -37,7 +38,8 @@ class Forecast:
     ``tokens`` and ``kept`` (what is as it was at the front of the request before) are estimates.
     ``broken_by`` is the path of what ends the prefix, ``""`` where all that was sent before stands at
     the front. ``kept`` is ``None`` where it cannot be known, and ``unknown`` says why. ``reported``
-    is what the provider said that it read, ``None`` before it answered, or where it did not say.
+    is what the provider said that it read, ``None`` before it answered, or where it did not say, and
+    ``diagnosis`` why that was not all, where it knows. ``sent`` says that the request was sent.
     """
 
     shares: tuple[Share, ...]
@@ -46,6 +48,8 @@ class Forecast:
     broken_by: str = ""
     unknown: str = ""
     reported: int | None = None
+    diagnosis: CacheDiagnosis | None = None
+    sent: bool = False
 
     def __str__(self) -> str:
         if self.kept is None:
@@ -53,7 +57,17 @@ class Forecast:
         else:
             until = f", up to {self.broken_by}" if self.broken_by else ""
             said = f"≈{self.kept:,} of ≈{self.tokens:,} tokens may be read from the cache{until}"
-        return said if self.reported is None else f"{said}; the provider reported {self.reported:,}"
+        return f"{said}; {self._outcome()}" if self.sent else said
+
+    def _outcome(self) -> str:
+        """Say what the provider read, and why that was not what was to be read."""
+        if self.reported is None:
+            return "what the provider read is unknown"
+        read = f"the provider reported {self.reported:,}"
+        if self.diagnosis is not None and (self.diagnosis.code or not self.reported):
+            missed = f", ≈{self.diagnosis.tokens:,} tokens missed" if self.diagnosis.tokens else ""
+            return f"{read}: {self.diagnosis}{missed}"
+        return read if self.reported or not self.kept else f"{read}: why is unknown"
 
 
 def forecast_of(core: SessionCore, at: Any) -> Forecast:
@@ -62,7 +76,8 @@ def forecast_of(core: SessionCore, at: Any) -> Forecast:
         core.render()
         return _forecast(core.look(), core.ticks)
     tick = tick_at(core, getattr(at, "number", at))
-    return _forecast(tick.context, core.ticks[: tick.number], reported_by(tick))
+    before = _forecast(tick.context, core.ticks[: tick.number])
+    return replace(before, sent=True, reported=reported_by(tick), diagnosis=tick.cache_diagnosis)
 
 
 def reported_by(tick: Tick) -> int | None:
@@ -73,20 +88,18 @@ def reported_by(tick: Tick) -> int | None:
     return usage.cache_read_tokens
 
 
-def _forecast(context: CompiledContext, ticks: Sequence[Tick], reported: int | None = None) -> Forecast:
+def _forecast(context: CompiledContext, ticks: Sequence[Tick]) -> Forecast:
     """Compare a context with what was last sent to its model: each model has a cache of its own."""
     older = next((tick.context for tick in reversed(ticks) if tick.context.model == context.model), None)
     if older is None:
         earlier = f"to {context.model} " if ticks else ""
         shares = _shares(context, None)
         unknown = f"nothing was sent {earlier}before in this session"
-        return Forecast(shares, context.tokens, unknown=unknown, reported=reported)
+        return Forecast(shares, context.tokens, unknown=unknown)
     diff = context.diff(older)
     broken = diff.prefix_broken_by
     kept = diff.prefix_tokens_kept
-    return Forecast(
-        _shares(context, kept), context.tokens, kept, "" if broken is None else broken.path, reported=reported
-    )
+    return Forecast(_shares(context, kept), context.tokens, kept, "" if broken is None else broken.path)
 
 
 def _shares(context: CompiledContext, kept: int | None) -> tuple[Share, ...]:

@@ -100,7 +100,7 @@ class SessionInquiry(SessionView):
         """Say what of the next request the provider may read from its cache, by component; nothing is sent.
 
         Of a ``tick`` it is what could be told before it was sent, beside what the provider then
-        reported. It compares with what was last sent to the same model; whether a provider still holds
+        reported, with its own diagnosis where it gives one. It compares with what was last sent to the same model; whether a provider still holds
         that (mostly some minutes), and from which length on it caches, nobody can know before.
         """
 

@@ -107,6 +107,7 @@ async def call_model(
             elif isinstance(event, MessageDelta):
                 tick.stop_reason, tick.usage = event.stop_reason, event.usage
                 tick.detail = event.detail or response.cut_call()
+                tick.cache_diagnosis = event.cache_diagnosis
             response.take(event)
             emit(event)
     if not response.complete:

@@ -20,7 +20,7 @@ from nbsession.events import (
     TextDelta,
 )
 from nbsession.timeline.cause import Cause, why
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +66,8 @@ class Tick:
     ``asked`` the name of the model it was sent to, ``model`` the one that it answered under,
     ``response`` the content that came back. Times are in seconds since the epoch,
     ``None`` until they are known; ``cost`` is in US dollars, ``None`` where a
-    price is not known. ``should_continue`` is the decision so far, and ``reason``
+    price is not known. ``cache_diagnosis`` is why the provider could not read from its cache what was
+    sent before, ``None`` where it did not say. ``should_continue`` is the decision so far, and ``reason``
     why. ``error`` is the exception that ended the tick, if one did. ``causes`` are what made
     the tree another one since the tick before.
     """
@@ -83,6 +84,7 @@ class Tick:
     stop_reason: str = ""
     detail: str = ""
     usage: Usage = field(default_factory=Usage)
+    cache_diagnosis: CacheDiagnosis | None = None
     cost: float | None = None
     started: float = field(default_factory=time.time)
     first_token: float | None = None

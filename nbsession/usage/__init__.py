@@ -5,6 +5,7 @@ one's own, and how estimates compared with what was reported, which is written, 
 """
 
 from nbsession.usage.budget import Budget
+from nbsession.usage.cache_diagnosis import CacheDiagnosis
 from nbsession.usage.calibration import Calibration, calibrated, observe
 from nbsession.usage.prices import cost, priced_models, saved, set_price, window_of
 from nbsession.usage.tokens import MESSAGE_OVERHEAD, Usage, estimate
@@ -12,6 +13,7 @@ from nbsession.usage.tokens import MESSAGE_OVERHEAD, Usage, estimate
 __all__ = [
     "MESSAGE_OVERHEAD",
     "Budget",
+    "CacheDiagnosis",
     "Calibration",
     "Usage",
     "calibrated",

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, Knobs, ModelError, Section, System, Timeline, component, use_knob
+from nbsession.events import MessageDelta
 from nbsession.notebook.panels import tables
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call, pause
+from nbsession.usage import CacheDiagnosis, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +63,25 @@ async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from(
     assert [row.cells[6].endswith("rewound") for row in shown.rows] == [False, True, False]
     assert shown.words[-1][:2] == ("rewound", "%session fork 1")
     assert session.fork(1).timeline[-1].text == "two"
+
+
+async def test_ticks_say_why_the_provider_did_not_read_more_from_its_cache() -> None:
+    class Live(ScriptedModel):
+        @property
+        def source(self) -> Any:
+            return "live"
+
+    read = MessageDelta("end_turn", Usage(1_500, 5, cache_read_tokens=200))
+    changed = CacheDiagnosis("the tools changed", "tools_changed", 1_200)
+    missed = replace(read, cache_diagnosis=changed)
+    session = App(Agent, model=Live("One.", ["Two.", missed], ["Three.", read])).session("s")
+    for message in ("One?", "Two?", "Three?"):
+        await session.send(message)
+    assert [row.cells[4] for row in tables.ticks(session).rows] == [
+        "unknown",
+        "200: the tools changed",
+        "200",
+    ]
 
 
 async def test_ticks_of_several_days_have_their_dates() -> None:

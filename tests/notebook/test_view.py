@@ -22,12 +22,14 @@ from nbsession import (
 )
 from nbsession.content import Image
 from nbsession.errors import ModelError, ToolError
+from nbsession.events import MessageDelta
 from nbsession.models import AnthropicModel
 from nbsession.notebook.view.display import LATE
 from nbsession.notebook.view.execution import ExecutionView
 from nbsession.notebook.view.live import Page, Ui
 from nbsession.notebook.view.transcript import Transcript
 from nbsession.testing import ScriptedModel, call
+from nbsession.usage import CacheDiagnosis, Usage
 from tests.notebook.kernels import Kernel, running_kernel
 from tests.support.fake_messages import FakeMessages, status
 
@@ -319,6 +321,14 @@ async def test_quiet_shows_the_answer_and_the_footer_only() -> None:
     assert "Tick" not in seen
     assert "add_note" not in seen
     assert "simulated" in seen
+
+
+async def test_the_footer_says_what_the_provider_could_not_read_from_its_cache_and_why() -> None:
+    missed = CacheDiagnosis("the tools changed", "tools_changed", 1_200)
+    delta = MessageDelta("end_turn", Usage(1_500, 5), cache_diagnosis=missed)
+    session = opened(["One.", delta], "Two.")
+    assert "≈1,200 tokens not cached: the tools changed" in words((await shown(session, "Go."))["text/html"])
+    assert "not cached" not in words((await shown(session, "On."))["text/html"])
 
 
 async def test_raw_shows_the_answer_as_the_model_wrote_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from nbsession import App, Section, SessionError, System, Timeline, component, use_knob
 from nbsession.events import MessageDelta
 from nbsession.testing import ScriptedModel
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 
 
 @component
@@ -70,6 +71,28 @@ async def test_what_a_model_without_a_provider_read_is_unknown() -> None:
     session = App(Agent, model=ScriptedModel("One.")).session("s")
     await session.send("Hello.")
     assert session.forecast(0).reported is None
+    assert str(session.forecast(0)).endswith("; what the provider read is unknown")
+    assert not session.forecast().sent
+
+
+async def test_why_the_provider_read_nothing_is_unknown_where_it_does_not_say() -> None:
+    session = App(Agent, model=Live(["One.", reported(0)], ["Two.", reported(0)])).session("s")
+    await session.send("Hello.")
+    await session.send("And?")
+    assert str(session.forecast(0)).endswith("; the provider reported 0")
+    assert str(session.forecast(1)).endswith("; the provider reported 0: why is unknown")
+
+
+async def test_a_change_that_the_provider_found_is_said_with_what_it_read() -> None:
+    changed = CacheDiagnosis("an earlier message changed", "messages_changed", 90)
+    delta = replace(reported(150), cache_diagnosis=changed)
+    session = App(Agent, model=Live(["One.", reported(0)], ["Two.", delta])).session("s")
+    await session.send("Hello.")
+    await session.send("And?")
+    assert session.forecast(1).diagnosis == changed
+    assert str(session.forecast(1)).endswith(
+        "; the provider reported 150: an earlier message changed (messages_changed), ≈90 tokens missed"
+    )
 
 
 async def test_another_model_has_another_cache() -> None:

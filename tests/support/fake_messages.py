@@ -154,10 +154,12 @@ class FakeMessages:
     when a client hangs up early.
 
     Servers of other protocols greet, and frame their events, in another way. ``pages``
-    are JSON documents by path, or functions that make one of a request's body.
+    are JSON documents by path, or functions that make one of a request's body. ``diagnostics`` says
+    what becomes of the field of that name: it is passed over, answered, or refused.
     """
 
     greeting = text("Hello from the fake server.")
+    diagnostics: Literal["ignored", "answered", "refused"] = "ignored"
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -166,6 +168,7 @@ class FakeMessages:
         self.disconnected = threading.Event()
         self.stopping = threading.Event()
         self.replies: deque[Reply] = deque()
+        self.answered: dict[str, dict[str, Any]] = {}
         self.pages: dict[str, Any] = {}
         self._server = _Server(("127.0.0.1", 0), self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -173,6 +176,20 @@ class FakeMessages:
     def will(self, *replies: Reply) -> None:
         """Answer the next requests with these."""
         self.replies.extend(replies)
+
+    def diagnosed(self, reply: Reply, body: dict[str, Any]) -> Reply:
+        """Let a reply say why the cache missed, as the service does to a request that asks."""
+        if self.diagnostics == "ignored" or "diagnostics" not in body or not reply.events:
+            return reply
+        if self.diagnostics == "refused":
+            return status(400, "invalid_request_error", "diagnostics: Extra inputs are not permitted")
+        before = body["diagnostics"]["previous_message_id"]
+        found = None if before is None else _diagnosis(self.answered.get(before), body)
+        answer = f"msg_{len(self.requests)}"
+        self.answered[answer] = body
+        first = reply.events[0]
+        start = {**first, "message": {**first["message"], "id": answer, "diagnostics": found}}
+        return replace(reply, events=(start, *reply.events[1:]))
 
     def frame(self, event: SSE) -> bytes:
         """Write an event as it goes over the wire."""
@@ -188,6 +205,23 @@ class FakeMessages:
         self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+def _diagnosis(before: dict[str, Any] | None, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Say what changed first between two requests; ``None`` where the later one only has more messages."""
+    if before is None:
+        return {"cache_miss_reason": {"type": "previous_message_not_found"}}
+    for name in ("model", "system", "tools", "messages"):
+        old, new = (_unmarked(request.get(name)) for request in (before, body))
+        if old != (new[: len(old)] if name == "messages" else new):
+            return {"cache_miss_reason": {"type": f"{name}_changed", "cache_missed_input_tokens": 1200}}
+    return None
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _unmarked(item) for name, item in value.items() if name != "cache_control"}
+    return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
 
 class _Server(ThreadingHTTPServer):
@@ -233,6 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_body(Reply(body=owner.pages[self.path](body)))
             return
         reply = owner.replies.popleft() if owner.replies else owner.greeting
+        reply = owner.diagnosed(reply, body)
         if reply.body is not None:
             self._send_body(reply)
         else:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.context import Capabilities
 from nbsession.errors import ModelError
+from nbsession.models.anthropic.diagnosis import Answers, Question
 from nbsession.models.anthropic.request import COUNTED, DEFAULT_MAX_TOKENS, request_of
 from nbsession.models.anthropic.stream import Answer
 from nbsession.models.base import Source, refuse_unfit
-from nbsession.models.endpoint import Service
+from nbsession.models.endpoint import Service, is_at
 from nbsession.models.wire import DEFAULT_TIMEOUT, Wire
 from nbsession.usage import window_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
+    from nbsession.models.endpoint import Endpoint
 
 
 def _load() -> ModuleType:
@@ -66,7 +68,9 @@ class AnthropicModel:
     ``max_tokens`` bounds an answer, thinking included, unless a setting of the
     tree does. ``timeout`` is in seconds of silence. ``max_retries`` counts the
     further tries where the server is busy or not to be reached, before the answer
-    has begun. ``caching=False`` sets no cache marks. ``capabilities`` say what the
+    has begun. ``caching=False`` sets no cache marks. ``cache_diagnosis`` says whether to ask,
+    with ids of earlier answers, why the cache missed: by default of Anthropic's own service
+    only; a server that refuses that is not asked again. ``capabilities`` say what the
     model takes, where that is less than everything. ``prefix`` stands before the id
     in ``AnthropicModel.name``.
 
@@ -83,6 +87,7 @@ class AnthropicModel:
         timeout: float = DEFAULT_TIMEOUT,
         max_retries: int = 2,
         caching: bool = True,
+        cache_diagnosis: bool | None = None,
         capabilities: Capabilities | None = None,
         prefix: str = "anthropic",
     ) -> None:
@@ -94,6 +99,8 @@ class AnthropicModel:
         self._prefix = prefix
         self._max_tokens = max_tokens
         self._caching = caching
+        self._diagnosing = cache_diagnosis
+        self._answers = Answers()
         self._capabilities = capabilities
         self._wire = Wire(
             SERVICE,
@@ -133,7 +140,10 @@ class AnthropicModel:
         await self._wire.aclose()
 
     def request(self, context: CompiledContext) -> dict[str, Any]:
-        """Return the body of the request that ``stream`` sends for ``context``; it holds no key and no header."""
+        """Return the body of the request that ``stream`` sends for ``context``; it holds no key and no header.
+
+        Not in it is what is asked of the cache beside it: that depends on earlier answers, and changes none.
+        """
         return {**self._request(context, caching=self._caching), "stream": True}
 
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
@@ -147,9 +157,14 @@ class AnthropicModel:
         endpoint = self._wire.endpoint()
         request = self.request(context)
         create = (await self._wire.client(endpoint)).messages.create
-        answer = Answer(self.name, self._prefix)
+        question = Question(self._answers, context, endpoint.url) if self._asks_cache(endpoint) else None
+        if question is not None:
+            create = question.asking(create)
+        answer = Answer(self.name, self._prefix, question)
         async with aclosing(self._wire.events(context, endpoint, answer, create, request)) as events:
             async for event in events:
+                if question is not None:
+                    question.take(event)
                 yield event
 
     async def count_tokens(self, context: CompiledContext) -> int:
@@ -168,6 +183,11 @@ class AnthropicModel:
         )
         tokens: int = (await self._wire.asked(endpoint, count, counted, missing=missing)).input_tokens
         return tokens
+
+    def _asks_cache(self, endpoint: Endpoint) -> bool:
+        if self._diagnosing is None:
+            return self._caching and is_at(endpoint.url, SERVICE.hosts)
+        return self._diagnosing
 
     def _request(self, context: CompiledContext, *, caching: bool) -> dict[str, Any]:
         own = self.capabilities.server_tools

@@ -26,6 +26,9 @@ from nbsession.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nbsession.models.anthropic.diagnosis import Question
+    from nbsession.usage import CacheDiagnosis
+
 _CUT = ("max_tokens", "context_window", "refusal")
 _USAGE_FIELDS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
@@ -47,14 +50,17 @@ class Answer:
 
     ``model`` is the adapter's name, for messages and where the provider does not
     say which model answers. Event and block types that are not known are passed
-    over, and what a careless server leaves open is closed at the end.
+    over, and what a careless server leaves open is closed at the end. ``question`` is what
+    was asked of the cache beside the request.
     """
 
-    def __init__(self, model: str, prefix: str = "anthropic") -> None:
+    def __init__(self, model: str, prefix: str = "anthropic", question: Question | None = None) -> None:
         self.complete = False
         self.started = False
         self._model = model
         self._prefix = prefix
+        self._question = question
+        self._diagnosis: CacheDiagnosis | None = None
         self._blocks = 0
         self._open: dict[int, _OpenBlock] = {}
         self._held: _OpenBlock | None = None
@@ -85,7 +91,10 @@ class Answer:
 
     def end(self) -> Iterable[ModelEvent]:
         """Give what stands at the end of a complete answer."""
-        return (MessageDelta(self._reason, usage_of(self._usage), self._detail), MessageStop())
+        return (
+            MessageDelta(self._reason, usage_of(self._usage), self._detail, self._diagnosis),
+            MessageStop(),
+        )
 
     def _start(self, message: Any) -> Iterable[ModelEvent]:
         if self.started:
@@ -94,6 +103,8 @@ class Answer:
         self._count(getattr(message, "usage", None))
         identifier = getattr(message, "model", "")
         name = f"{self._prefix}:{identifier}" if identifier else self._model
+        if self._question is not None and message is not None:
+            self._diagnosis = self._question.told(message.to_dict(warnings=False))
         yield MessageStart(name, "live", usage=usage_of(self._usage) if self._usage else None)
 
     def _start_block(self, place: int, content_block: Any) -> Iterable[ModelEvent]:

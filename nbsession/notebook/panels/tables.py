@@ -182,12 +182,20 @@ def _tick_row(tick: Tick, message: str, form: str, marks: Sequence[str]) -> Row:
             _local(tick.started).strftime(form),
             shortened(message),
             f"≈{tick.context.tokens:,}",
-            "unknown" if (read := reported_by(tick)) is None else f"{read:,}",
+            _read(tick),
             calls or "–",
             ", ".join([by or "–", *(["interrupted"] if cut else []), *marks]),
             templates.dollars(tick.cost),
         )
     )
+
+
+def _read(tick: Tick) -> str:
+    """Say what the provider read from its cache, and why not more, where it found something changed."""
+    read, diagnosis = reported_by(tick), tick.cache_diagnosis
+    if read is None:
+        return "unknown"
+    return f"{read:,}: {diagnosis.reason}" if diagnosis is not None and diagnosis.tokens else f"{read:,}"
 
 
 def sessions(

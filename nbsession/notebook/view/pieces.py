@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from nbsession.content import Text, read_table
 from nbsession.content.markdown import Stream
 from nbsession.notebook.view.cards import embedded
-from nbsession.usage import Usage, calibrated, estimate
+from nbsession.usage import CacheDiagnosis, Usage, calibrated, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,6 +199,7 @@ class TickRecord:
     recorded: str = ""
     pieces: list[Piece] = field(default_factory=list)
     usage: Usage | None = None
+    cache_diagnosis: CacheDiagnosis | None = None
     cost: float | None = None
     ended: bool = False
     blocks: dict[int, Prose | Call] = field(default_factory=dict)
@@ -224,6 +225,12 @@ class TickRecord:
             return ""
         calibration = calibrated(self.model)
         return "" if calibration.spread is None else calibration.show(self.card.tokens)
+
+    @property
+    def missed(self) -> str:
+        """What could not be read from the provider's cache, and why; ``""`` where it does not say how much."""
+        miss = self.cache_diagnosis
+        return f"≈{miss.tokens:,} tokens not cached: {miss.reason}" if miss and miss.tokens else ""
 
     @property
     def answered(self) -> bool:

@@ -149,7 +149,8 @@ class Transcript:
                 self.halted = told.piece if isinstance(told.piece, Note) else None
                 return told
             case events.MessageDelta():
-                self._current().usage = event.usage
+                tick = self._current()
+                tick.usage, tick.cache_diagnosis = event.usage, event.cache_diagnosis
                 return STATE
             case events.ExecutionStart():
                 self._begin()
@@ -274,6 +275,7 @@ class Transcript:
         record.asked, record.model = tick.asked, tick.model
         record.source, record.recorded = tick.source, tick.recorded
         record.usage, record.cost, record.ended = tick.usage, tick.cost, True
+        record.cache_diagnosis = tick.cache_diagnosis
         for block in tick.response:
             if isinstance(block, Text | Thinking | ServerTool):
                 kind = _KINDS[type(block)]
