@@ -85,12 +85,12 @@ class Confirming:
         return approval
 
     def answer(self, call_id: str, approval: Approval) -> bool:
-        """Answer whether a call may run; the first answer counts. Say whether it was asked here.
+        """Answer whether a call may run; say whether it is asked here, and was not answered before.
 
         What is allowed always, is allowed to those that wait beside it, too.
         """
         asked = self._waiting.get(call_id)
-        if asked is None:
+        if asked is None or asked.answer.done():
             return False
         asked.take(approval)
         if approval.approved and approval.always and asked.lasting:

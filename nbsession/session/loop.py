@@ -100,6 +100,8 @@ class Work:
     async def run(self) -> None:
         """Settle the tree, tell that an execution begins, and tick until nothing is left to do."""
         core, execution = self._core, self._execution
+        if execution.answer is not None:
+            core.questions.check(execution.answer)
         core.spending.begin(execution.options.budget)
         try:
             await core.outbox.keep()

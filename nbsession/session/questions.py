@@ -87,6 +87,18 @@ class Questions:
 
     def give(self, id: str, value: Any) -> Answer:
         """Take an answer; ``SessionError`` where it does not fit, or the question does not wait (any more)."""
+        question = self._waiting_one(id)
+        if id in self._given:
+            raise SessionError(f"question {id!r} ({bounded(question.text, 80)}) was answered just now")
+        answer = Answer(question, checked_answer(value, question.schema, bounded(question.text, 80)))
+        self._given.add(id)
+        return answer
+
+    def check(self, answer: Answer) -> None:
+        """Raise ``SessionError`` where what happened since an answer was given has ended its question."""
+        self._waiting_one(answer.question.id)
+
+    def _waiting_one(self, id: str) -> Question:
         kept = self._state.get(f"{QUESTION}{id}")
         if kept is None:
             raise SessionError(f"session {self._session!r} has no question {id!r}{self._others()}")
@@ -95,12 +107,7 @@ class Questions:
                 f"answered with {kept['answer']!r}" if "answer" in kept else f"withdrawn: {kept['withdrawn']}"
             )
             raise SessionError(f"question {id!r} ({bounded(kept['text'], 80)}) was {end}{self._others()}")
-        if id in self._given:
-            raise SessionError(f"question {id!r} ({bounded(kept['text'], 80)}) was answered just now")
-        question = self._open[id]
-        answer = Answer(question, checked_answer(value, question.schema, bounded(question.text, 80)))
-        self._given.add(id)
-        return answer
+        return self._open[id]
 
     def take_back(self, answer: Answer | None) -> None:
         """Let a question wait again whose answer set nothing off."""

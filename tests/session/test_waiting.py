@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -328,6 +329,59 @@ async def test_render_without_an_answer_waits_on() -> None:
     assert (await session.render()).stop_reason is StopReason.paused
     assert session.waiting == [question]
     assert (await session.answer(question.id, "Rome")).text == "Rome then."
+
+
+async def test_an_answer_whose_turn_comes_when_nothing_waits_any_more_is_refused_and_sends_nothing() -> None:
+    go_on = asyncio.Event()
+
+    @tool
+    async def slow() -> str:
+        """Take long."""
+        await go_on.wait()
+        return "slow"
+
+    for sent in (False, True):
+        go_on.clear()
+        model = ScriptedModel([call("ask", question="Which?"), call("slow")], "Never mind.")
+        session = agent(Log(), model=model).session(tools=[slow])
+        execution = session.send("Go.")
+        await until_asked(session, execution)
+        (question,) = session.waiting
+        message = session.send("Forget it.") if sent else None
+        late = session.answer(question.id, "this")
+        if message is None:
+            execution.abort()
+        else:
+            go_on.set()
+            assert (await message).text == "Never mind."
+        entries = len(session.timeline) if sent else 3
+        why = "another message was sent" if sent else "the execution was stopped"
+        with pytest.raises(SessionError, match=rf"\(Which\?\) was withdrawn: {why}; nothing waits"):
+            await late
+        assert (len(session.timeline), len(model.contexts)) == (entries, 2 if sent else 1)
+
+
+async def test_an_answer_right_after_a_pause_goes_on_after_it() -> None:
+    log = Log()
+    session = agent(log, model=ScriptedModel(call("send", to="Bo"), "Sent.")).session()
+    execution = session.send("Send it.")
+    event = await until_asked(session, execution)
+    assert execution.pause()
+    answered = session.answer(event.question, True)
+    assert (await execution).stop_reason is StopReason.paused
+    assert (await answered).text == "Sent."
+    assert (log, session.waiting) == ([("send", "Bo", 1)], [])
+
+
+async def test_an_answer_after_another_that_was_not_heard_yet_is_refused() -> None:
+    session = agent(Log(), model=ScriptedModel(call("send", to="Bo"), "Sent.")).session()
+    execution = session.send("Send it.")
+    event = await until_asked(session, execution)
+    execution.confirm(event.call.id, True)
+    second = session.answer(event.question, False)
+    assert (await execution).text == "Sent."
+    with pytest.raises(SessionError, match="was answered with True; nothing waits"):
+        await second
 
 
 async def test_a_stopped_execution_asks_no_more() -> None:
