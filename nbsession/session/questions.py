@@ -94,6 +94,17 @@ class Questions:
         self._given.add(id)
         return answer
 
+    def answered(self, question: Question, answer: Answer | None) -> Answer | None:
+        """Return the answer that a question has by ``answer``, if it has one.
+
+        What is allowed always, is allowed to those that wait beside it, too, and that nobody answered.
+        """
+        if answer is None or answer.question == question:
+            return answer
+        always = answer.value == "always" and answer.question.lasting and question.lasting
+        alike = question.asked_by == answer.question.asked_by and question.id not in self._given
+        return Answer(question, True) if always and alike else None
+
     def check(self, answer: Answer) -> None:
         """Raise ``SessionError`` where what happened since an answer was given has ended its question."""
         self._waiting_one(answer.question.id)

@@ -81,7 +81,7 @@ async def _call(run: ToolRun, scope: ToolScope) -> None:
         _refuse(run, scope, f"there is no tool {run.name!r}{did_you_mean(run.name, names)}", "error")
         return
     asked = scope.questions.about(run.id)
-    answer = scope.answer if asked is not None and scope.answer and scope.answer.question == asked else None
+    answer = None if asked is None else scope.questions.answered(asked, scope.answer)
     if asked is not None and answer is None:
         return  # it waits on
     context = scope.context_for(run.call)

@@ -36,6 +36,11 @@ class Question:
         """Whether it may be answered with ``"always"``."""
         return self.kind == "confirmation" and ALWAYS in self.schema.get("anyOf", ())
 
+    @property
+    def asked_by(self) -> Rule | str:
+        """The rule that has it asked, or the name of the tool that asks itself."""
+        return self.rule or self.call.name
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
         return {

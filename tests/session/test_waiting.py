@@ -384,6 +384,27 @@ async def test_an_answer_after_another_that_was_not_heard_yet_is_refused() -> No
         await second
 
 
+async def test_what_is_allowed_always_is_allowed_to_those_that_wait_beside_it() -> None:
+    log = Log()
+    calls = [call("send", to=to) for to in ("Bo", "Cy", "Di")]
+    session = agent(log, model=ScriptedModel([*calls, call("ask", question="Which?")], "Sent.")).session()
+    execution = session.send("Send them.")
+    await until_asked(session, execution)
+    execution.pause()
+    await execution
+    assert [question.text for question in session.waiting if question.lasting] == [
+        f"Run {call}?" for call in ("send(to='Bo')", "send(to='Cy')", "send(to='Di')")
+    ]
+    _, cy, di = session.waiting
+    always, no = session.answer(cy.id, "always"), session.answer(di.id, False)
+    assert (await always).stop_reason is StopReason.paused
+    assert (await no).stop_reason is StopReason.paused
+    assert log == [("send", "Bo", 1), ("send", "Cy", 1), ("ask", "Which?")]
+    (which,) = session.waiting
+    assert (await session.answer(which.id, "always")).text == "Sent."
+    assert session.timeline[2].text.endswith("declined this call\n\nalways")
+
+
 async def test_a_stopped_execution_asks_no_more() -> None:
     session = agent(Log(), model=ScriptedModel(call("send", to="Bo"))).session()
     execution = session.send("Go.")
