@@ -9,6 +9,7 @@ from nbsession.tools.output import Output
 from nbsession.tools.pause import Pause, checked_answer
 from nbsession.tools.permission import Decision, Rule, Verdict, allow, ask, deny, rules_given, verdict_on
 from nbsession.tools.question import Question, confirmation_schema
+from nbsession.tools.schema_faults import faults_against
 from nbsession.tools.tool import Tool, tool
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "checked_answer",
     "confirmation_schema",
     "deny",
+    "faults_against",
     "needs_confirmation",
     "rules_given",
     "run_tool",

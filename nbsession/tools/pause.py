@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import bounded
 from nbsession.errors import SessionError
 from nbsession.tools.hint import readable
 from nbsession.tools.json_schema import generator, tidy
+from nbsession.tools.schema_faults import faults_against
 from nbsession.tools.type_faults import fault_of
 
 if TYPE_CHECKING:
@@ -44,20 +46,17 @@ class Pause(Exception):  # it is no error: the tool waits
 
 def checked_answer(value: Any, schema: Mapping[str, Any], question: str) -> Any:
     """Return an answer as JSON data; ``SessionError``, with each fault, where the schema does not take it."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
+    from pydantic_core import to_jsonable_python
 
     try:
         data = to_jsonable_python(value)
-    except PydanticSerializationError:
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+        faults = faults_against(schema, data)
+    except (ValueError, RecursionError):
         raise SessionError(
             f"{question!r} cannot be answered with {bounded(repr(value), 80)}: give JSON data, or an instance of the "
             "type that was asked for"
         ) from None
-    faults = [
-        f"{error.json_path.removeprefix('$').lstrip('.')}: {error.message}".removeprefix(": ")
-        for error in Draft202012Validator(schema).iter_errors(data)
-    ]
     if faults:
-        raise SessionError(f"{question!r} is not answered: {'; '.join(faults[:5])}")
+        raise SessionError(f"{question!r} is not answered: {'; '.join(map(str, faults[:5]))}")
     return data

@@ -129,7 +129,7 @@ async def test_an_answer_that_does_not_fit_is_refused_and_the_question_waits_on(
     (question,) = session.waiting
     assert question.schema["enum"] == ["now", "later"]
     with pytest.raises(
-        SessionError, match=r"'When\?' is not answered: 'never' is not one of \['now', 'later'\]"
+        SessionError, match=r"'When\?' is not answered: is to be one of \"now\", \"later\", got \"never\""
     ):
         session.answer(question.id, "never")
     with pytest.raises(SessionError, match="cannot be answered with <object"):
@@ -160,7 +160,7 @@ async def test_a_pydantic_model_may_be_answered_by_an_instance_or_its_data() -> 
         await session.send("Go.")
         (question,) = session.waiting
         assert set(question.schema["properties"]) == {"approved", "remark"}
-        with pytest.raises(SessionError, match="approved: 'maybe' is not of type 'boolean'"):
+        with pytest.raises(SessionError, match='approved: is to be true or false, got "maybe"'):
             session.answer(question.id, {"approved": "maybe"})
         await session.answer(question.id, answer)
         assert session.timeline[2].text == '{"approved":true,"remark":""}'
@@ -519,7 +519,7 @@ async def test_a_confirmation_is_answered_with_input_that_names_types_of_its_own
     session = App(Agent, model=model).session()
     execution = session.send("Go.")
     event = await until_asked(session, execution)
-    with pytest.raises(SessionError, match="is not valid under any of the given schemas"):
+    with pytest.raises(SessionError, match=r'decision\.approved: is to be true or false, got "maybe"'):
         session.answer(event.question, {"decision": {"approved": "maybe"}})
     session.answer(event.question, {"decision": {"approved": True, "remark": "late"}})
     await execution

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from nbsession.tools import faults_against
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -21,14 +23,6 @@ MOST_PRESSES = 6
 """Values that get a button each; of more, one is chosen."""
 
 _MISSING = object()
-_TYPES = {
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "yes or no",
-    "array": "a list, as JSON",
-    "object": "an object, as JSON",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,30 +111,16 @@ def answer_of(form: Form, message: Mapping[str, Any]) -> tuple[Any, Form]:
     if whole and not faults and not found and not _takes_none(form.question.schema):
         faults = {"": "write an answer first"}
     value = found.get("") if whole else found
-    return value, form.with_faults(faults or faults_against(form.question, value))
+    return value, form.with_faults(faults or wrong_with(form.question, value))
 
 
-def faults_against(question: Question, value: Any) -> dict[str, str]:
+def wrong_with(question: Question, value: Any) -> dict[str, str]:
     """Return what is wrong with an answer, one sentence by field; ``""`` is for what belongs to none."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no types
-    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]  # the same
-
-    arguments = question.kind == "confirmation" and isinstance(value, dict)
-    schema = _arguments_schema(question) if arguments else question.schema
     faults: dict[str, str] = {}
-    for error in Draft202012Validator(schema).iter_errors(value):
-        if error.validator == "required":
-            faults |= {name: "is to be filled in" for name in error.validator_value if name not in value}
-            continue
-        field = str(error.absolute_path[0]) if error.absolute_path and isinstance(value, dict) else ""
-        faults.setdefault(field, _fault(best_match([error])))
+    for fault in faults_against(question.schema, value):
+        of_field = bool(fault.path) and isinstance(value, dict)
+        faults.setdefault(str(fault.path[0]) if of_field else "", str(fault.within(of_field)))
     return faults
-
-
-def _fault(error: Any) -> str:
-    """Say in a sentence what a schema does not take."""
-    wanted = _TYPES.get(error.validator_value) if error.validator == "type" else None
-    return f"is to be {wanted}, got {_json(error.instance)}" if wanted else str(error.message)
 
 
 def written_answer(question: Question, text: str) -> Any:
@@ -153,7 +133,7 @@ def written_answer(question: Question, text: str) -> Any:
         if text.strip().lower() in meant:
             candidates.append(meant[text.strip().lower()])
     candidates.append(text)
-    faults = [(value, faults_against(question, value)) for value in candidates]
+    faults = [(value, wrong_with(question, value)) for value in candidates]
     for value, wrong in faults:
         if not wrong:
             return value

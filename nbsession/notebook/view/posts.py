@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbsession.content import new_id
 from nbsession.errors import NbsessionError, SessionError
 from nbsession.events import QuestionAnswered, QuestionWithdrawn
-from nbsession.notebook import warm
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.form import answer_of, answered, form_of
 
@@ -70,7 +69,6 @@ class Posts:
         """Take in an output whose questions wait, as of an event's number; return what the page calls it."""
         key = new_id("post")
         self._posts[key] = post
-        warm.up("jsonschema")  # by which an answer is checked
         watch = self._watches.get(post.session.id)
         if watch is None or watch.done():
             task = asyncio.get_running_loop().create_task(self._watch(post.session, after))
