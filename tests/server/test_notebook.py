@@ -76,6 +76,7 @@ def test_a_session_of_a_kernel_is_used_from_its_cells_and_from_afar_by_turns(ker
 
 
 def test_serving_again_ends_the_server_before_and_stop_ends_it(kernel: Kernel) -> None:
+    fine(kernel.run("%session new app --id t"))
     with (
         client_of(fine(kernel.run("%session serve --port 0"))) as first,
         client_of(fine(kernel.run("%session serve --port 0 --no-token"))) as second,
@@ -91,9 +92,10 @@ def test_serving_again_ends_the_server_before_and_stop_ends_it(kernel: Kernel) -
 
 
 def test_a_program_in_a_cell_may_serve_by_hand_and_await_beside_it(kernel: Kernel) -> None:
+    fine(kernel.run("app.session('u').knobs['tone'] = 'terse'"))
     ran = fine(kernel.run("server = app.serve(0, say=None); print(server.url, server.token)"))
     url, token = ran.text.split()
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30) as client:
-        assert client.get("/sessions/s/knobs").json()["knobs"][0]["value"] == "terse"
+        assert client.get("/sessions/u/knobs").json()["knobs"][0]["value"] == "terse"
     fine(kernel.run("server.close()"))
     assert fine(kernel.run("print(server.closed)")).text == "True\n"
