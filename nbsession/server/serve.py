@@ -29,7 +29,7 @@ import contextlib
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from nbsession.errors import SessionError
 from nbsession.server.application import application
@@ -80,6 +80,12 @@ class Server:
     def closed(self) -> bool:
         """Whether it has ended."""
         return self._ended.done()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close it and wait until it has ended; on its own loop, ``await server.aclose()`` instead."""

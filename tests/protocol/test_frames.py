@@ -30,7 +30,7 @@ from nbsession.events import Event, TextDelta, TickContext
 from nbsession.protocol import Frame, FrameReader, dumps, frame_of, message_from_wire, message_to_wire
 from nbsession.testing import EventRecorder, ScriptedModel, call
 from nbsession.tools import Question
-from nbsession.usage import Usage
+from nbsession.usage import CacheDiagnosis, Usage
 from tests.support.notepad import Notepad
 
 KINDS = Event.__subclasses__()
@@ -77,6 +77,7 @@ rules = st.none() | st.builds(deny, texts.filter(bool), command=texts)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "block": st.sampled_from(["text", "thinking", "tool_call", "server_tool"]),
     "by": st.sampled_from(["program", "user", "model"]),
+    "cache_diagnosis": st.none() | st.builds(CacheDiagnosis, texts, texts, st.integers(0)),
     "call": calls,
     "content": blocks,
     "context": contexts,
