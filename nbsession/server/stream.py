@@ -107,16 +107,22 @@ async def of_session(
 
 
 async def _frame(session: Session, event: Event) -> Frame:
-    """Return an event as it is sent, with its number only once it is stored.
+    """Return an event as it is sent, with its number only once it is stored."""
+    frame = frame_of(told(event, session.ticks))
+    if frame.id is None or frame.id <= session.stored or frame.id <= await last_stored(session):
+        return frame
+    return frame._replace(id=None)
+
+
+async def last_stored(session: Session) -> int:
+    """Store what waits, if it can be, and return the number of the last event that is stored.
 
     A process that is killed takes what it had not stored with it, and the next one counts on from there.
-    So who has a number has it for good: what happened meanwhile is stored first, if it can be.
+    So who is told a number has it for good.
     """
-    frame = frame_of(told(event, session.ticks))
-    if frame.id is None or frame.id <= session.stored:
-        return frame
-    try:
-        await session.keep()
-    except NbsessionError as error:
-        LOG.warning("events of session %s are sent and not stored: %s", session.id, error)
-    return frame if frame.id <= session.stored else frame._replace(id=None)
+    if session.stored < session.sequence:
+        try:
+            await session.keep()
+        except NbsessionError as error:
+            LOG.warning("the last events of session %s are not stored: %s", session.id, error)
+    return session.stored

@@ -41,7 +41,7 @@ def session_answer(gateway: Gateway, session: Session) -> SessionAnswer:
         entries=len(session.timeline),
         ticks=len(session.ticks),
         waiting=len(session.waiting),
-        sequence=session.sequence,
+        sequence=session.stored,
         usage=usage_answer(usage.total),
         cost=usage.cost,
     )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nbsession import App
-from nbsession.stores import SqlStore
-from nbsession.testing import ScriptedModel
+from nbsession.record.journal import read_past
+from nbsession.stores import MemoryStore, SqlStore
+from nbsession.testing import ScriptedModel, pause
+from tests.server.conftest import client_of, notepad
 from tests.support import postgres
 from tests.support.losing import Tally, count_losses
 from tests.support.notepad import Notepad
@@ -49,3 +51,23 @@ async def test_what_was_stored_by_somebody_else_is_known_to_be(tmp_path: Path) -
     await session.keep()
     assert session.stored == session.sequence
     await session.aclose()
+
+
+def kept_of(store: MemoryStore) -> int:
+    """Return the number of the last event that a store has of a session."""
+    past = read_past(store, "s")
+    return 0 if past is None else past.sequence
+
+
+async def test_a_page_of_events_and_the_number_of_the_last_tell_only_what_is_stored() -> None:
+    held, store = pause(), MemoryStore()
+    async with client_of(notepad(["so ", held, "it is"], store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await client.post("/sessions/s/runs", json={"message": "hi"})
+        await held.reached
+        number = (await client.get("/sessions/s")).json()["sequence"]
+        assert kept_of(store) == number
+        events = (await client.get("/sessions/s/events/history")).json()["events"]
+        assert events[-1]["type"] == "content_block_start" or events[-2]["type"] == "content_block_start"
+        assert kept_of(store) == max(event["sequence"] for event in events)
+        held.release()

@@ -12,7 +12,7 @@ from nbsession.protocol import HistoryPage, event_to_wire
 from nbsession.server.discretion import told
 from nbsession.server.fault import Refusal
 from nbsession.server.route import Call, Query, Route
-from nbsession.server.stream import of_session, response
+from nbsession.server.stream import last_stored, of_session, response
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -51,7 +51,7 @@ async def history(call: Call) -> HistoryPage:
     page = call.query(Page)
     read: list[dict[str, object]] = []
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        last = session.sequence
+        last = await last_stored(session)
         if page.after >= last:
             return HistoryPage(events=[])
         try:
