@@ -71,9 +71,16 @@ async def run_tool(
         run = _Run(error=late)
     finally:
         context._emit = None
-    if isinstance(run.error, Pause):
-        raise run.error
+    if (pause := _pause_in(run.error)) is not None:
+        raise pause
     return _outcome(call, started, run)
+
+
+def _pause_in(error: BaseException | None) -> Pause | None:
+    """Return the pause that an error is, also where it is all that a task group raised."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error if isinstance(error, Pause) else None
 
 
 async def needs_confirmation(

@@ -183,6 +183,46 @@ async def test_several_calls_of_one_tick_wait_at_once_and_the_others_are_run() -
     assert log == [("ask", "One?"), ("look",), ("ask", "Two?")]
 
 
+async def test_any_kind_of_tool_may_ask() -> None:
+    @tool
+    def steps() -> Any:
+        """Take steps."""
+        yield "one"
+        raise Pause("steps?")
+
+    @tool(timeout=60)
+    async def awaiting() -> str:
+        """Wait."""
+        await asyncio.sleep(0)
+        raise Pause("awaiting?")
+
+    @tool(thread=False, parallel=True)
+    def here() -> str:
+        """Run here."""
+        raise Pause("here?")
+
+    @tool(parallel=True)
+    async def group() -> str:
+        """Ask in a task of a group."""
+
+        async def part() -> None:
+            raise Pause("group?")
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(part())
+        return "never"
+
+    names = ("steps", "awaiting", "here", "group")
+    model = ScriptedModel([call(name) for name in names], "All.")
+    session = agent(Log(), model=model).session(tools=[steps, awaiting, here, group])
+    assert (await session.send("Go.")).stop_reason is StopReason.paused
+    assert [question.text for question in session.waiting] == [f"{name}?" for name in names]
+    for question in session.waiting:
+        await session.answer(question.id, question.text.upper())
+    assert session.timeline[-1].text == "All."
+    assert [block.text for block in session.timeline[2].content] == [f"{name.upper()}?" for name in names]
+
+
 async def test_both_answers_may_be_given_at_once() -> None:
     model = ScriptedModel([call("ask", question="One?"), call("ask", question="Two?")], "Both.")
     session = agent(Log(), model=model).session()
