@@ -15,6 +15,7 @@ from nbsession.errors import (
     RecordingMissError,
     SessionBusyError,
     SessionError,
+    StoreError,
 )
 from nbsession.events import (
     BreakpointReached,
@@ -152,7 +153,11 @@ class Work:
         tick, self._tick = self._tick, None
         if tick is None:
             return
-        if tick is self._waited and core.questions.open:
+        unkept = isinstance(
+            error, StoreError
+        )  # then what was asked need not be asked again: it can be kept later
+        if core.questions.open and (tick is self._waited or unkept):
+            tick.error = error
             self._wait_on(tick)
             return
         core.questions.withdraw("the execution was stopped", self._execution.emit)
@@ -209,7 +214,8 @@ class Work:
         """Run a tick's tools, and end it: with the answers of all, or waiting for somebody."""
         core = self._core
         if tick.stop_reason == "tool_use" and tick.tool_calls:
-            await call_tools(tick.tool_calls, self._scope(tick, toolbox))
+            undone = [run for run in tick.tool_calls if run.result is None]
+            await call_tools(undone, self._scope(tick, toolbox))
             self._execution.checkpoint()
             if core.questions.open:
                 self._wait_on(tick)
@@ -217,7 +223,7 @@ class Work:
                 await core.outbox.keep()
                 return tick
             self._answer_calls()
-            self._heed_interrupt(tick)
+            self._heed_interrupt(undone)
             core.keeper.tree()
             await core.outbox.keep()  # before any hook: what a tool did is not to be unknown any longer
         self._answer_calls()
@@ -261,9 +267,9 @@ class Work:
         self._tell_end(tick)
         return True
 
-    def _heed_interrupt(self, tick: Tick) -> None:
+    def _heed_interrupt(self, runs: list[ToolRun]) -> None:
         """Stop where the user's interrupt reached a tool, before whoever waits for the execution."""
-        if any(run.result is not None and run.result.status == "interrupted" for run in tick.tool_calls):
+        if any(run.result is not None and run.result.status == "interrupted" for run in runs):
             self._execution.abort("stopped by the interrupt")
             self._execution.checkpoint()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -20,7 +21,7 @@ from nbsession import (
     use_knob,
     use_state,
 )
-from nbsession.errors import SessionError
+from nbsession.errors import SessionError, StoreError
 from nbsession.events import (
     ConfirmationRequested,
     QuestionAnswered,
@@ -28,7 +29,7 @@ from nbsession.events import (
     QuestionWithdrawn,
     ToolEnd,
 )
-from nbsession.stores import SqlStore
+from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
@@ -443,6 +444,67 @@ async def test_what_is_allowed_always_is_allowed_to_those_that_wait_beside_it() 
     (which,) = session.waiting
     assert (await session.answer(which.id, "always")).text == "Sent."
     assert session.timeline[2].text.endswith("declined this call\n\nalways")
+
+
+async def test_a_call_that_was_stopped_stops_no_later_answer() -> None:
+    began = asyncio.Event()
+
+    @tool
+    async def seal(context: ToolContext) -> str:
+        """Seal it."""
+        if context.answer is None:
+            raise Pause("As whom?", again=True)
+        began.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    model = ScriptedModel([call("seal"), call("ask", question="Which?")], "Well.")
+    session = agent(Log(), model=model).session(tools=[seal])
+    await session.send("Go.")
+    who, which = session.waiting
+    execution = session.answer(who.id, "Ada")
+    await began.wait()
+    execution.abort()
+    assert (await execution).stop_reason is StopReason.aborted
+    assert session.waiting == [which]
+    assert (await session.answer(which.id, "this")).text == "Well."
+    assert [block.status for block in session.timeline[2].content] == ["interrupted", "done"]
+
+
+class Full(MemoryStore):
+    """A store that has no room for one append."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+
+    def append(self, *args: Any, **options: Any) -> int:
+        self.left -= 1
+        if not self.left:
+            raise StoreError("the disk is full; make room")
+        return super().append(*args, **options)
+
+
+async def test_what_a_full_store_could_not_keep_is_not_asked_or_answered_twice() -> None:
+    asked: set[int] = set()
+    for at in range(1, 14):
+        log, store = Log(), Full(at)
+        model = ScriptedModel([call("ask", question="Which?"), call("look")], "Well.", "Well.")
+        session = agent(log, model=model, store=store).session("s")
+        failed = session.send("Go.")
+        with suppress(StoreError):
+            await failed
+        if failed.error is not None and session.waiting:
+            asked.add(at)
+        while session.waiting:
+            with suppress(StoreError):
+                await session.answer(session.waiting[0].id, "this")
+        if ("ask", "Which?") in log:
+            assert session.timeline[2].content[0].text == "this"
+            assert (log.count(("ask", "Which?")), log.count(("look",)) <= 1) == (1, True)
+        assert session.verify() == []
+        await session.aclose()
+    assert asked
 
 
 async def test_a_stopped_execution_asks_no_more() -> None:
