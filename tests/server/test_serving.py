@@ -243,3 +243,10 @@ def app_gateway(client: httpx.AsyncClient) -> Gateway:
     gateway: Gateway = transport.app.state.service.gateway  # type: ignore[attr-defined]  # it is a Starlette
     gateway.bind()
     return gateway
+
+
+def test_no_answer_waits_for_an_acknowledgement_of_its_first_packet() -> None:
+    with served(notepad()) as (server, client):
+        client.get("/health")
+        listening = server._listening
+        assert listening.proto == socket.IPPROTO_TCP  # by which asyncio knows where to set TCP_NODELAY
