@@ -87,6 +87,7 @@ async def set_knobs(call: Call) -> KnobsAnswer:
     """Set knobs, all of them or none."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         session.knobs.set_many(call.body(KnobValues).root, by="user")
+        await session.keep()  # what was answered stands, also after a crash
         return knobs_answer(session)
 
 
@@ -94,6 +95,7 @@ async def dispatch(call: Call) -> Value:
     """Call a tool of the tree as its user, and return what it gave."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         given = await session.dispatch(call.path["tool"], **call.body(Dispatch).root)
+        await session.keep()
         return Value(
             value=json.loads(dumps(_plain(given))), content=[block.to_dict() for block in _blocks(given)]
         )
