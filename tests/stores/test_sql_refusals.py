@@ -58,8 +58,8 @@ def change(path: Path, *statements: str) -> None:
 
 
 def test_a_newer_schema_is_left_alone(kept: Path) -> None:
-    change(kept, "UPDATE meta SET value = '5' WHERE key = 'schema'")
-    with refused(kept, r"newer nbsession \(schema 5, this one knows 4\): upgrade with pip install"):
+    change(kept, "UPDATE meta SET value = '6' WHERE key = 'schema'")
+    with refused(kept, r"newer nbsession \(schema 6, this one knows 5\): upgrade with pip install"):
         SqlStore(f"sqlite:///{kept}")
 
 
