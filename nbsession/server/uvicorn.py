@@ -39,6 +39,10 @@ class Uvicorn(uvicorn.Server):
             server.close()
         await self._gateway.drain(self._grace)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            # Whoever still waits is to know now, and ask the server that comes next.
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
