@@ -14,7 +14,7 @@ from nbsession.errors import SessionError
 from nbsession.protocol import FrameReader, dumps, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 
     import httpx
 
@@ -89,15 +89,28 @@ class Connection:
         self._http: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reached = False
+        self._following: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Connection {self.url}>"
 
     async def aclose(self) -> None:
-        """Close what is open."""
+        """Close what is open, once those that still follow something have heard that it ends."""
+        running = asyncio.get_running_loop()
+        if mine := [task for task in self._following if task.get_loop() is running]:
+            for task in mine:
+                task.cancel()
+            await asyncio.wait(mine)
         http, self._http = self._http, None
-        if http is not None and self._loop is asyncio.get_running_loop():
+        if http is not None and self._loop is running:
             await http.aclose()
+
+    def follow(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Let work that reads from the server go on beside all else, until it is done or this is closed."""
+        task = asyncio.get_running_loop().create_task(work, name="nbsession client")
+        self._following.add(task)
+        task.add_done_callback(self._following.discard)
+        return task
 
     async def call(
         self,

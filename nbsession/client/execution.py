@@ -22,7 +22,7 @@ from nbsession.record import EventLog
 from nbsession.session.result import Result, StopReason, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
 
     from nbsession.events import Event
     from nbsession.timeline import Tick
@@ -58,6 +58,7 @@ class AsyncExecution:
         session: Far,
         events: AsyncGenerator[Event],
         *,
+        follow: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         request_id: str | None = None,
         output: Output | None = None,
     ) -> None:
@@ -75,7 +76,7 @@ class AsyncExecution:
         self._asked: dict[str, ConfirmationRequested] = {}
         self._loop = asyncio.get_running_loop()
         self._beside: set[asyncio.Task[None]] = set()
-        self._task = self._loop.create_task(self._follow(events), name="nbsession client execution")
+        self._task = follow(self._follow(events))
 
     # What users call
 

@@ -163,7 +163,9 @@ class AsyncSession:
         read = None if output is None else Output(output)
         body = {name: value for name, value in body.items() if value is not None}
         events = following.of_message(self._connection, self._path, body)
-        return AsyncExecution(self, events, request_id=body["request_id"], output=read)
+        return AsyncExecution(
+            self, events, follow=self._connection.follow, request_id=body["request_id"], output=read
+        )
 
     async def run(self, message: Any, **options: Any) -> Result:
         """Send a message and wait for its result; ``options`` are those of ``send``."""
@@ -267,7 +269,7 @@ class AsyncSession:
             finally:
                 await found.aclose()
 
-        return AsyncExecution(self, events())
+        return AsyncExecution(self, events(), follow=self._connection.follow)
 
     def _heard(self, asked: asyncio.Task[Any]) -> None:
         self._asking.discard(asked)

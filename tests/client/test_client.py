@@ -305,3 +305,25 @@ async def test_what_is_served_is_listed() -> None:
         assert (await client.health()).status == "ok"
         made = [(await client.create()).id for _ in range(60)]
         assert {entry.id async for entry in client.sessions()} == set(made)
+
+
+async def test_closing_the_client_ends_what_still_follows_an_execution_which_goes_on_at_the_server() -> None:
+    held = pause()
+    app = notepad(["one ", held, "two"])
+    with serving(app) as server:
+        async with AsyncClient(server.url, token=TOKEN) as client:
+            execution = (await client.create("s")).send("hi")
+            async for event in execution:
+                if isinstance(event, TextDelta):
+                    break
+        with pytest.raises(
+            SessionError, match=r"the client was closed before execution .* ended; it goes on"
+        ):
+            await execution
+        held.release()
+        async with AsyncClient(server.url, token=TOKEN) as client:
+            async with aclosing(client.session("s").subscribe()) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        break
+            assert (await client.session("s").timeline())[-1].text == "one two"
