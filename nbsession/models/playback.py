@@ -49,8 +49,11 @@ def chunks(text: str) -> list[str]:
 
 def text_steps(index: int, pieces: Iterable[str], *, rate: float = 0, offset: int = 0) -> Iterator[Step]:
     """Play pieces of text, ``rate`` of them a second, or all at once where it is 0."""
+    if rate <= 0:
+        yield asyncio.sleep(0)
     for piece in pieces:
-        yield asyncio.sleep(1 / rate if rate > 0 else 0)
+        if rate > 0:
+            yield asyncio.sleep(1 / rate)
         yield TextDelta(index, piece, offset)
         offset += len(piece)
 

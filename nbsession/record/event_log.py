@@ -79,22 +79,26 @@ class EventLog:
         self._readers: set[_Reader] = set()
         self._lock = threading.Lock()
 
-    def append(self, event: Event, share: BlockText | None = None) -> BlockText | None:
-        """Keep an event; for a delta return the block's text, which another log may share."""
-        block: BlockText | None = None
+    def append(self, event: Event) -> None:
+        """Keep an event; a delta as the text of its block."""
+        if isinstance(event, (TextDelta, InputJsonDelta)):
+            self.grow(event)
+            return
         with self._lock:
-            items = self._items
-            if isinstance(event, (TextDelta, InputJsonDelta)):
-                block = self._delta(event, share)
-            else:
-                if self._open:
-                    self._end_blocks(event)
-                items.append(event)
-            if len(items) > self._most:
-                self._drop(len(items) - self._limit)
-            readers = tuple(self._readers) if self._readers else ()
-        for reader in readers:
-            reader.wake()
+            if self._open:
+                self._end_blocks(event)
+            self._items.append(event)
+            if len(self._items) > self._most:
+                self._drop(len(self._items) - self._limit)
+        if self._readers:
+            self._wake()
+
+    def grow(self, delta: TextDelta | InputJsonDelta, share: BlockText | None = None) -> BlockText:
+        """Keep a delta in its block's text, or in the one that another log shares; return that text."""
+        with self._lock:
+            block = self._delta(delta) if share is None else self._shared(delta.index, share)
+        if self._readers:
+            self._wake()
         return block
 
     def _drop(self, count: int) -> None:
@@ -103,20 +107,23 @@ class EventLog:
         del self._items[:count]
         self._base += count
 
-    def _delta(self, event: TextDelta | InputJsonDelta, share: BlockText | None) -> BlockText:
-        block = self._open.get(event.index)
-        if share is not None:
-            if block is not share:
-                self._open[event.index] = share
-                self._items.append(share)
-            return share
+    def _delta(self, delta: TextDelta | InputJsonDelta) -> BlockText:
+        block = self._open.get(delta.index)
         if block is None:
-            block = BlockText(event.index, isinstance(event, InputJsonDelta), event.sequence)
-            self._open[event.index] = block
-            self._items.append(block)
-        event.offset = block.length
-        block.add(_written(event))
+            block = BlockText(delta.index, isinstance(delta, InputJsonDelta), delta.sequence)
+            self._begin(block)
+        delta.offset = block.length
+        block.add(_written(delta))
         return block
+
+    def _shared(self, index: int, share: BlockText) -> BlockText:
+        if self._open.get(index) is not share:
+            self._begin(share)
+        return share
+
+    def _begin(self, block: BlockText) -> None:
+        self._open[block.index] = block
+        self._items.append(block)
 
     def _end_blocks(self, event: Event) -> None:
         """Let a block that stops grow no more; where a message starts, none of a message that was cut before."""
@@ -133,6 +140,10 @@ class EventLog:
         """Say that nothing more will come; readers end when they have read all."""
         with self._lock:
             self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
             readers = tuple(self._readers)
         for reader in readers:
             reader.wake()

@@ -46,6 +46,10 @@ class Feed:
 
     def emit(self, event: Event, log: EventLog | None = None) -> None:
         """Number a durable event; keep it here, in the store and in the log of its execution."""
+        if isinstance(event, (TextDelta, InputJsonDelta)):
+            event.sequence = self.sequence
+            self._log.grow(event, log.grow(event) if log is not None else None)
+            return
         if event.durable:
             self.sequence += 1
             event.sequence = self.sequence
@@ -54,8 +58,9 @@ class Feed:
                 self._log.settled = self._outbox.stored
         else:
             event.sequence = self.sequence
-        share = log.append(event) if log is not None else None
-        self._log.append(event, share)
+        if log is not None:
+            log.append(event)
+        self._log.append(event)
 
     def close(self) -> None:
         """Say that nothing more will come; readers end when they have read all."""
