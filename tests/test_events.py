@@ -240,7 +240,7 @@ def test_readers_on_other_threads_lose_nothing_while_a_block_grows() -> None:
     for number in range(20_000):
         delta = InputJsonDelta(0, f"{number},")
         written.append(f"{number},")
-        feed.append(delta, log.append(delta))
+        feed.grow(delta, log.grow(delta))
     for source in (log, feed):
         source.append(ContentBlockStop(0, None))  # type: ignore[arg-type]  # nobody looks at it
         source.close()
