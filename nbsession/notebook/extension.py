@@ -37,6 +37,9 @@ ATTRIBUTE = "nbsession"
 """Under this name the shell holds what was loaded; a rewritten cell finds it there."""
 
 
+NEXT = "nbsession is loaded: write a @component, %session new it, and begin a cell with %%session; %session help lists the rest"
+
+
 class Extension:
     """What one shell has loaded: the magics, the engine, and what must be undone."""
 
@@ -126,6 +129,14 @@ def load(shell: InteractiveShell) -> None:
     """Give the shell ``%%session`` and ``%session``; a second time does nothing."""
     if not hasattr(shell, ATTRIBUTE):
         Extension(shell).load()
+        _say_what_next(shell)
+
+
+def _say_what_next(shell: InteractiveShell) -> None:
+    """Say it where a cell loads the extension and does nothing else: not in scripts, and not at a kernel's start."""
+    history = shell.history_manager
+    if history is not None and history.input_hist_raw[-1].strip() == "%load_ext nbsession":
+        sys.stdout.write(f"{NEXT}\n")
 
 
 def unload(shell: InteractiveShell) -> None:

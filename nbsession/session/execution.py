@@ -88,6 +88,16 @@ class Execution:
         """The execution itself, to be awaited for its ``Result``."""
         return self
 
+    if not TYPE_CHECKING:  # or a type checker would take every name
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and hasattr(Result, name):
+                raise AttributeError(
+                    f"an execution has no {name!r}: that is its result's, which is there by awaiting it: "
+                    f"(await session.send(…)).{name}"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def ticks(self) -> list[Tick]:
         """Its ticks so far."""

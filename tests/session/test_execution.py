@@ -764,3 +764,12 @@ async def test_an_interrupt_inside_a_tool_stops_the_execution_before_the_model_i
     assert len(model.contexts) == 1
     assert session.timeline[-1].role == "tool"
     assert (await session.send("on")).text == "fine"
+
+
+async def test_a_forgotten_await_is_said_where_the_result_is_read() -> None:
+    execution = agent("Hello.").send("Hi.")
+    with pytest.raises(AttributeError, match=r"by awaiting it: \(await session.send\(…\)\).text"):
+        _ = execution.text  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="no attribute 'txet'"):
+        _ = execution.txet  # type: ignore[attr-defined]
+    assert (await execution).text == "Hello."

@@ -1,0 +1,62 @@
+"""``nbsession new``: a notebook to start from."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsession.cli.command import Failure
+
+if TYPE_CHECKING:
+    import argparse
+
+STARTER = "starter.ipynb"
+ENDING = ".ipynb"
+_WORD = re.compile(r"[^\W_]+")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "new",
+        help="write a notebook to start from",
+        description="Write NAME.ipynb: a component with a tool and a knob, a session to talk to, and a test. It runs as it "
+        "stands, without a key.",
+    )
+    parser.add_argument("name", metavar="NAME", help="what it is to be called: trip-planner")
+    parser.add_argument("--force", action="store_true", help="write over a notebook that is there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out."""
+    component = component_name(Path(options.name.removesuffix(ENDING)).name)
+    place = Path(options.name.removesuffix(ENDING) + ENDING)
+    if place.exists() and not options.force:
+        raise Failure(f"{place} is there already; choose another name, or write over it with --force")
+    if not place.parent.is_dir():
+        raise Failure(f"there is no folder {place.parent}; make it first")
+    starter = resources.files("nbsession.cli").joinpath(STARTER).read_text("utf-8")
+    named = starter.replace("Starter", component).replace("starter", slug(place.stem))
+    place.write_text(named, "utf-8")
+    print(f"wrote {place}; open it with: jupyter lab {place}")
+    return 0
+
+
+def component_name(name: str) -> str:
+    """Return the name of a component for what a notebook is called: ``TripPlanner`` for ``trip-planner``."""
+    made = "".join(word[0].upper() + word[1:] for word in _WORD.findall(name))
+    if not made.isidentifier() or keyword.iskeyword(made):
+        raise Failure(
+            f"no component can be called after {name!r}; begin with a letter, and use letters, digits, - and _ "
+            "as in trip-planner"
+        )
+    return made
+
+
+def slug(name: str) -> str:
+    """Return a name as an id has it: ``trip_planner`` for ``Trip planner``."""
+    return "_".join(_WORD.findall(name)).lower()
