@@ -65,6 +65,7 @@ class Commands:
             "inspect": self._inspect,
             "ticks": self._ticks,
             "history": self._history,
+            "predict": self._predict,
             "check": self._check,
             "bisect": self._bisect,
             "compare": self._compare,
@@ -238,6 +239,11 @@ class Commands:
         session = self.sessions.current
         return tables.outline(session.outline(), f"Components of session {session.id}")
 
+    def _predict(self, line: Line) -> Shown:
+        session = self.sessions.current
+        prediction = self.sessions.predictions[session] = session.predict(**guesses(line.words))
+        return f"{self._title(session)}: noted {prediction}; the next message shows how it holds"
+
     def _check(self, line: Line) -> Shown:
         session = self.sessions.current
         return findings.check(session.check(), f"Check of session {session.id}")
@@ -293,6 +299,23 @@ def conditions(words: Sequence[str]) -> dict[str, Any]:
             )
         name, pattern, tokens, number = found.groups()
         read[name or tokens] = pattern or int(number)
+    return read
+
+
+def guesses(words: Sequence[str]) -> dict[str, Any]:
+    """Read what is predicted: ``tool=search,read enters=Plan tokens=400``."""
+    read: dict[str, Any] = {}
+    for word in words:
+        kind, given, value = word.partition("=")
+        if not given or not value:
+            raise SessionError(
+                f"a guess is written kind=value, got {word!r}: %session predict tool=search tokens=400"
+            )
+        if kind in ("tokens", "calls"):
+            number = value.lstrip("≈").replace(",", "").replace("_", "")
+            read[kind] = int(number) if number.isdecimal() else value
+        else:
+            read[kind] = [name.strip() for name in value.split(",")]
     return read
 
 

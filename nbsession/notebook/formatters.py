@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Findings,
         Forecast,
         Frozen,
+        Grade,
         Outline,
         Preview,
         Result,
@@ -161,6 +162,12 @@ def _comparison(comparison: Comparison) -> str:
     return tables.bundle(findings.comparison(comparison))["text/html"]
 
 
+def _grade(grade: Grade) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.grade(grade))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -223,6 +230,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.forecast", "Forecast"): _forecast,
     ("session.freeze", "Frozen"): _frozen,
     ("session.bisect", "Bisection"): _bisection,
+    ("session.prediction", "Grade"): _grade,
     ("session.comparison", "Comparison"): _comparison,
 }
 # In plain text the others show their ``repr``, or lay themselves out.

@@ -240,6 +240,13 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 group=_NOW,
                 verbatim=True,
             ),
+            Command(
+                "predict",
+                "say what the next message will do; under the next cell stands how that held",
+                ("tool=…", "enters=…", "leaves=…", "changes=…", "tokens=…", "calls=…"),
+                1,
+                group=_NOW,
+            ),
             Command("check", "what is doubtful about what would be sent, before anything is", group=_NOW),
             Command(
                 "break",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import answering, arguments, cell, commands, kernel
 from nbsession.notebook.awaiting import ANSWER, MAGIC, SWEEP
-from nbsession.notebook.panels import tables
+from nbsession.notebook.panels import findings, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -246,6 +246,14 @@ class Magics:
             session = cast("Session", execution.session)
             show(tables.waiting([(session, question) for question in session.waiting]))
         self._bind(options, ended if ended is not None else execution)
+        self._grade(cast("Session", execution.session))
+
+    def _grade(self, session: Session) -> None:
+        """Show how a prediction of what a session would do held, once that is done."""
+        prediction = self.sessions.predictions.get(session)
+        if prediction is not None and prediction.done and session.current is None:
+            del self.sessions.predictions[session]
+            show(findings.grade(prediction.grade()))
 
     def _request(self, line: str, body: str) -> tuple[Request, Line]:
         options = arguments.parse_cell(line)

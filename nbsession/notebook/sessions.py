@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbsession.app import App
     from nbsession.notebook.loop import Engine
     from nbsession.notebook.remote import Remote
-    from nbsession.session import Home, Session
+    from nbsession.session import Home, Prediction, Session
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tree import Component
 
@@ -64,6 +64,7 @@ class Sessions:
         self.defaults = defaults
         self.user_loop = user_loop
         self.server: Server | None = None
+        self.predictions: weakref.WeakKeyDictionary[Session, Prediction] = weakref.WeakKeyDictionary()
         self._by_name: dict[str, Session] = {}
         self._targets: dict[str, str] = {}
         self._current: str | None = None

@@ -13,6 +13,7 @@ from nbsession.session.home import Home
 from nbsession.session.mount import Mount
 from nbsession.session.options import checked_ticks
 from nbsession.session.outline import Fact, Outline, Place
+from nbsession.session.prediction import Grade, Prediction
 from nbsession.session.preview import Preview
 from nbsession.session.result import Continue, Result, Stop, StopReason
 from nbsession.session.session import Session
@@ -30,10 +31,12 @@ __all__ = [
     "Findings",
     "Forecast",
     "Frozen",
+    "Grade",
     "Home",
     "Mount",
     "Outline",
     "Place",
+    "Prediction",
     "Preview",
     "Result",
     "Session",

@@ -41,7 +41,7 @@ class Breakpoint:
             given = {name for part in new for name in _results(part) if fnmatchcase(name, self.tool)}
             reasons.append(f"{', '.join(sorted(given))} gave a result" if given else "")
         if self.part:
-            met = next((part for part in new if _is(part, self.part)), None)
+            met = next((part for part in new if is_called(part, self.part)), None)
             reasons.append("" if met is None else f"{met.path} is new or changed")
         if self.tokens is not None:
             over = context.tokens > self.tokens
@@ -134,7 +134,8 @@ def _results(part: Part) -> Iterator[str]:
     return (block.name for block in part.blocks if isinstance(block, ToolResult))
 
 
-def _is(part: Part, pattern: str) -> bool:
+def is_called(part: Part, pattern: str) -> bool:
+    """Say whether a part's path, its title or the name of one of its components is as a shell pattern has it."""
     segments = [segment.partition("[")[0].partition(".")[0] for segment in part.path.split("/")]
     names: list[Any] = [part.path, part.title, *segments]
     return any(name and fnmatchcase(name, pattern) for name in names)

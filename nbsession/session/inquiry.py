@@ -12,6 +12,7 @@ from nbsession.session.check import Findings, check_of
 from nbsession.session.comparison import Comparison
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.fork import tick_at
+from nbsession.session.prediction import WITHIN, Prediction
 from nbsession.session.preview import Preview, preview_of
 from nbsession.session.rehearsal import rehearsed
 from nbsession.session.view import SessionView
@@ -110,6 +111,16 @@ class SessionInquiry(SessionView):
             return forecast_of(self._core, tick)
 
         return self._core.home.call(forecasting)
+
+    def predict(self, *, within: float = WITHIN, **guesses: Any) -> Prediction:
+        """Note what is expected of the next message, to be compared with what comes of it; nothing is sent.
+
+        ``tool``: the tools that are called, in order (a name, several, or ``"none"``). ``enters``, ``leaves``,
+        ``changes``: a part of the last context, by path, title or component. ``tokens``: about how many that
+        context has, ``within`` a share of them. ``calls``: how many model calls there are. Send, then ask for
+        ``prediction.grade()``. Raises ``SessionError`` for a guess of another kind.
+        """
+        return Prediction(guesses, within, lambda: tuple(self.ticks))
 
     def history(self) -> History:
         """Return the tree of forks that this session belongs to, from what is open and what is kept."""

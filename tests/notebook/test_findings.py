@@ -12,7 +12,7 @@ from nbsession import App, ModelError, Section, SessionError, System, Timeline, 
 from nbsession.notebook import extension
 from nbsession.notebook.arguments import parse_command
 from nbsession.notebook.commands import Commands, ShowContext
-from nbsession.testing import ScriptedModel
+from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,3 +148,22 @@ def test_the_request_is_shown_as_the_provider_s_json_and_stays_bounded(
     assert '"model": "gpt-test-1"' in said(shell, capsys, "context --json openai:gpt-test-1")
     with pytest.raises(ModelError, match="scripted sends no request"):
         shell.run_line_magic("session", "context --json")
+
+
+def test_a_prediction_is_graded_under_the_next_cell(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened(shell, call("search", query="tea"), "Found.", "Bye.")
+    assert "noted the prediction tool=search calls=3" in said(shell, capsys, "predict tool=search calls=3")
+    shell.run_cell_magic("session", "", "Look for tea.")  # type: ignore[no-untyped-call]  # as IPython has it
+    shown = capsys.readouterr().out
+    assert "1 of 2 right" in shown
+    assert "model calls" in shown
+    shell.run_cell_magic("session", "", "Goodbye.")  # type: ignore[no-untyped-call]  # as IPython has it
+    assert "right" not in capsys.readouterr().out
+    expected = session.predict(enters="search")
+    with pytest.raises(SessionError, match="written kind=value"):
+        shell.run_line_magic("session", "predict search")
+    with pytest.raises(SessionError, match="a whole number"):
+        shell.run_line_magic("session", "predict tokens=many")
+    assert "enters" in repr(expected)

@@ -18,7 +18,7 @@ LONGEST = 200
 """Characters of an answer that stand in a row."""
 
 if TYPE_CHECKING:
-    from nbsession.session import Bisection, Comparison, Findings, Forecast, Session
+    from nbsession.session import Bisection, Comparison, Findings, Forecast, Grade, Session
 
 
 def check(found: Findings, title: str = "Check") -> Table:
@@ -63,6 +63,17 @@ def bisection(shown: Bisection) -> Table:
     return Table(
         f"Bisect of session {shown.session_id}", [shown.conclusion, shown.spent], columns, rows, words
     )
+
+
+def grade(shown: Grade, title: str = "Prediction") -> Table:
+    """Lay out how a prediction did."""
+    rows = [Row(("✓" if mark.right else "✗", mark.asked, mark.guess, mark.came)) for mark in shown.marks]
+    columns = (Column(""), Column("", "q"), Column("predicted"), Column("came"))
+    facts = [f"{shown.points} of {len(shown.marks)} right"]
+    if shown.diff is not None:
+        facts.append(f"{templates.signed(shown.diff.tokens)} tokens in the context")
+    words = [Word("see", "%session ticks", "each model call; %session context TICK --diff TICK compares two")]
+    return Table(title, facts, columns, rows, words)
 
 
 def breakpoints(session: Session) -> Table:
