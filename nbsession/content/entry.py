@@ -47,7 +47,7 @@ class Entry:
     def replace(self, *content: Any) -> Entry:
         """Return this entry, under its id, with other content; of a tool's entry, each result then says that.
 
-        ``content`` is as in ``Entry.of``; a tool's takes what a tool returns, or the ``ToolResult``s.
+        ``content`` is as in ``Entry.of``; a tool's takes what a tool returns, or each ``ToolResult``.
         """
         if self.role != "tool" or all(isinstance(item, ToolResult) for item in content):
             return replace(self, content=message_content(self.role, content))
