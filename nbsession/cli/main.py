@@ -8,14 +8,14 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from nbsession.cli import demo, new, replay, send, serve, sessions
+from nbsession.cli import demo, lesson, new, replay, send, serve, sessions
 from nbsession.cli.command import Failure
 from nbsession.errors import NbsessionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (demo, new, serve, sessions, send, replay)
+COMMANDS = (demo, new, lesson, serve, sessions, send, replay)
 
 INTERRUPTED = 130
 

@@ -1,0 +1,116 @@
+"""``nbsession lesson``: a lesson's solutions, and the lesson as nbgrader takes it."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbsession.cli.command import Failure
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+KEY = "nbsession"
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "lesson",
+        help="write a lesson with its exercises solved, or for nbgrader",
+        description="Write a copy of a lesson. With --solved its exercises are done. With --nbgrader it is the instructor's "
+        "version of an assignment: solutions stand between nbgrader's marks, and each check is graded.",
+    )
+    parser.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="the lesson")
+    parser.add_argument("target", type=Path, metavar="TARGET", help="the file to write")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--solved", action="store_true", help="with the solutions in place")
+    form.add_argument("--nbgrader", action="store_true", help="as an assignment's source")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry the command out."""
+    import nbformat
+
+    if options.target.exists() and not options.force:
+        raise Failure(f"{options.target} is there already; write over it with --force")
+    try:
+        lesson = nbformat.read(options.notebook, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise Failure(f"{options.notebook} is no notebook: {error}") from None
+    made = solved(lesson) if options.solved else assignment(lesson, options.notebook.stem)
+    exercises = sum(_about(cell).get("solution") is not None for cell in lesson.cells)
+    if not exercises:
+        raise Failure(f"{options.notebook} has no exercises: no cell whose metadata has nbsession.solution")
+    options.target.write_text(nbformat.writes(made) + "\n", "utf-8")
+    print(f"wrote {options.target}: {exercises} exercise{'s' * (exercises != 1)}")
+    return 0
+
+
+def solved(lesson: Any) -> Any:
+    """Return a lesson with its solutions in place of what its reader is to write."""
+    made = copy.deepcopy(lesson)
+    for cell in made.cells:
+        cell.source = _about(cell).get("solution", cell.source)
+        cell.metadata.pop(KEY, None)
+    return made
+
+
+def assignment(lesson: Any, name: str) -> Any:
+    """Return a lesson as nbgrader's source of an assignment (its metadata's schema 3)."""
+    made = copy.deepcopy(lesson)
+    for cell in made.cells:
+        about = _about(cell)
+        cell.metadata.pop(KEY, None)
+        if "solution" in about:
+            cell.source = marked(cell.source, about["solution"])
+        elif "points" in about:
+            cell.source = graded(cell.source)
+        else:
+            continue
+        is_check = "points" in about
+        cell.metadata["nbgrader"] = {
+            "schema_version": 3,
+            "grade_id": f"{name}-{cell.id}",
+            "grade": is_check,
+            "solution": not is_check,
+            "locked": is_check,
+            "task": False,
+            **({"points": about["points"]} if is_check else {}),
+        }
+    return made
+
+
+def marked(start: str, solution: str) -> str:
+    """Return a solution with nbgrader's marks around the lines that its reader is to write."""
+    theirs, ours = start.splitlines(), solution.splitlines()
+    blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
+    first = next((at for at, line in enumerate(ours) if at >= len(theirs) or theirs[at] != line), len(ours))
+    last = len(ours)
+    if len(blocks) > 1 and blocks[-2].b + blocks[-2].size == len(ours):
+        last = max(first, blocks[-2].b)
+    return "\n".join([*ours[:first], *_between(ours[first:last]), *ours[last:]])
+
+
+def graded(source: str) -> str:
+    """Return a check that stops where it does not hold."""
+    head, found, rest = source.rpartition("check(")
+    return f"{head}_checked = check({rest}\n_checked.require()\n_checked" if found else source
+
+
+def _between(lines: Sequence[str]) -> list[str]:
+    indent = min(
+        (line[: len(line) - len(line.lstrip())] for line in lines if line.strip()), key=len, default=""
+    )
+    return [indent + BEGIN, *lines, indent + END]
+
+
+def _about(cell: Any) -> dict[str, Any]:
+    about: dict[str, Any] = cell.metadata.get(KEY, {})
+    return about

@@ -1,0 +1,105 @@
+"""Lessons: with their exercises solved, and as nbgrader takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+
+from nbsession.cli import main
+from nbsession.cli.lesson import graded, marked
+from nbsession.exercise import check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START = "def double(n):\n    return n"
+SOLUTION = "def double(n):\n    return 2 * n"
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> Path:
+    cells = [
+        nbformat.v4.new_markdown_cell("# Doubling"),
+        nbformat.v4.new_code_cell("from nbsession.exercise import check"),
+        nbformat.v4.new_code_cell(START, metadata={"nbsession": {"solution": SOLUTION}}),
+        nbformat.v4.new_code_cell(
+            'check({"2 becomes 4": double(2) == 4})', metadata={"nbsession": {"points": 1}}
+        ),
+    ]
+    path = tmp_path / "doubling.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def outcome(notebook: Any) -> Any:
+    there: dict[str, Any] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            exec(cell.source, there)  # the lesson above
+    return there
+
+
+def test_a_solved_lesson_has_the_solutions_in_place(lesson: Path, tmp_path: Path) -> None:
+    assert main(["lesson", str(lesson), str(tmp_path / "solved.ipynb"), "--solved"]) == 0
+    notebook = nbformat.read(tmp_path / "solved.ipynb", as_version=4)
+    assert notebook.cells[2].source == SOLUTION
+    assert outcome(notebook)["double"](2) == 4
+
+
+def test_an_assignment_has_nbgraders_marks_around_what_is_to_be_written(lesson: Path, tmp_path: Path) -> None:
+    assert main(["lesson", str(lesson), str(tmp_path / "source.ipynb"), "--nbgrader"]) == 0
+    notebook = nbformat.read(tmp_path / "source.ipynb", as_version=4)
+    exercise, checked = notebook.cells[2:]
+    assert exercise.source == (
+        "def double(n):\n    ### BEGIN SOLUTION\n    return 2 * n\n    ### END SOLUTION"
+    )
+    assert exercise.metadata.nbgrader.solution
+    assert checked.metadata.nbgrader.points == 1
+    assert checked.metadata.nbgrader.locked
+    assert outcome(notebook)["_checked"]
+    exercise.source = START
+    with pytest.raises(AssertionError, match="2 becomes 4"):
+        outcome(notebook)
+
+
+@pytest.mark.parametrize(
+    ("start", "solution", "between"),
+    [
+        ("a\nb\nc", "a\nB\nc", ["B"]),
+        ("a", "a\nb", ["b"]),
+        ("# write it here", "x = 1\ny = 2", ["x = 1", "y = 2"]),
+        ("a\n...\nz", "a\nb\nc\nz", ["b", "c"]),
+    ],
+)
+def test_the_marks_hold_what_differs(start: str, solution: str, between: list[str]) -> None:
+    lines = marked(start, solution).splitlines()
+    first, last = lines.index("### BEGIN SOLUTION"), lines.index("### END SOLUTION")
+    assert lines[first + 1 : last] == between
+    assert [line for line in lines if "SOLUTION" not in line] == solution.splitlines()
+
+
+def test_only_a_check_is_graded() -> None:
+    assert graded("x = 1") == "x = 1"
+
+
+def test_what_is_there_and_what_is_no_lesson_are_refused(
+    lesson: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["lesson", str(lesson), str(lesson), "--solved"]) == 1
+    assert "--force" in capsys.readouterr().err
+    (tmp_path / "text.ipynb").write_text("hello")
+    assert main(["lesson", str(tmp_path / "text.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
+    assert "is no notebook" in capsys.readouterr().err
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "plain.ipynb")
+    assert main(["lesson", str(tmp_path / "plain.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
+    assert "has no exercises" in capsys.readouterr().err
+
+
+def test_a_check_says_what_holds_and_gives_a_hint_where_something_does_not() -> None:
+    checked = check({"one is one": True, "one is <two>": False}, hint="count again")
+    assert str(checked) == "✓ one is one\n○ one is <two>\nhint: count again"
+    assert "&lt;two&gt;" in checked._repr_html_()
+    assert not checked
+    assert "hint" not in str(check({"one is one": 1}, hint="none"))
