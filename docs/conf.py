@@ -41,9 +41,13 @@ suppress_warnings = ["misc.highlighting_failure", "mystnb.unknown_mime_type"]
 
 def _bring_lessons(*_: object) -> None:
     """Bring the lessons below the site's folder: a page stands there or nowhere."""
-    LESSONS.mkdir(exist_ok=True)
-    for notebook in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
-        shutil.copy(notebook, LESSONS / notebook.name)
+    shutil.copytree(
+        HERE.parent / "notebooks", LESSONS, dirs_exist_ok=True, ignore=lambda _, names: _not_pages(names)
+    )
+
+
+def _not_pages(names: list[str]) -> list[str]:
+    return [name for name in names if "." in name and not name.endswith(".ipynb")]
 
 
 def _write_magics(*_: object) -> None:

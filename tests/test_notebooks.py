@@ -11,24 +11,55 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+from nbsession.cli.lesson import solved
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+LESSONS = sorted(FOLDER.glob("*.ipynb"))
+MORE = sorted(FOLDER.glob("more/*.ipynb"))
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBSESSION_STORE", f"sqlite:///{tmp_path / 'sessions.db'}")
+    monkeypatch.setenv("NBSESSION_MODEL", "simulated")
+    monkeypatch.setenv("NBSESSION_SIMULATED_RATE", "0")
+
+
+@pytest.fixture(params=[*LESSONS, *MORE], ids=lambda path: path.stem)
 def notebook(request: pytest.FixtureRequest) -> Any:
     return nbformat.read(request.param, as_version=4)
 
 
-def test_a_notebook_runs_and_runs_again_in_a_new_kernel(
-    notebook: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def run(notebook: Any, folder: Path) -> None:
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(folder))
+    for cell in notebook.cells:
+        if cell.source.startswith("%%session"):
+            assert any("simulated" in str(out.get("data")) for out in cell.outputs), cell.source
+
+
+def said(cell: Any) -> str:
+    return "".join(out.data.get("text/plain", "") for out in cell.outputs if "data" in out)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_as_it_is_and_with_its_exercises_solved_in_a_new_kernel(
+    path: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("NBSESSION_STORE", f"sqlite:///{tmp_path / 'sessions.db'}")
-    monkeypatch.setenv("NBSESSION_SIMULATED_RATE", "0")
+    lesson = nbformat.read(path, as_version=4)
+    checks = [n for n, cell in enumerate(lesson.cells) if "points" in cell.metadata.get("nbsession", {})]
+    assert len(checks) >= 3
+    done = solved(lesson)
+    run(lesson, tmp_path)
+    assert any("○" in said(lesson.cells[n]) for n in checks), "nothing was left to do"
+    run(done, tmp_path)
+    assert [n for n in checks if "○" in said(done.cells[n]) or "✓" not in said(done.cells[n])] == []
+
+
+@pytest.mark.parametrize("path", MORE, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_runs_again_in_a_new_kernel(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
     for _ in range(2):
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(tmp_path))
-        for cell in notebook.cells:
-            if cell.source.startswith("%%session"):
-                assert any("simulated" in str(out.get("data")) for out in cell.outputs), cell.source
+        run(notebook, tmp_path)
 
 
 def test_a_notebook_is_kept_without_outputs(notebook: Any) -> None:
@@ -42,3 +73,10 @@ def test_a_notebook_imports_nothing_that_an_install_does_not_bring(notebook: Any
     imported = set(re.findall(r"^(?:from|import) (\w+)", codes, re.MULTILINE))
     written = re.findall(r"^%%writefile (\w+)\.py$", codes, re.MULTILINE)
     assert imported <= {"nbsession", *written, *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("path", [*LESSONS, *MORE], ids=lambda path: path.stem)
+def test_a_notebooks_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+    linked = re.findall(r"\]\(([\w./-]+\.ipynb)\)", text)
+    assert [link for link in linked if not (path.parent / link).is_file()] == []

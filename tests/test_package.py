@@ -74,7 +74,7 @@ def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("nbsession-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "nbsession/notebooks/01-first-session.ipynb" in names
+    assert "nbsession/notebooks/01-see-what-the-model-saw.ipynb" in names
     assert "nbsession/py.typed" in names
     for static in (ROOT / "nbsession" / "notebook").glob("*/static/*"):
         if static.is_file():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
-FIRST_NOTEBOOK = "01-first-session.ipynb"
+FIRST_NOTEBOOK = "01-see-what-the-model-saw.ipynb"
 CELL_SECONDS = 120
 
 

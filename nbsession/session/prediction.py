@@ -45,7 +45,7 @@ class Mark(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Grade:
     """How a prediction did: a mark for each guess, and ``diff``, how the context changed. True where all are right."""
 
@@ -62,6 +62,8 @@ class Grade:
 
     def __str__(self) -> str:
         return "\n".join([f"{self.points} of {len(self.marks)} right", *map(str, self.marks)])
+
+    __repr__ = __str__
 
 
 class Prediction:
@@ -123,12 +125,17 @@ class Prediction:
 
 
 def _moved(kind: str, context: CompiledContext, diff: ContextDiff | None) -> Sequence[Part]:
-    """Return the parts that entered, left or changed; before the first message there was nothing."""
+    """Return the parts that entered, left or changed, but the messages, of which each execution has new ones.
+
+    Before the first message there was nothing.
+    """
     if diff is None:
-        return context.parts if kind == "enters" else ()
-    if kind == "enters":
-        return diff.added
-    return diff.removed if kind == "leaves" else [change.new for change in diff.changed]
+        found: Sequence[Part] = context.parts if kind == "enters" else ()
+    elif kind == "changes":
+        found = [change.new for change in diff.changed]
+    else:
+        found = diff.added if kind == "enters" else diff.removed
+    return [part for part in found if part.kind != "message"]
 
 
 def _told(part: Part) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = "01-first-session.ipynb"
+NOTEBOOK = "01-see-what-the-model-saw.ipynb"
 COMMAND = [sys.executable, "-c", "from nbsession.cli import main; raise SystemExit(main())"]
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(240)
 
 NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
-FIRST = NOTEBOOKS / "01-first-session.ipynb"
-TRAVEL = NOTEBOOKS / "04-time-travel.ipynb"
+FIRST = NOTEBOOKS / "01-see-what-the-model-saw.ipynb"
+TRAVEL = NOTEBOOKS / "more" / "time-travel.ipynb"
 AGENT = '''
 %load_ext nbsession
 from nbsession import App, Knobs, Section, System, Timeline, component, tool, use_knob, use_state
