@@ -14,6 +14,7 @@
     │   ├── SessionBusyError   another process holds the session
     │   ├── SessionClosedError the session was closed, or deleted
     │   └── SessionNotFoundError                                      (also LookupError)
+    ├── ScoreError             a score is none, or no finite number       (also ValueError)
     └── StoreError             a record could not be kept or read
 
 Developers see them raised; ``ToolError`` is for the model; a notebook shows
@@ -130,6 +131,10 @@ class SessionClosedError(SessionError):
 
 class SessionNotFoundError(SessionError, LookupError):
     """No session of that id exists."""
+
+
+class ScoreError(NbsessionError, ValueError):
+    """A score was refused: it is no finite number, or its scorer cannot be used so."""
 
 
 class StoreError(NbsessionError):

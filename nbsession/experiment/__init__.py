@@ -1,0 +1,1 @@
+"""Experiments: many cases under many settings, scored, and compared with a verdict in words."""
