@@ -7,6 +7,7 @@ from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
 from nbsession.session.comparison import Comparison, answer
 from nbsession.session.execution import Execution
+from nbsession.session.explain import Explanation, Worth
 from nbsession.session.forecast import Forecast, reported_by
 from nbsession.session.freeze import Combination, Frozen
 from nbsession.session.home import Home
@@ -26,6 +27,7 @@ __all__ = [
     "Comparison",
     "Continue",
     "Execution",
+    "Explanation",
     "Fact",
     "Finding",
     "Findings",
@@ -44,6 +46,7 @@ __all__ = [
     "StopReason",
     "Sweep",
     "SweepRow",
+    "Worth",
     "answer",
     "checked_ticks",
     "reported_by",

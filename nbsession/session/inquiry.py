@@ -10,6 +10,7 @@ from nbsession.session.ablation import compiled_without
 from nbsession.session.bisect import CALLS, Bisection, bisection_of, judge
 from nbsession.session.check import Findings, check_of
 from nbsession.session.comparison import Comparison
+from nbsession.session.explain import REPEAT, Explanation, explanation_of
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.fork import tick_at
 from nbsession.session.prediction import WITHIN, Prediction
@@ -19,7 +20,7 @@ from nbsession.session.view import SessionView
 from nbsession.timeline import History
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from nbsession.context import CompiledContext, Part
     from nbsession.session.core import SessionCore
@@ -148,6 +149,35 @@ class SessionInquiry(SessionView):
         return self._core.home.call(
             lambda: bisection_of(self._core, predicate, judgements, fork, calls=calls, budget=budget)
         )
+
+    def explain(
+        self,
+        tick: int | Tick,
+        *,
+        components: Sequence[str | Part] = (),
+        repeat: int = REPEAT,
+        score: Callable[[Tick], Any] | None = None,
+        budget: Any = None,
+    ) -> Explanation:
+        """Say what each component is worth to the answer of a tick, against the noise of sampling.
+
+        Each is left out by itself, and the model of that tick asked ``repeat`` times without it, and twice as often
+        with all of them, in forks that nothing keeps; no tool runs, and this session does not change. Nothing is sent
+        before the ``Explanation`` is awaited: its ``plan`` has the calls, tokens and ≈ cost. ``score(tick)``, sync or
+        async, gives a number or a bool for an answer; without it the effect is how far the answers lie from those
+        of the full context, beside how far these lie apart. ``components`` names those to leave out, by default
+        all that wrote a part of the context. ``budget`` (US dollars, or ``{"tokens": n}``) bounds it. What two
+        components say alike has no effect left out singly. Raises ``SessionError`` for a tick or component that is not there, and
+        where ``score`` fails at the tick itself.
+        """
+        self._open()
+
+        def explaining() -> Explanation:
+            at = tick_at(self._core, getattr(tick, "number", tick))
+            fork: SessionCore = self._forked(at.number, True, None, stored=False)._core
+            return explanation_of(self._core, fork, at, components, repeat=repeat, score=score, budget=budget)
+
+        return self._core.home.call(explaining)
 
     def request(self, tick: int | Tick | None = None, *, model: Any = None) -> dict[str, Any]:
         """Return the body of the provider's request as JSON data: what would be sent now, or was at a tick.

@@ -16,12 +16,13 @@ from nbsession.session.mount import STATE
 from nbsession.timeline import Response, Tick, ToolRun, causes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from nbsession.context import Compiled, Part
     from nbsession.hooks import StateLog
     from nbsession.models.base import ModelAdapter
     from nbsession.session.core import SessionCore
+    from nbsession.session.spending import Spending
 
 
 class Suspect(NamedTuple):
@@ -96,21 +97,27 @@ async def asked_again(
 
     ``model`` is asked in place of the tree's and the session's. Raises ``BudgetError`` before anything is sent that a budget does not allow, and ``ModelError``.
     """
-    compiled = _with_put_back(fork, tick, suspect, model)
+    return await ask(_with_put_back(fork, tick, suspect, model), tick, fork.spending, fork.record.has_call)
+
+
+async def ask(
+    compiled: Compiled[ModelAdapter], tick: Tick, spending: Spending, has_call: Callable[[str], bool]
+) -> Tick:
+    """Send what was compiled in place of a tick to its model, and charge it; no tool runs. Raises as ``asked_again``."""
     model = compiled.model
     assert model is not None  # chosen by what ``choose`` returned
     prepare = getattr(model, "prepare", None)
     if prepare is not None:
         await prepare()
-    fork.spending.check(compiled.context, model.name)
+    spending.check(compiled.context, model.name)
     made = Tick(tick.number, tick.execution, compiled.context, model.name, model.name, model.source)
     response = Response()
     try:
-        await call_model(model, made.context, made, response, _unheard, fork.record.has_call)
+        await call_model(model, made.context, made, response, _unheard, has_call)
     finally:
         made.response = response.content()
         made.tool_calls = [ToolRun(block) for block in made.response if isinstance(block, ToolCall)]
-        fork.spending.charge(made, response)
+        spending.charge(made, response)
         made.ended = time.time()
     return made
 
