@@ -18,6 +18,7 @@ from nbsession.events import ConfirmationRequested
 from nbsession.knobs import equal
 from nbsession.session.spending import Spending
 from nbsession.session.sweep_frame import frame_of, plot_of
+from nbsession.session.sweep_verdict import Score, Verdicts, verdicts_of, written
 from nbsession.usage import Budget, Usage
 
 if TYPE_CHECKING:
@@ -217,6 +218,14 @@ class Sweep:
         """
         return plot_of(self.rows, self.varied)
 
+    def verdict(self, score: Score = "length") -> Verdicts:
+        """Say of each combination whether it differs from the first one, or no more than repetitions do, as they stand.
+
+        ``score`` is a function of a row (a number, a bool, or ``None`` to leave it out), or what ``FIGURES`` has:
+        ``"length"`` (characters of the answer), ``"cost"``, ``"seconds"``, tokens. Raises ``SessionError`` for others.
+        """
+        return verdicts_of(self.rows, self.varied, score)
+
     def abort(self, reason: str | None = None) -> None:
         """Stop it; what was answered so far is kept. A second call, or one after the end, does nothing."""
         self._home.post(lambda: self._abort(reason or "stopped by the user"))
@@ -242,7 +251,7 @@ class Sweep:
         return f"<Sweep of {len(self.rows)} row{'' if len(self.rows) == 1 else 's'}, {answered} answered>"
 
     def __str__(self) -> str:
-        told = [_written(row.knobs) for row in self.rows]
+        told = [written(row.knobs) for row in self.rows]
         width = max(map(len, told), default=0)
         return "\n".join(
             f"{knobs:<{width}}  ≈{row.context.tokens:,} tokens  {_first_line(row)}".rstrip()
@@ -410,7 +419,7 @@ def _rows(plan: Plan, again: Entry | None) -> Iterator[SweepRow]:
                 fork.knobs.set_many(knobs)
                 context = fork.compile(plan.message)
             except NbsessionError as error:
-                error.add_note(f"in the sweep's row {_written(knobs) or run}")
+                error.add_note(f"in the sweep's row {written(knobs) or run}")
                 raise
             kept = fork.knobs.values()
             yield SweepRow({name: kept[name] for name in knobs}, run, context, fork)
@@ -421,10 +430,6 @@ async def _deny(execution: Execution) -> None:
     async for event in execution:
         if isinstance(event, ConfirmationRequested):
             execution.confirm(event.call.id, False, "nobody is asked during a sweep")
-
-
-def _written(knobs: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in knobs.items())
 
 
 def _first_line(row: SweepRow) -> str:

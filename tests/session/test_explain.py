@@ -193,8 +193,8 @@ async def test_a_score_that_fails_is_found_before_anything_is_sent() -> None:
     await session.send("Where?")
     for bad, said in (
         (lambda tick: tick.nothing, "the score failed at tick 0: AttributeError"),
-        (lambda tick: "high", "the score of tick 0 is 'high'; score= gives a finite number"),
-        (lambda tick: float("nan"), "the score of tick 0 is nan"),
+        (lambda _: "high", "the score of tick 0 is 'high'; score= gives a finite number"),
+        (lambda _: float("nan"), "the score of tick 0 is nan"),
     ):
         with pytest.raises(SessionError, match=said):
             await session.explain(0, score=bad)
