@@ -12,7 +12,7 @@ from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 from nbsession.notebook.remote import Remote, far_of
 from nbsession.notebook.sweep.request import read as read_values
-from nbsession.session import CALLS
+from nbsession.session import CALLS, REPEAT
 from nbsession.session.freeze import Frozen
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Commands:
             "predict": self._predict,
             "check": self._check,
             "bisect": self._bisect,
+            "explain": self._explain,
             "compare": self._compare,
             "break": self._break,
             "continue": self._continue,
@@ -255,6 +256,19 @@ class Commands:
         bisection = session.bisect(predicate, calls=calls, budget=line.get("max-cost"))
         return findings.bisection(bisection.run() if calls else bisection)
 
+    def _explain(self, line: Line) -> Shown:
+        session = self.sessions.current
+        tick = _tick(session, _number("explain", line.words[0]))
+        score = line.get("score")
+        explanation = session.explain(
+            tick,
+            repeat=line.get("repeat", REPEAT),
+            score=None if score is None else expression(score, self.sessions.namespace),
+            budget=line.get("max-cost"),
+        )
+        asked = "repeat" in line.options or "max-cost" in line.options
+        return findings.explanation(explanation.run() if asked else explanation)
+
     def _compare(self, line: Line) -> Shown:
         return findings.comparison(self.sessions.current.compare(self.sessions.get(line.words[0])))
 
@@ -322,7 +336,7 @@ def guesses(words: Sequence[str]) -> dict[str, Any]:
 def expression(source: str, namespace: Mapping[str, Any]) -> Callable[[Any], object]:
     """Return a Python expression over ``tick`` as a function of it."""
     try:
-        code = compile(source, "<bisect>", "eval")
+        code = compile(source, "<expression>", "eval")
     except (SyntaxError, ValueError) as error:
         why = getattr(error, "msg", None) or error
         raise SessionError(

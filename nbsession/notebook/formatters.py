@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Bisection,
         Comparison,
         Execution,
+        Explanation,
         Findings,
         Forecast,
         Frozen,
@@ -156,6 +157,12 @@ def _bisection(bisection: Bisection) -> str:
     return tables.bundle(findings.bisection(bisection))["text/html"]
 
 
+def _explanation(explanation: Explanation) -> str:
+    from nbsession.notebook.panels import findings, tables
+
+    return tables.bundle(findings.explanation(explanation))["text/html"]
+
+
 def _comparison(comparison: Comparison) -> str:
     from nbsession.notebook.panels import findings, tables
 
@@ -231,6 +238,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.freeze", "Frozen"): _frozen,
     ("session.bisect", "Bisection"): _bisection,
     ("session.prediction", "Grade"): _grade,
+    ("session.explain", "Explanation"): _explanation,
     ("session.comparison", "Comparison"): _comparison,
 }
 # In plain text the others show their ``repr``, or lay themselves out.

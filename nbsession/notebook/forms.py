@@ -330,6 +330,18 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 _BACK,
                 verbatim=True,
             ),
+            Command(
+                "explain",
+                "what each component is worth to a tick's answer, left out one at a time; first only the price",
+                ("TICK",),
+                1,
+                (
+                    Option("--repeat", "ask, so many times without each and twice with all", "N", _positive),
+                    Option("--max-cost", "ask, until that would pass so many US dollars", "USD", _dollars),
+                    Option("--score", "score answers by a quoted expression over `tick`", "EXPRESSION"),
+                ),
+                _BACK,
+            ),
             Command("reset", "go back to before the first message; nothing is deleted", group=_BACK),
             Command("help", "this list, or one command's options", ("COMMAND",), group="Help"),
         )

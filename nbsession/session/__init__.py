@@ -7,7 +7,7 @@ from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
 from nbsession.session.comparison import Comparison, answer
 from nbsession.session.execution import Execution
-from nbsession.session.explain import Explanation, Worth
+from nbsession.session.explain import REPEAT, Explanation, Worth
 from nbsession.session.forecast import Forecast, reported_by
 from nbsession.session.freeze import Combination, Frozen
 from nbsession.session.home import Home
@@ -22,6 +22,7 @@ from nbsession.session.sweep import Sweep, SweepRow
 
 __all__ = [
     "CALLS",
+    "REPEAT",
     "Bisection",
     "Combination",
     "Comparison",

@@ -162,7 +162,12 @@ class Explanation:
         by = "score" if self.scored else "distance between answers, 0 alike to 1 nothing in common"
         if self.full is None:
             return f"by {by}"
-        return f"by {by}; {'the full context has' if self.scored else 'those of the full context lie'} {self.full}"
+        noise = (
+            f"the full context has {self.full}"
+            if self.scored
+            else f"those of the full context lie {self.full} apart"
+        )
+        return f"by {by}; {noise}"
 
     @property
     def spent(self) -> str:

@@ -12,6 +12,8 @@ from nbsession import App, ModelError, Section, SessionError, System, Timeline, 
 from nbsession.notebook import extension
 from nbsession.notebook.arguments import parse_command
 from nbsession.notebook.commands import Commands, ShowContext
+from nbsession.notebook.panels.spans import spans
+from nbsession.statistics import Interval
 from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
@@ -167,3 +169,42 @@ def test_a_prediction_is_graded_under_the_next_cell(
     with pytest.raises(SessionError, match="a whole number"):
         shell.run_line_magic("session", "predict tokens=many")
     assert "enters" in repr(expected)
+
+
+def test_an_explanation_says_its_price_first_and_then_draws_what_each_component_is_worth(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(context: Any) -> str:
+        return "Kind words, my friend." if "You are kind" in str(context.system) else "No."
+
+    session = opened(shell, *[answer] * 60)
+    session.run("One.")
+    text = said(shell, capsys, "explain 0")
+    assert "nothing was asked so far; it takes ≈20 model calls, " in text
+    assert "%session explain 0 --max-cost USD" in text
+    assert "Agent/Section[hint]" in text
+    text = said(shell, capsys, "explain 0 --repeat 5")
+    assert "1 of 2 components made a difference that is no noise: Agent/System.0" in text
+    assert "*  Agent/System.0       ≈" in text
+    assert "●  a real difference (+1.00, 95% interval 0.48 to 1.00" in text
+    assert "no difference in any of 5 runs" in text
+    assert "dead context  Agent/Section[hint]" in text
+    assert "seen in one tick, no effect measured" in text
+    assert "%session fork 0 --before --without Agent/Section[hint]" in text
+    text = said(shell, capsys, "explain 0 --repeat 1 --score \"'Kind' in tick.text\"")
+    assert "too few runs to say (n=1)" in text
+    assert "by score; the full context has 1.00 (" in text
+    with pytest.raises(SessionError, match="has no tick 3; it has ticks 0 to 0"):
+        shell.run_line_magic("session", "explain 3")
+    shown = html(shell, session.explain(0).run())
+    assert 'aria-label="+1.00, +0.48 to +1.00"' in shown
+    assert ";--m:100.0%;--w:" in shown
+    assert "nothing was asked so far" in html(shell, session.explain(0))
+
+
+def test_intervals_are_drawn_on_one_scale_that_has_nothing_on_it() -> None:
+    drawn = spans(
+        [Interval(0.5, 0.0, 1.0, 9, 9), Interval(-0.5, -1.0, 0.5, 9, 9), None, Interval(1, None, None, 1, 1)]
+    )
+    assert list(map(str, drawn)) == ["          ┼────●─────", "─────●────┼─────     ", "", ""]
+    assert str(spans([Interval(0.0, 0.0, 0.0, 9, 9)])[0]) == "●" + " " * 20

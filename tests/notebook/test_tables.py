@@ -31,7 +31,7 @@ async def test_ticks_say_what_asked_for_them_and_what_can_be_done_about_a_past_o
     await session.send("Be   brief,\nplease. " + "x" * 100)
     await session.send("Sure?")
     shown = tables.ticks(session)
-    messages = [row.cells[2] for row in shown.rows]
+    messages = [str(row.cells[2]) for row in shown.rows]
     assert messages[0].startswith("Be brief, please. xxx")
     assert len(messages[0]) == tables.LONGEST
     assert messages[1:] == ["", "Sure?"]
@@ -50,7 +50,7 @@ async def test_a_tick_that_failed_or_was_stopped_says_so() -> None:
     assert [row.cells[6] for row in tables.ticks(session).rows] == ["failed: ModelError", "running"]
     execution.abort()
     await execution
-    assert tables.ticks(session).rows[1].cells[6].endswith("interrupted")
+    assert str(tables.ticks(session).rows[1].cells[6]).endswith("interrupted")
 
 
 async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from() -> None:
@@ -60,7 +60,7 @@ async def test_a_tick_that_was_left_by_rewinding_says_so_and_can_be_forked_from(
     session.rewind(session.timeline[1].id)
     await session.send("other")
     shown = tables.ticks(session)
-    assert [row.cells[6].endswith("rewound") for row in shown.rows] == [False, True, False]
+    assert [str(row.cells[6]).endswith("rewound") for row in shown.rows] == [False, True, False]
     assert shown.words[-1][:2] == ("rewound", "%session fork 1")
     assert session.fork(1).timeline[-1].text == "two"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
+from nbsession.notebook.panels.spans import spans
 from nbsession.notebook.panels.tables import Column, Row, Table, Word, count, shortened
 from nbsession.notebook.view import templates
 from nbsession.session import answer
@@ -14,11 +15,23 @@ from nbsession.session import answer
 LONGEST_TEXT = 10_000
 """Characters of one text of a request that are written."""
 
+MOST_DEAD = 5
+"""Components of dead context that are named, the costliest."""
+
 LONGEST = 200
 """Characters of an answer that stand in a row."""
 
 if TYPE_CHECKING:
-    from nbsession.session import Bisection, Comparison, Findings, Forecast, Grade, Session
+    from nbsession.session import (
+        Bisection,
+        Comparison,
+        Explanation,
+        Findings,
+        Forecast,
+        Grade,
+        Session,
+        Worth,
+    )
 
 
 def check(found: Findings, title: str = "Check") -> Table:
@@ -74,6 +87,57 @@ def grade(shown: Grade, title: str = "Prediction") -> Table:
         facts.append(f"{templates.signed(shown.diff.tokens)} tokens in the context")
     words = [Word("see", "%session ticks", "each model call; %session context TICK --diff TICK compares two")]
     return Table(title, facts, columns, rows, words)
+
+
+def explanation(shown: Explanation) -> Table:
+    """Lay out what each component is worth to an answer, with the interval drawn, and the dead context below."""
+    number = shown.tick.number
+    title = f"Tick {number} of session {shown.session_id} explained"
+    known = (Column("component"), Column("tokens", "n"), Column("changed", "n"))
+    cells = [
+        (row.path, f"≈{row.tokens:,}", f"{row.changed} of {row.seen - 1}" if row.seen > 1 else "–")
+        for row in shown
+    ]
+    if not shown.done:
+        word = Word(
+            "ask",
+            f"%session explain {number} --max-cost USD",
+            "within so many US dollars; --repeat N: so often",
+        )
+        return Table(title, [shown.conclusion, shown.basis], known, list(map(Row, cells)), [word])
+    drawn = spans(None if row.effect is None else row.effect.interval for row in shown)
+    rows = [
+        Row((*first, span, "–" if row.effect is None else row.effect.verdict), here=_real(row))
+        for first, span, row in zip(cells, drawn, shown, strict=True)
+    ]
+    words = [
+        Word(
+            "dead context",
+            row.path,
+            f"{templates.tokens(row.tokens)} a request, {_life(row)}, no effect measured",
+        )
+        for row in shown.dead[:MOST_DEAD]
+    ]
+    if words:
+        path = shown.dead[0].path
+        words.append(
+            Word("without it", f"%session fork {number} --before --without {path}", "to ask again and go on")
+        )
+    facts = [
+        shown.conclusion,
+        shown.basis,
+        *(["the context is another now"] if shown.differs else []),
+        shown.spent,
+    ]
+    return Table(title, facts, (*known, Column("effect"), Column("verdict")), rows, words)
+
+
+def _life(row: Worth) -> str:
+    return f"never changed in {row.seen} ticks" if row.seen > 1 else "seen in one tick"
+
+
+def _real(row: Worth) -> bool:
+    return row.effect is not None and row.effect.kind == "real"
 
 
 def breakpoints(session: Session) -> Table:

@@ -22,6 +22,7 @@ from nbsession.tree import Element
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nbsession.notebook.panels.spans import Span
     from nbsession.session import Outline, Session
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.timeline import History, Tick
@@ -44,7 +45,7 @@ class Column(NamedTuple):
 class Row(NamedTuple):
     """A row; ``here`` says that it is the current one."""
 
-    cells: Sequence[str]
+    cells: Sequence[str | Span]
     here: bool = False
 
 
@@ -68,7 +69,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = [["", *(column.title for column in self.columns)]] if self.rows else []
-        lines += [["*" if row.here else "", *row.cells] for row in self.rows]
+        lines += [["*" if row.here else "", *map(str, row.cells)] for row in self.rows]
         if not any(row.here for row in self.rows):
             lines = [line[1:] for line in lines]
         return _joined(self, [*aligned(lines)])
