@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
@@ -21,7 +22,7 @@ from nbsession import (
 )
 from nbsession.content import Text
 from nbsession.session.distance import Answer
-from nbsession.testing import ScriptedModel, call
+from nbsession.testing import ScriptedModel, call, pause
 from nbsession.timeline import Tick, ToolRun
 
 CITY, LORE, TONE = "Agent/Section[city]", "Agent/Section[lore]", "Agent/Section[tone]"
@@ -186,6 +187,22 @@ async def test_a_call_that_fails_is_told_and_the_others_go_on() -> None:
     assert explanation.failures == ["overloaded, try later"]
     assert "1 failed: overloaded, try later" in explanation.conclusion
     assert sum(len(row.ticks) for row in explanation) + 10 in (29, 30)
+
+
+async def test_whoever_cancels_it_stops_what_is_asked_and_keeps_what_was_answered() -> None:
+    held = pause()
+    model = ScriptedModel(*[noisy(Random(3))] * 9, ["too l", held, "ate"], *[held] * 50)
+    session = App(Agent, model=model).session("s")
+    await session.send("Where?")
+    explanation = session.explain(0)
+    task = asyncio.ensure_future(explanation)
+    await held.reached
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert explanation.done
+    assert 0 < explanation.calls < 30
+    assert len(model.contexts) <= 1 + explanation.calls + 4  # those that were under way
 
 
 async def test_a_score_that_fails_is_found_before_anything_is_sent() -> None:
