@@ -342,3 +342,15 @@ async def test_rows_with_nasty_values_and_answers_are_compared_without_coming_al
 
 def words(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+async def test_repeated_combinations_have_a_verdict_below_and_single_ones_none() -> None:
+    sweep = await session(*["ok"] * 4, *["a longer answer"] * 4).sweep(
+        "Hi", tone=["friendly", "terse"], repeat=4, concurrency=1
+    )
+    shown = sweep_table.bundle(sweep)
+    said = "Length of answers, tone='terse' against tone='friendly': a real difference (+13.0, 95% interval"
+    assert said in shown["text/plain"]
+    assert "a real difference (+13.0" in shown["text/html"]
+    single = await session(*["ok"] * 2).sweep("Hi", tone=["friendly", "terse"])
+    assert "Length of answers" not in sweep_table.bundle(single)["text/plain"]

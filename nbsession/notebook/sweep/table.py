@@ -87,7 +87,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A sweep, laid out as it stands; ``source`` is that of all rows, where it is the same."""
+    """A sweep, laid out as it stands; ``source`` is that of all rows, where it is the same.
+
+    ``verdicts`` say of repeated combinations whether their answers differ in length, once all are over.
+    """
 
     title: str
     facts: tuple[str, ...]
@@ -96,6 +99,7 @@ class Grid:
     lines: tuple[Line, ...]
     hidden: str
     total: str
+    verdicts: tuple[str, ...]
     unpriced: bool
     differences: Differences
     answers: bool
@@ -133,7 +137,7 @@ class Grid:
         ]
         source = ", ".join(_source(*told) for told in self.source)
         total = " · ".join(filter(None, [source, self.total]))
-        lines += [*filter(None, [self.hidden, total]), "", self.compared]
+        lines += [*filter(None, [self.hidden, total]), *self.verdicts, "", self.compared]
         return "\n".join([*lines, *as_text(self.differences.rows), *filter(None, [self.more])])
 
     def _heads(self) -> list[str]:
@@ -205,6 +209,7 @@ def summed(sweep: Sweep) -> Grid:
         lines=(),
         hidden=_hidden(sweep.rows, MOST_ROWS),
         total=_total(sweep, begun),
+        verdicts=_verdicts(sweep) if begun and sweep.done else (),
         unpriced=begun and sweep.cost is None,
         differences=Differences("", (), 0),
         answers=begun or not sweep.done,
@@ -217,6 +222,16 @@ def summed(sweep: Sweep) -> Grid:
         source=one,
         sources=bool(sources),
     )
+
+
+def _verdicts(sweep: Sweep) -> tuple[str, ...]:
+    """Say whether answers differ in length beyond their repetitions; of other scores ``sweep.verdict`` does."""
+    if not any(row.run for row in sweep.rows):
+        return ()
+    said = sweep.verdict("length")
+    left = len(said) - FEW
+    more = [f"… and {count(left, 'more combination')}: sweep.verdict()"] if left > 0 else []
+    return (*[f"Length of answers, {verdict}" for verdict in said[:FEW]], *more)
 
 
 def line(sweep: Sweep, number: int) -> Line:
