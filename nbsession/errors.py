@@ -81,7 +81,7 @@ class ModelError(NbsessionError):
     ``"overloaded"``, ``"connection"``, ``"timeout"``, ``"request"``,
     ``"server"``, ``"stream"`` or ``"other"``. ``too_long`` says that the request was refused for
     its length: ``counted`` are its tokens as the provider counted them, ``room`` those that it takes, ``None``
-    where it did not say.
+    where it did not say. ``retry_after`` are the seconds after which it wants to be asked again, if it named any.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class ModelError(NbsessionError):
         too_long: bool = False,
         counted: int | None = None,
         room: int | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.retryable = retryable
@@ -100,6 +101,7 @@ class ModelError(NbsessionError):
         self.too_long = too_long
         self.counted = counted
         self.room = room
+        self.retry_after = retry_after
 
 
 class MissingKeyError(ModelError):

@@ -1,1 +1,26 @@
-"""Experiments: many cases under many settings, scored, and compared with a verdict in words."""
+"""Experiments: cases asked under several arms, scored and compared; stored, so that they go on where they were.
+
+``Experiment`` plans and runs; ``Run`` is what comes of it, trial by trial.
+"""
+
+from nbsession.experiment.arm import Arm
+from nbsession.experiment.arm_report import ArmReport
+from nbsession.experiment.case import Case
+from nbsession.experiment.experiment import Experiment
+from nbsession.experiment.plan import ArmPlan, Plan
+from nbsession.experiment.report import Report
+from nbsession.experiment.run import Progress, Run
+from nbsession.experiment.trial import Trial
+
+__all__ = [
+    "Arm",
+    "ArmPlan",
+    "ArmReport",
+    "Case",
+    "Experiment",
+    "Plan",
+    "Progress",
+    "Report",
+    "Run",
+    "Trial",
+]

@@ -110,7 +110,9 @@ def refused(refusal: Refusal, key: str) -> ModelError:
         text = f"{name} refused what it does not take{said}; leave it out, or choose another model"
     else:
         text = f"{name} refused the request{said}; look at the compiled context and the settings"
-    return failed(text, kind)
+    error = failed(text, kind)
+    error.retry_after = float(refusal.wait) if refusal.wait.isdigit() else None
+    return error
 
 
 def _too_long(text: str, words: str) -> ModelError:

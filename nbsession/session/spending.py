@@ -77,9 +77,9 @@ class Spending:
         self._unit = unit
         self._under_way: dict[Spending, Total] = {}
 
-    def begin(self, budget: Budget | None) -> None:
-        """Count for an execution from now on; ``budget`` bounds it and what it spawns."""
-        self._limit, self._execution = budget, Total()
+    def begin(self, budget: Budget | None, used: Total | None = None) -> None:
+        """Count for an execution from now on; ``budget`` bounds it and what it spawns, and what was ``used`` of it before."""
+        self._limit, self._execution = budget, used or Total()
 
     def end(self) -> None:
         """Let the execution's budget bind nobody any more."""

@@ -1,0 +1,425 @@
+"""A run of an experiment: trials that are asked, stored and scored as they end, and what there is to see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nbsession.errors import SessionError
+from nbsession.experiment.bench import whole
+from nbsession.experiment.report import Report
+from nbsession.experiment.scoring import score, stale
+from nbsession.experiment.tasks import in_turn, tasks_of
+from nbsession.experiment.trial import Trial
+from nbsession.session.spending import Total
+from nbsession.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from nbsession.app import App
+    from nbsession.experiment.arm import Arm
+    from nbsession.experiment.arm_report import ArmReport
+    from nbsession.experiment.bench import Bench
+    from nbsession.experiment.case import Case
+    from nbsession.experiment.engine import Engine
+    from nbsession.experiment.ledger import Kept, Ledger
+    from nbsession.experiment.outcome import Outcome, Task
+    from nbsession.experiment.scoring import Scorer
+    from nbsession.experiment.statistics import Comparison
+    from nbsession.session import Session
+    from nbsession.session.spending import Spending
+    from nbsession.usage import Budget
+
+PATIENCE = 5.0
+"""Seconds that a cancelled run gets to wind up."""
+_AT_A_TIME = 50
+"""Contexts that are compiled before others get their turn on the loop."""
+_SCORING = 8
+"""Stored trials that are scored anew at the same time."""
+
+
+class Design(NamedTuple):
+    """What an experiment asks."""
+
+    cases: Sequence[Case]
+    arms: Sequence[Arm]
+    repeat: int
+    scorers: Sequence[Scorer]
+
+    @property
+    def size(self) -> int:
+        """How many trials there are."""
+        return len(self.cases) * len(self.arms) * self.repeat
+
+
+class Means(NamedTuple):
+    """What a run works with: where trials are made, who does them, where they are kept, and what they may spend."""
+
+    bench: Bench
+    engine: Engine
+    ledger: Ledger
+    account: Spending
+    budget: Budget | None
+    app: App
+
+
+class Progress(NamedTuple):
+    """How far a run is. ``cost`` is what it spent so far, in US dollars (``None``: a price is not known).
+
+    ``reused`` trials were in the store; they count as done. ``seconds_left`` is an estimate, ``None`` before there is one.
+    """
+
+    done: int
+    total: int
+    failed: int
+    refused: int
+    reused: int
+    cost: float | None
+    seconds_left: float | None
+
+
+class Archive:
+    """Opens the sessions of trials, as those of the app that keeps them."""
+
+    def __init__(self, app: App, ledger: Ledger) -> None:
+        self._app = app
+        self._ledger = ledger
+
+    def session(self, id: str) -> Session:
+        """Open one."""
+        return self._app.session(id)
+
+    def text(self, digest: str) -> str:
+        """Read a long answer."""
+        return self._ledger.text(digest)
+
+
+class Run:
+    """The trials of an experiment on their way; made by ``Experiment.run``.
+
+    Await it for all of them (``wait()`` blocks instead), or iterate it asynchronously for the trials as they end;
+    both work from any loop, and cancelling the task that awaits it stops it, as ``abort`` does. What ended is in the
+    store by then. A trial that fails keeps its error and stops nobody; what stops the run itself (a context that
+    does not compile, a store without room) is raised to who awaits it.
+    """
+
+    def __init__(self, design: Design, means: Means) -> None:
+        self.design = design
+        self.reason = ""
+        self.outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._means = means
+        self._trials: list[Trial] = []
+        self._tasks: list[Task] = []
+        self._ended: list[Trial] = []
+        self._waiting: list[concurrent.futures.Future[None]] = []
+        self._lock = threading.Lock()
+        self._driver: asyncio.Task[None] | None = None
+        self._to_keep: list[Outcome] = []
+        self._keeper: asyncio.Task[None] | None = None
+        self._began: float | None = None
+        self._asked = 0
+        self._over_at = 0.0
+
+    # Waiting for it
+
+    def start(self) -> None:
+        """Begin on the home loop; where none runs, ``wait`` begins it."""
+        home = self._means.bench.home
+        try:
+            home.settle(None if home.here else self.outcome)
+        except SessionError:
+            return
+        home.call(self._begin)
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._wait().__await__()
+
+    def wait(self) -> Run:
+        """Wait for its end, from a program without a loop or inside a running one."""
+        self._means.bench.home.run(self._wait)
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[Trial]:
+        position = 0
+        while True:
+            while position < len(self._ended):
+                yield self._ended[position]
+                position += 1
+            more: concurrent.futures.Future[None] = concurrent.futures.Future()
+            with self._lock:
+                if position < len(self._ended):
+                    continue
+                if self.done:
+                    break
+                self._waiting.append(more)
+            await asyncio.wrap_future(more)
+        self._raise()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended: all trials did, or it was stopped."""
+        return self.outcome.done()
+
+    def abort(self, reason: str | None = None) -> None:
+        """Stop it; what ended so far is kept, and not asked again by the next run. After the end it does nothing."""
+        self._means.bench.home.post(lambda: self._abort(reason or "stopped by the user"))
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, at this moment."""
+        ended = list(self._ended)
+        own = [trial for trial in ended if not trial.reused]
+        costs = [trial.cost for trial in own]
+        left = None
+        if self.done:
+            left = 0.0
+        elif self._began is not None and own:
+            left = (time.monotonic() - self._began) / len(own) * (self._asked - len(own))
+        return Progress(
+            len(ended),
+            self.design.size,
+            sum(trial.status == "failed" for trial in ended),
+            sum(trial.status == "refused" for trial in ended),
+            len(ended) - len(own),
+            None if None in costs else sum(cost or 0.0 for cost in costs),
+            left,
+        )
+
+    # What came of it
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """All trials, by case, arm and repetition, as they stand; empty before their contexts are compiled."""
+        return self._trials
+
+    @property
+    def report(self) -> Report:
+        """What came of the cases that are not held out."""
+        return self._report(held_out=False)
+
+    @property
+    def held_out(self) -> Report:
+        """What came of the cases that are held out, which nothing else here counts."""
+        return self._report(held_out=True)
+
+    def _report(self, *, held_out: bool) -> Report:
+        names = [scorer.name for scorer in self.design.scorers]
+        chosen = [trial for trial in self._trials if trial.case.held_out is held_out]
+        return Report(self.design.arms, chosen, names)
+
+    @property
+    def arms(self) -> Mapping[str, ArmReport]:
+        """The arms by name, each with ``mean``, ``interval``, ``n``, ``tokens``, ``cost`` and ``latency``."""
+        return self.report.arms
+
+    def compare(self, a: str, b: str, *, score: str | None = None) -> Comparison:
+        """Compare two arms case by case; see ``Report.compare``."""
+        return self.report.compare(a, b, score=score)
+
+    @property
+    def failures(self) -> list[Trial]:
+        """The trials that failed, held out or not, each with its ``error``; the next run asks them again."""
+        return [trial for trial in self._trials if trial.status == "failed"]
+
+    @property
+    def refused(self) -> list[Trial]:
+        """The trials that a budget kept from going on, held out or not; a run with more asks them."""
+        return [trial for trial in self._trials if trial.status == "refused"]
+
+    def frame(self) -> pd.DataFrame:
+        """Return all trials as a pandas data frame, held out or not; see ``Report.frame``."""
+        names = [scorer.name for scorer in self.design.scorers]
+        return Report(self.design.arms, self._trials, names).frame()
+
+    def plot(self) -> Figure:
+        """Draw the arms' means with their intervals; see ``Report.plot``."""
+        return self.report.plot()
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials)
+
+    def __len__(self) -> int:
+        return self.design.size
+
+    def __getitem__(self, number: int) -> Trial:
+        return self._trials[number]
+
+    def __repr__(self) -> str:
+        how = self.progress
+        return f"<Run of {how.total} trials, {how.done} ended, {how.failed} failed>"
+
+    def __str__(self) -> str:
+        how = self.progress
+        told = [str(self.report)]
+        if any(case.held_out for case in self.design.cases):
+            told.append(f"held out:\n{self.held_out}")
+        if how.done < how.total:
+            told.append(
+                f"{how.done} of {how.total} trials ended" + (f"; {self.reason}" if self.reason else "")
+            )
+        if how.failed:
+            told.append(f"{how.failed} failed, such as {self.failures[0]!r}: {self.failures[0].error}")
+        if how.refused:
+            told.append(f"{how.refused} refused: {self.refused[0].error}")
+        return "\n\n".join(told)
+
+    # On the home loop
+
+    async def _wait(self) -> Run:
+        if self._driver is None and not self.done:
+            await self._means.bench.home.carry(self._begun)
+        waiter = asyncio.wrap_future(self.outcome)
+        try:
+            await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            if not self.done:
+                self.abort("the task that awaited it was cancelled")
+                await asyncio.wait({waiter}, timeout=PATIENCE)
+            raise
+        finally:
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()
+        return self
+
+    async def _begun(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._driver is None:
+            self._driver = asyncio.get_running_loop().create_task(self._drive(), name="nbsession experiment")
+
+    def _abort(self, reason: str) -> None:
+        if self.done or self.reason:
+            return
+        self.reason = reason
+        if self._driver is not None:
+            self._driver.cancel()
+        else:
+            self._end(None)
+
+    async def _drive(self) -> None:
+        failure: BaseException | None = None
+        try:
+            missing = await self._take_up(await self._lay_out())
+            await self._ask(missing)
+        except asyncio.CancelledError:
+            self.reason = self.reason or "its event loop was closed"
+        except Exception as error:  # noqa: BLE001  # raised to who awaits the run
+            failure = error
+        finally:
+            self._end(failure)
+
+    async def _lay_out(self) -> dict[str, Kept]:
+        """Compile every context, before anything is sent, and read what the store has of these trials."""
+        design, means = self.design, self._means
+        archive = Archive(means.app, means.ledger)
+        for task in tasks_of(means.bench, design.cases, design.arms, design.repeat, design.scorers):
+            self._tasks.append(task)
+            self._trials.append(Trial(task.number, task.case, task.arm, task.repeat, task.key, archive))
+            if not task.number % _AT_A_TIME:
+                await asyncio.sleep(0)
+        return means.ledger.read({task.key for task in self._tasks})
+
+    async def _take_up(self, kept: Mapping[str, Kept]) -> list[Task]:
+        """Take up what is there, scoring anew where scorer or case is another one; return the tasks that are left."""
+        missing, again = [], []
+        for task, trial in zip(self._tasks, self._trials, strict=True):
+            found = kept.get(task.key)
+            if found is None or found.status != "done":
+                missing.append(task)
+                continue
+            trial.status, trial.figures, trial.session_id = "done", found.figures, found.session
+            trial.scored, trial.reused = found.scored, True
+            if stale(task.scorers, task.case, found.scored):
+                again.append(trial)
+            else:
+                self._settle(trial)
+        gate = asyncio.Semaphore(_SCORING)
+        await asyncio.gather(*[self._score(trial, gate) for trial in again])
+        return in_turn(missing)
+
+    async def _score(self, trial: Trial, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            scorers = stale(self.design.scorers, trial.case, trial.scored)
+            session = self._means.app.session(trial.session_id)
+            try:
+                scored = await score(scorers, whole(session), trial.case)
+            finally:
+                await session.aclose()
+            trial.scored = {**trial.scored, **scored}
+            await self._means.ledger.rescore(trial.key, trial.scored)
+            self._settle(trial)
+
+    async def _ask(self, tasks: Sequence[Task]) -> None:
+        means = self._means
+        used = [trial for trial in self._trials if trial.reused]
+        costs = [trial.cost for trial in used]
+        usage = Usage(sum(t.figures.input_tokens for t in used), sum(t.figures.output_tokens for t in used))
+        spent = None if None in costs else sum(cost or 0.0 for cost in costs)
+        means.account.begin(means.budget, Total.of(usage, spent))
+        self._began, self._asked = time.monotonic(), len(tasks)
+        try:
+            async with aclosing(means.engine.outcomes(tasks, means.bench)) as outcomes:
+                async for outcome in outcomes:
+                    self._to_keep.append(outcome)
+                    await self._kept(enough=_AT_A_TIME)
+        finally:
+            await self._kept(enough=0)
+
+    async def _kept(self, *, enough: int) -> None:
+        """See that what ended is stored, and wait for that where more than ``enough`` waits."""
+        if self._keeper is None or self._keeper.done():
+            keeper, self._keeper = self._keeper, None
+            if keeper is not None:
+                keeper.result()
+            if self._to_keep:
+                self._keeper = asyncio.create_task(self._keep())
+        if self._keeper is not None and len(self._to_keep) >= enough:
+            await asyncio.shield(self._keeper)
+
+    async def _keep(self) -> None:
+        """Store what waits, as long as something does, in as few transactions as there can be."""
+        while self._to_keep:
+            ended, self._to_keep = self._to_keep, []
+            lasting = [each for each in ended if each.status in ("done", "failed")]
+            await self._means.ledger.keep([(self._tasks[each.number], each) for each in lasting])
+            for outcome in ended:
+                trial = self._trials[outcome.number]
+                trial.status, trial.figures, trial.error = outcome.status, outcome.figures, outcome.error
+                trial.scored = outcome.scored
+                trial.session_id = outcome.session if outcome.status in ("done", "failed") else ""
+                self._settle(trial)
+
+    def _settle(self, trial: Trial) -> None:
+        with self._lock:
+            self._ended.append(trial)
+        self._wake()
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._means.account.end()
+        self._means.ledger.close()
+        if not self.outcome.done():
+            if failure is not None:
+                self.outcome.set_exception(failure)
+            else:
+                self.outcome.set_result(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _raise(self) -> None:
+        if (error := self.outcome.exception()) is not None:
+            raise error

@@ -1,0 +1,132 @@
+"""Scorers put to work: their names, what they give for a result, and when that is still good."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from nbsession import threads
+from nbsession.errors import SessionError
+from nbsession.timeline.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from nbsession.experiment.case import Case
+    from nbsession.session import Result
+
+Score: TypeAlias = "float | str | None"
+"""What a scorer gave: a number, ``None`` for nothing to say, or a text that says why it failed."""
+
+Scored: TypeAlias = "Mapping[str, tuple[str, Mapping[str, Score]]]"
+"""The scores of a trial by scorer, each with the stamp of what they were made by."""
+
+
+class Scorer(NamedTuple):
+    """A function of a result and its case, with its name and a hash of what it does."""
+
+    name: str
+    function: Callable[[Any, Case], Any]
+    code: str
+
+    def stamp(self, case: Case) -> str:
+        """Return a hash of all that a score depends on beside the result: the scorer, and what its case expects."""
+        known = json.dumps([self.code, case.expected, case.metadata], sort_keys=True, default=repr)
+        return hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+    async def score(self, result: Result, case: Case) -> dict[str, Score]:
+        """Score a result; whatever it raises, or gives that is no score, is a text in place of the score."""
+        try:
+            given = await self._call(result, case)
+        except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
+            return {self.name: f"{type(error).__name__}: {error}"}
+        if isinstance(given, Mapping):
+            return {f"{self.name}.{part}": self._read(value, str(part)) for part, value in given.items()}
+        return {self.name: self._read(given)}
+
+    async def _call(self, result: Result, case: Case) -> Any:
+        call = functools.partial(self.function, result, case)
+        if is_async(self.function):
+            return await call()
+        given = await threads.beside(call)
+        return await given if isinstance(given, Awaitable) else given
+
+    def _read(self, given: Any, part: str = "") -> Score:
+        if given is None:
+            return None
+        number = _number(given)
+        if number is not None:
+            return number
+        what = f"{type(given).__name__} for {part!r}" if part else type(given).__name__
+        return (
+            f"scorer {self.name!r} gave {given!r:.80} ({what}); it is to give True or False, a finite number, None, or "
+            "a dict of these by name"
+        )
+
+
+def scorers_of(score: Any) -> tuple[Scorer, ...]:
+    """Read ``score=``: a function, or several; a name that two have is made another by a number."""
+    functions = [score] if callable(score) else score
+    if isinstance(functions, (str, Mapping)) or not isinstance(functions, Iterable):
+        raise SessionError(f"score= takes a function of a result and its case, or several, got {score!r:.80}")
+    scorers: list[Scorer] = []
+    counts: dict[str, int] = {}
+    for function in functions:
+        if not callable(function) or isinstance(function, type):
+            raise SessionError(
+                f"a scorer is a function of a result and its case, got {type(function).__name__}: {function!r:.80}"
+            )
+        name = _named(function)
+        counts[name] = counts.get(name, 0) + 1
+        code = getattr(function, "fingerprint", None)
+        scorers.append(
+            Scorer(
+                name if counts[name] == 1 else f"{name}-{counts[name]}",
+                function,
+                code if isinstance(code, str) else fingerprint(function),
+            )
+        )
+    return tuple(scorers)
+
+
+def stale(scorers: Sequence[Scorer], case: Case, scored: Scored) -> list[Scorer]:
+    """Return those scorers whose scores are not there, were made otherwise, or are failures."""
+    return [
+        scorer
+        for scorer in scorers
+        if scorer.name not in scored
+        or scored[scorer.name][0] != scorer.stamp(case)
+        or any(isinstance(score, str) for score in scored[scorer.name][1].values())
+    ]
+
+
+async def score(scorers: Iterable[Scorer], result: Result, case: Case) -> Scored:
+    """Score a result by each scorer, one after another."""
+    return {each.name: (each.stamp(case), await each.score(result, case)) for each in scorers}
+
+
+def is_async(function: Any) -> bool:
+    """Say whether calling it gives a coroutine, as far as can be told before."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _named(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
+    return "score" if name == "<lambda>" else str(name)
+
+
+def _number(given: Any) -> float | None:
+    """Return a truth or a finite number, of numpy too, as a float."""
+    if hasattr(given, "item") and getattr(given, "shape", None) == ():
+        given = given.item()
+    if isinstance(given, (bool, Real)) and math.isfinite(given):
+        return float(given)
+    return None

@@ -1,0 +1,88 @@
+"""A trial: one case under one arm, asked once, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from nbsession.errors import SessionError
+from nbsession.experiment.outcome import Figures, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nbsession.experiment.arm import Arm
+    from nbsession.experiment.case import Case
+    from nbsession.experiment.scoring import Score, Scored
+    from nbsession.session import Session
+
+
+class Archive(Protocol):
+    """Where the sessions and the long answers of trials are."""
+
+    def session(self, id: str) -> Session: ...
+
+    def text(self, digest: str) -> str: ...
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Trial:
+    """One case under one arm; ``repeat`` counts the repetitions from 0.
+
+    ``status`` is ``"done"``, ``"failed"`` (``error`` says why), ``"refused"`` (a budget kept it from going on) or
+    ``"unsent"``, before it was sent and where it never was. ``figures`` are its tokens, cost (US dollars), seconds,
+    ticks and tool calls; ``scores`` are numbers by name, ``None`` where a scorer had nothing to say, and a text that
+    says why where it failed. ``reused`` says that it was in the store, and was not asked again.
+    """
+
+    number: int
+    case: Case
+    arm: Arm
+    repeat: int
+    key: str
+    archive: Archive
+    status: Status = "unsent"
+    figures: Figures = field(default_factory=Figures)
+    scored: Scored = field(default_factory=dict)
+    error: str = ""
+    session_id: str = ""
+    reused: bool = False
+
+    @property
+    def text(self) -> str:
+        """The answer, ``""`` where there is none; a long one is read from the store."""
+        figures = self.figures
+        return self.archive.text(figures.digest) if figures.digest else figures.text
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """What the scorers gave, by name; of a scorer that gives several, as ``"scorer.name"``."""
+        return {name: score for _, scores in self.scored.values() for name, score in scores.items()}
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.figures.tokens
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars, ``None`` where a price is not known."""
+        return self.figures.cost
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, with any wait for a provider that was asked too much."""
+        return self.figures.seconds
+
+    def session(self) -> Session:
+        """Open its session, to be looked at, gone on with or forked. Raises ``SessionError`` before there is one."""
+        if not self.session_id:
+            raise SessionError(f"{self!r} has no session: it was not sent")
+        session = self.archive.session(self.session_id)
+        if self.arm.model is not None:
+            session.model = self.arm.model
+        return session
+
+    def __repr__(self) -> str:
+        again = f", again {self.repeat}" if self.repeat else ""
+        return f"<Trial of case {self.case.name!r} under {self.arm.name!r}{again}: {self.status}>"
