@@ -121,7 +121,7 @@ class Comparison:
         said = signed(self.difference or 0.0)
         if low is not None and high is not None:
             said += f", {level:.0%} interval {figure(low)} to {figure(high)}"
-        if self.among > 1 and self._apart:
+        if self.among > 1:
             return f"{said}, p={figure(self.adjusted)} among {self.among} comparisons"
         return said if self._apart == (self.p < self._alpha) else f"{said}, p={figure(self.p)}"
 
