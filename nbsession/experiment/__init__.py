@@ -1,15 +1,18 @@
 """Experiments: cases asked under several arms, scored and compared; stored, so that they go on where they were.
 
-``Experiment`` plans and runs; ``Run`` is what comes of it, trial by trial.
+``Experiment`` plans and runs; ``Run`` is what comes of it, trial by trial. ``equals``, ``contains``, ``matches``, ``valid`` and
+``judge`` are scorers; any function of a result and its case is one.
 """
 
 from nbsession.experiment.arm import Arm
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.case import Case
 from nbsession.experiment.experiment import Experiment
+from nbsession.experiment.judge import judge
 from nbsession.experiment.plan import ArmPlan, Plan
 from nbsession.experiment.report import Report
 from nbsession.experiment.run import Progress, Run
+from nbsession.experiment.scorers import contains, equals, matches, valid
 from nbsession.experiment.trial import Trial
 
 __all__ = [
@@ -23,4 +26,9 @@ __all__ = [
     "Report",
     "Run",
     "Trial",
+    "contains",
+    "equals",
+    "judge",
+    "matches",
+    "valid",
 ]

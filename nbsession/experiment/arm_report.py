@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError, did_you_mean
-from nbsession.experiment import statistics
+from nbsession.statistics import Interval, figure, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Mean(float):
     score: str
 
     @classmethod
-    def of(cls, value: float, arm: ArmReport, score: str) -> Mean:
-        """Make one."""
-        mean = cls(value)
+    def of(cls, value: float | None, arm: ArmReport, score: str) -> Mean:
+        """Make one; not a number where there is none."""
+        mean = cls("nan" if value is None else value)
         mean.arm, mean.score = arm, score
         return mean
 
@@ -39,9 +39,10 @@ class Mean(float):
 
 
 class ArmReport:
-    """What came of one arm. Means and intervals are over cases: repetitions of one case are first put together.
+    """What came of one arm, at the moment when it was asked for.
 
-    They are of the first score, unless ``score`` names another; ``n`` are the cases that have it.
+    Means and intervals are over cases: repetitions of a case do not pass for cases. They are of the first score,
+    unless ``score`` names another; trials that failed, and scorers that did, have none. ``n`` are the cases that have one.
     """
 
     def __init__(self, arm: Arm, trials: Sequence[Trial], scores: Sequence[str]) -> None:
@@ -49,24 +50,18 @@ class ArmReport:
         self.knobs = arm.knobs
         self.model = arm.model
         self.trials = trials
-        self._scores = scores
+        found = dict.fromkeys(name for trial in trials for name in trial.scores)
+        self.scores = list(found) or list(scores)
+        self._intervals: dict[str, Interval] = {}
 
-    @property
-    def scores(self) -> list[str]:
-        """The names of the scores that its trials have, in the order of the scorers."""
-        return list(dict.fromkeys(name for trial in self.trials for name in trial.scores)) or list(
-            self._scores
-        )
-
-    def by_case(self, score: str | None = None) -> dict[str, float]:
-        """Return the score of each case that has one, by its id: the mean of its repetitions."""
+    def by_case(self, score: str | None = None) -> dict[str, list[float]]:
+        """Return the scores of each case that has any, by its id, in the order of its repetitions."""
         name = self._named(score)
         values: dict[str, list[float]] = {}
         for trial in self.trials:
-            value = trial.scores.get(name)
-            if trial.status == "done" and isinstance(value, float | int):
+            if (value := trial.number_of(name)) is not None:
                 values.setdefault(trial.case.name, []).append(value)
-        return {case: sum(found) / len(found) for case, found in values.items()}
+        return values
 
     @property
     def mean(self) -> Mean:
@@ -75,23 +70,24 @@ class ArmReport:
 
     def mean_of(self, score: str | None = None) -> Mean:
         """Return the mean of a score; not a number where no case has one."""
-        values = self.by_case(score).values()
-        return Mean.of(sum(values) / len(values) if values else float("nan"), self, self._named(score))
+        return Mean.of(self.interval_of(score).mean, self, self._named(score))
 
     @property
-    def interval(self) -> tuple[float, float] | None:
-        """Where the mean of the first score lies with 95 % confidence, ``None`` where no case has one."""
+    def interval(self) -> Interval:
+        """The mean of the first score with the bounds between which the true one lies, in 95 of 100 such cases."""
         return self.interval_of()
 
-    def interval_of(self, score: str | None = None) -> tuple[float, float] | None:
-        """Return where the mean of a score lies with 95 % confidence, ``None`` where no case has one."""
-        values = list(self.by_case(score).values())
-        return statistics.interval(values) if values else None
+    def interval_of(self, score: str | None = None) -> Interval:
+        """Return the mean of a score with the bounds between which the true one lies."""
+        name = self._named(score)
+        if name not in self._intervals:
+            self._intervals[name] = interval(self.by_case(score))
+        return self._intervals[name]
 
     @property
     def n(self) -> int:
         """How many cases have the first score."""
-        return len(self.by_case())
+        return self.interval.cases
 
     @property
     def tokens(self) -> int:
@@ -111,21 +107,18 @@ class ArmReport:
         return median(taken) if taken else None
 
     def lost(self, score: str | None = None) -> list[Trial]:
-        """Return the trials whose score is less than the best of this arm's, or than 1, the worst first."""
+        """Return the trials that scored less than this arm's best, or than 1 where no score is above, the worst first."""
         name = self._named(score)
-        scored = [(trial.scores.get(name), trial) for trial in self.trials if trial.status == "done"]
-        values = [(value, trial) for value, trial in scored if isinstance(value, float | int)]
-        most = max((value for value, _ in values), default=0.0)
-        most = max(most, 1.0) if all(0 <= value <= 1 for value, _ in values) else most
-        return [trial for value, trial in sorted(values, key=lambda each: each[0]) if value < most]
+        scored = [(value, trial) for trial in self.trials if (value := trial.number_of(name)) is not None]
+        best = max((value for value, _ in scored), default=0.0)
+        if all(0 <= value <= 1 for value, _ in scored):
+            best = 1.0
+        return [trial for value, trial in sorted(scored, key=lambda each: each[0]) if value < best]
 
     def told(self, score: str | None = None) -> list[str]:
         """Say in lines how it did by a score, and which cases it lost."""
-        name, mean, within = self._named(score), self.mean_of(score), self.interval_of(score)
-        between = f" [{within[0]:.3g} … {within[1]:.3g}]" if within else ""
-        lines = [
-            f"arm {self.name!r}: {name or 'no score'} {float(mean):.3g}{between}, n={len(self.by_case(score))}"
-        ]
+        name = self._named(score)
+        lines = [f"arm {self.name!r}: {name or 'no score'} {self.interval_of(score)}"]
         lost = self.lost(score)
         lines += [f"  lost {_told(trial, name)}" for trial in lost[:LOST]]
         if len(lost) > LOST:
@@ -133,14 +126,16 @@ class ArmReport:
         for status in ("failed", "refused", "unsent"):
             if count := sum(trial.status == status for trial in self.trials):
                 lines.append(f"  {count} {status}")
+        failures = [trial.scores[name] for trial in self.trials if isinstance(trial.scores.get(name), str)]
+        if failures:
+            lines.append(f"  {len(failures)} could not be scored, such as: {failures[0]}")
         return lines
 
     def _named(self, score: str | None) -> str:
-        names = self.scores
         if score is None:
-            return names[0] if names else ""
-        if score not in names:
-            raise SessionError(f"there is no score {score!r}{did_you_mean(score, names)}")
+            return self.scores[0] if self.scores else ""
+        if score not in self.scores:
+            raise SessionError(f"there is no score {score!r}{did_you_mean(score, self.scores)}")
         return score
 
     def __repr__(self) -> str:
@@ -148,6 +143,5 @@ class ArmReport:
 
 
 def _told(trial: Trial, score: str) -> str:
-    value: Any = trial.scores.get(score)
     expected = "" if trial.case.expected is None else f", expected {trial.case.expected!r:.60}"
-    return f"{value:.3g} {trial.case.name!r} ({trial.case}){expected}, got {trial.text!r:.80}"
+    return f"{figure(trial.number_of(score) or 0.0)} {trial.case.name!r} ({trial.case}){expected}, got {trial.text!r:.80}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
@@ -81,11 +80,14 @@ def plot_of(arms: Sequence[ArmReport], scores: Sequence[str]) -> Figure:
     for axes, score in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         axes.set_title(score or "no score", loc="left", fontsize=10)
         for place, arm in enumerate(arms):
-            mean = float(arm.mean_of(score)) if score in arm.scores else math.nan
-            within = arm.interval_of(score) if score in arm.scores else None
-            if within is not None:
-                axes.plot(within, (place, place), color="0.6", linewidth=3, solid_capstyle="round")
-            axes.plot([mean], [place], "o", color="C0")
+            told = arm.interval_of(score) if score in arm.scores else None
+            if told is None or told.mean is None:
+                continue
+            if told.low is not None and told.high is not None:
+                axes.plot(
+                    (told.low, told.high), (place, place), color="0.6", linewidth=3, solid_capstyle="round"
+                )
+            axes.plot([told.mean], [place], "o", color="C0")
         axes.set_yticks(range(len(arms)), [arm.name.replace("$", r"\$") for arm in arms])
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.margins(x=0.05)

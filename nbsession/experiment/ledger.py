@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nbsession import threads
 from nbsession.errors import SessionBusyError, SessionClosedError, StoreError
 from nbsession.experiment.outcome import Figures, Outcome, Task
+from nbsession.experiment.scoring import Scores
 from nbsession.record.lease import Lease
 from nbsession.stores.base import Row
 from nbsession.stores.lease import this_owner
@@ -137,7 +138,7 @@ def _told(scored: Scored) -> dict[str, Any]:
 
 
 def _scored(data: Mapping[str, Any]) -> Scored:
-    return {name: (stamp, values) for name, (stamp, values) in data.items()}
+    return {name: Scores(*scores) for name, scores in data.items()}
 
 
 def _kept(data: Mapping[str, Any]) -> Kept:

@@ -1,13 +1,14 @@
-"""What came of an experiment, by arm: means with their intervals, tables, frames and figures."""
+"""What came of an experiment's trials, by arm: tables, comparisons, frames and figures."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError, did_you_mean
-from nbsession.experiment import statistics
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.frame import frame_of, plot_of
+from nbsession.statistics import compare, corrected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nbsession.experiment.arm import Arm
-    from nbsession.experiment.statistics import Comparison
     from nbsession.experiment.trial import Trial
+    from nbsession.statistics import Comparison
+
+
+class Arms(dict[str, ArmReport]):
+    """The arms by name, in their order; a name that is not there is an error that says which are."""
+
+    def __missing__(self, name: object) -> ArmReport:
+        if not isinstance(name, str) and str(name) in self:
+            return self[str(name)]
+        raise SessionError(f"there is no arm {name!r}{did_you_mean(str(name), self)}")
 
 
 class Report:
@@ -32,29 +42,36 @@ class Report:
             {arm.name: ArmReport(arm, by_arm[arm.name], scores) for arm in arms}
         )
 
-    @property
+    @cached_property
     def scores(self) -> list[str]:
         """The names of all scores."""
         return list(dict.fromkeys(name for arm in self.arms.values() for name in arm.scores))
 
     def compare(self, a: str, b: str, *, score: str | None = None) -> Comparison:
-        """Say by how much arm ``b`` is above ``a``, from the cases that both have a score for.
+        """Compare two arms case by case, ``a`` less ``b``, with a verdict in words.
 
-        Raises ``SessionError`` where there is none.
+        ``score`` is the first one unless it is named. Cases that only one of them has a score for are counted in
+        ``unpaired``. Raises ``SessionError`` for a name that is not there, and where they have no case in common.
         """
         one, other = self.arms[a].by_case(score), self.arms[b].by_case(score)
-        pairs = [(one[case], other[case]) for case in one if case in other]
-        if not pairs:
+        if one and other and not one.keys() & other.keys():
             raise SessionError(
-                f"arms {a!r} and {b!r} have no case with a score in common: they cannot be compared case by case"
+                f"arms {a!r} and {b!r} have no case in common that both were scored for, so they cannot be compared: run "
+                "what failed again"
             )
-        return statistics.compare(pairs)
+        return compare(one, other)
+
+    def against_first(self, *, score: str | None = None) -> dict[str, Comparison]:
+        """Compare each arm with the first one, corrected for their number, by name."""
+        first, *others = self.arms
+        comparisons = [self.compare(name, first, score=score) for name in others]
+        return dict(zip(others, corrected(comparisons), strict=True))
 
     def frame(self) -> pd.DataFrame:
-        """Return the trials as a pandas data frame: case, arm, knobs, model, repeat, status, scores and figures.
+        """Return the trials as a pandas data frame: case, arm, model, repeat, status, scores, knobs and figures.
 
-        A knob that is called as one of the other columns stands as ``"tokens (knob)"``. Raises ``SessionError``
-        where pandas is not installed.
+        A knob or score that is called as one of the other columns stands as ``"tokens (knob)"``. Raises
+        ``SessionError`` where pandas is not installed.
         """
         return frame_of(self.trials, self.scores)
 
@@ -67,30 +84,15 @@ class Report:
         return plot_of(list(self.arms.values()), self.scores)
 
     def __str__(self) -> str:
-        rows = [("arm", *(self.scores or ["score"]), "n", "tokens", "cost", "seconds")]
+        rows = [("arm", *(self.scores or ["score"]), "tokens", "cost", "seconds")]
         for arm in self.arms.values():
-            scores = [_written(arm, name) for name in self.scores] or ["–"]
+            scores = [str(arm.interval_of(name)) if name in arm.scores else "–" for name in self.scores]
             cost = "?" if arm.cost is None else f"${arm.cost:.4f}"
             seconds = "–" if arm.latency is None else f"{arm.latency:.2f}"
-            rows.append((arm.name, *scores, str(arm.n), f"{arm.tokens:,}", cost, seconds))
+            rows.append((arm.name, *(scores or ["–"]), f"{arm.tokens:,}", cost, seconds))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
-
-
-class Arms(dict[str, ArmReport]):
-    """The arms by name, in their order; a name that is not there is an error that says which are."""
-
-    def __missing__(self, name: object) -> ArmReport:
-        if str(name) in self:
-            return self[str(name)]
-        raise SessionError(f"there is no arm {name!r}{did_you_mean(str(name), self)}")
-
-
-def _written(arm: ArmReport, score: str) -> str:
-    if score not in arm.scores:
-        return "–"
-    mean, within = arm.mean_of(score), arm.interval_of(score)
-    return f"{float(mean):.3f} [{within[0]:.3f} … {within[1]:.3f}]" if within else "–"
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        if self.scores and len(self.arms) > 1:
+            first = next(iter(self.arms))
+            lines += ["", *(f"{name} beside {first}: {each}" for name, each in self.against_first().items())]
+        return "\n".join(lines)

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from nbsession.experiment.ledger import Kept, Ledger
     from nbsession.experiment.outcome import Outcome, Task
     from nbsession.experiment.scoring import Scorer
-    from nbsession.experiment.statistics import Comparison
     from nbsession.session import Session
     from nbsession.session.spending import Spending
+    from nbsession.statistics import Comparison
     from nbsession.usage import Budget
 
 PATIENCE = 5.0
@@ -221,7 +221,7 @@ class Run:
         return self.report.arms
 
     def compare(self, a: str, b: str, *, score: str | None = None) -> Comparison:
-        """Compare two arms case by case; see ``Report.compare``."""
+        """Compare two arms case by case, ``a`` less ``b``; see ``Report.compare``."""
         return self.report.compare(a, b, score=score)
 
     @property

@@ -22,8 +22,22 @@ if TYPE_CHECKING:
 Score: TypeAlias = "float | str | None"
 """What a scorer gave: a number, ``None`` for nothing to say, or a text that says why it failed."""
 
-Scored: TypeAlias = "Mapping[str, tuple[str, Mapping[str, Score]]]"
-"""The scores of a trial by scorer, each with the stamp of what they were made by."""
+
+class Scores(NamedTuple):
+    """What one scorer gave for a trial, by name, and the stamp of what it was made by.
+
+    ``notes`` has, by the same names, what a judge said beside: its ``reason``, and the id of its ``session``.
+    """
+
+    stamp: str
+    values: Mapping[str, Score]
+    notes: Mapping[str, Mapping[str, str]] = {}
+
+
+Scored: TypeAlias = "Mapping[str, Scores]"
+"""The scores of a trial, by scorer."""
+
+_NOTES = ("reason", "session")
 
 
 class Scorer(NamedTuple):
@@ -38,15 +52,19 @@ class Scorer(NamedTuple):
         known = json.dumps([self.code, case.expected, case.metadata], sort_keys=True, default=repr)
         return hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    async def score(self, result: Result, case: Case) -> dict[str, Score]:
+    async def score(self, result: Result, case: Case) -> Scores:
         """Score a result; whatever it raises, or gives that is no score, is a text in place of the score."""
+        stamp = self.stamp(case)
         try:
             given = await self._call(result, case)
         except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
-            return {self.name: f"{type(error).__name__}: {error}"}
-        if isinstance(given, Mapping):
-            return {f"{self.name}.{part}": self._read(value, str(part)) for part, value in given.items()}
-        return {self.name: self._read(given)}
+            return Scores(stamp, {self.name: f"{type(error).__name__}: {error}"})
+        parts = isinstance(given, Mapping)
+        named = (
+            {f"{self.name}.{part}": value for part, value in given.items()} if parts else {self.name: given}
+        )
+        notes = {name: said for name, value in named.items() if (said := _notes(value))}
+        return Scores(stamp, {name: self._read(value, name) for name, value in named.items()}, notes)
 
     async def _call(self, result: Result, case: Case) -> Any:
         call = functools.partial(self.function, result, case)
@@ -55,16 +73,13 @@ class Scorer(NamedTuple):
         given = await threads.beside(call)
         return await given if isinstance(given, Awaitable) else given
 
-    def _read(self, given: Any, part: str = "") -> Score:
-        if given is None:
-            return None
+    def _read(self, given: Any, name: str) -> Score:
         number = _number(given)
-        if number is not None:
+        if given is None or number is not None:
             return number
-        what = f"{type(given).__name__} for {part!r}" if part else type(given).__name__
         return (
-            f"scorer {self.name!r} gave {given!r:.80} ({what}); it is to give True or False, a finite number, None, or "
-            "a dict of these by name"
+            f"scorer {name!r} gave {given!r:.80} ({type(given).__name__}); it is to give True or False, a finite number, "
+            "None, or a dict of these by name"
         )
 
 
@@ -98,15 +113,15 @@ def stale(scorers: Sequence[Scorer], case: Case, scored: Scored) -> list[Scorer]
     return [
         scorer
         for scorer in scorers
-        if scorer.name not in scored
-        or scored[scorer.name][0] != scorer.stamp(case)
-        or any(isinstance(score, str) for score in scored[scorer.name][1].values())
+        if (there := scored.get(scorer.name)) is None
+        or there.stamp != scorer.stamp(case)
+        or any(isinstance(value, str) for value in there.values.values())
     ]
 
 
 async def score(scorers: Iterable[Scorer], result: Result, case: Case) -> Scored:
     """Score a result by each scorer, one after another."""
-    return {each.name: (each.stamp(case), await each.score(result, case)) for each in scorers}
+    return {each.name: await each.score(result, case) for each in scorers}
 
 
 def is_async(function: Any) -> bool:
@@ -130,3 +145,8 @@ def _number(given: Any) -> float | None:
     if isinstance(given, (bool, Real)) and math.isfinite(given):
         return float(given)
     return None
+
+
+def _notes(given: Any) -> dict[str, str]:
+    """Return what a judge said beside its score."""
+    return {name: said for name in _NOTES if isinstance(said := getattr(given, name, None), str)}

@@ -57,7 +57,17 @@ class Trial:
     @property
     def scores(self) -> Mapping[str, Score]:
         """What the scorers gave, by name; of a scorer that gives several, as ``"scorer.name"``."""
-        return {name: score for _, scores in self.scored.values() for name, score in scores.items()}
+        return {name: value for each in self.scored.values() for name, value in each.values.items()}
+
+    @property
+    def notes(self) -> Mapping[str, Mapping[str, str]]:
+        """What judges said beside their scores, by the same names: ``reason``, and the id of the judge's ``session``."""
+        return {name: said for each in self.scored.values() for name, said in each.notes.items()}
+
+    def number_of(self, score: str) -> float | None:
+        """Return a score where it was done and has that one as a number, else ``None``."""
+        value = self.scores.get(score) if self.status == "done" else None
+        return None if isinstance(value, str) else value
 
     @property
     def tokens(self) -> int:
