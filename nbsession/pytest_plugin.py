@@ -1,12 +1,14 @@
 """The pytest fixture ``context_lock``: a test fails where a model would be sent something else than was reviewed.
 
-pytest finds it by itself where the package is installed.
+And where a test fails on the mean of an experiment's arm, the cases that were lost are shown. pytest finds it by
+itself where the package is installed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help=f"keep the contexts that context_lock is given as they are now, in {FOLDER}/",
     )
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Show the cases that an experiment's arm lost where its mean is not as asserted."""
+    known = sys.modules.get(
+        "nbsession.experiment.arm_report"
+    )  # there is no mean of an arm before it is loaded
+    means = [side for side in (left, right) if known is not None and isinstance(side, known.Mean)]
+    if not means:
+        return None
+    return [f"{left!r} {op} {right!r}", *(line for mean in means for line in mean.explained())]
 
 
 @pytest.fixture

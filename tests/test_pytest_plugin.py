@@ -168,3 +168,41 @@ def test_guide(town, context_lock): context_lock(Guide(town=town))
 def test_what_is_no_context_is_refused_with_what_may_stand_there(tmp_path: Path) -> None:
     ran = pytest_in(tmp_path, "def test_guide(context_lock): context_lock('text')\n")
     assert "takes a compiled context, a session, a result, an element or a component, got str" in ran.text
+
+
+EXPERIMENT = """
+from nbsession.experiment import Case, Experiment, contains
+from nbsession.models import RecordedModel
+
+def test_guide():
+    model = RecordedModel("guide.jsonl", record="new" if RECORD else None, model=RECORD, rate=0)
+    cases = [Case(f"What is number {n}?", str(n), f"case-{n}") for n in range(20)]
+    run = Experiment(App(Guide, model=model), cases, score=contains).run().wait()
+    assert run.arms["default"].mean > 0.8
+    assert run.arms["default"].mean == 0.9
+"""
+
+RECORDING = """
+from nbsession.models import SimulatedModel
+
+class Counting(SimulatedModel):
+    async def stream(self, context):
+        asked = str(context.messages[-1]).rstrip("?").split()[-1]
+        async for event in ScriptedModel(f"It is {asked}." if int(asked) > LOST else "Who knows?").stream(context):
+            yield event
+
+RECORD, LOST = Counting(), 1
+"""
+
+
+def test_a_mean_that_is_too_low_shows_the_cases_that_were_lost(tmp_path: Path) -> None:
+    assert pytest_in(tmp_path, RECORDING + EXPERIMENT).passed
+    replayed = pytest_in(tmp_path, "RECORD = None" + EXPERIMENT)
+    assert replayed.passed, replayed.text
+    (tmp_path / "guide.jsonl").unlink()
+    failed = pytest_in(tmp_path, RECORDING.replace(", 1", ", 7") + EXPERIMENT)
+    assert not failed.passed
+    assert "0.6 > 0.8" in failed.text
+    assert "arm 'default': contains 0.60 (0.39 to 0.78, n=20)" in failed.text
+    assert "lost 0.00 'case-0' (What is number 0?), expected '0', got 'Who knows?'" in failed.text
+    assert "and 3 more" in failed.text
