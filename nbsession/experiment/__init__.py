@@ -7,6 +7,7 @@
 from nbsession.experiment.arm import Arm
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.case import Case
+from nbsession.experiment.engine import Engine
 from nbsession.experiment.experiment import Experiment
 from nbsession.experiment.judge import judge
 from nbsession.experiment.plan import ArmPlan, Plan
@@ -20,6 +21,7 @@ __all__ = [
     "ArmPlan",
     "ArmReport",
     "Case",
+    "Engine",
     "Experiment",
     "Plan",
     "Progress",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
-from nbsession.content import new_id
+from nbsession.content import Message, Text, new_id
+from nbsession.context import context_of
 from nbsession.errors import KnobError, ModelError, NbsessionError
 from nbsession.events import ConfirmationRequested
 from nbsession.experiment.outcome import Figures, Outcome, Task
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from nbsession.session.spending import Spending
     from nbsession.stores.base import Row
 
+_CONTENTS = ("messages", "input", "system", "instructions", "tools")
+"""What of a provider's request is the context, which counts by itself."""
 TRIES = 6
 """How often a trial is asked where the provider says that it is too much at once."""
 _FAILED = {
@@ -108,11 +110,13 @@ class Bench:
 
     def _stamp(self, arm: Arm) -> str:
         app, template = self._app, self._templates[arm.name]
-        toolbox = self.home.call(lambda: template._core.compiled(arm.model).toolbox)
-        tools = {name: fingerprint(tool.handler) for name, tool in toolbox.items()}
+        compiled = self.home.call(lambda: template._core.compiled(arm.model))
+        tools = {name: fingerprint(tool.handler) for name, tool in compiled.toolbox.items()}
         own_label = arm.label if arm.model is not None and arm.label != arm.model.name else ""
-        told = [self.values(arm), tools, app.max_ticks, [fingerprint(p) for p in app.policies], own_label]
-        return json.dumps(told, sort_keys=True, default=repr)
+        told = [self.values(arm), tools, _options(compiled.model), own_label, app.max_ticks]
+        return json.dumps(
+            [*told, [fingerprint(policy) for policy in app.policies]], sort_keys=True, default=repr
+        )
 
     async def perform(self, task: Task, pace: Pace) -> Outcome:
         """Do a task, and score what came of it; only being cancelled is raised."""
@@ -129,21 +133,20 @@ class Bench:
         return outcome
 
     async def _ask(self, session: Session, task: Task, pace: Pace, outcome: Outcome) -> None:
-        started = time.perf_counter()
         try:
             result = await _answered(session, task, pace)
         except Exception as error:  # noqa: BLE001  # a trial's failure is its own, and is kept in it
             outcome.error = f"{type(error).__name__}: {error}"
-            outcome.figures = Figures.of(whole(session), time.perf_counter() - started)
+            outcome.figures = Figures.of(whole(session))
             return
-        outcome.figures = Figures.of(result, time.perf_counter() - started)
+        outcome.figures = Figures.of(result)
         if result.stop_reason is StopReason.budget:
             outcome.status, outcome.error = "refused", result.reason
         elif result.stop_reason in _FAILED:
             outcome.error = result.reason or _FAILED[result.stop_reason]
         else:
             outcome.status = "done"
-            outcome.scored = await score(task.scorers, result, task.case)
+            outcome.scored = await score(task.scorers, result, task.case, self.home.user_loop)
 
 
 def whole(session: Session) -> Result:
@@ -165,6 +168,15 @@ def _template(base: Session, arm: Arm) -> Session:
     if arm.model is not None:
         template.model = arm.model
     return template
+
+
+def _options(model: Any) -> dict[str, Any]:
+    """Return what a model's adapter asks of its provider, whatever the context is: limits, thinking and the like."""
+    if getattr(model, "request", None) is None:
+        return {}
+    asked = context_of(messages=[Message("user", (Text("?"),))])
+    request: dict[str, Any] = model.request(asked)
+    return {name: value for name, value in request.items() if name not in _CONTENTS}
 
 
 async def _answered(session: Session, task: Task, pace: Pace) -> Result:

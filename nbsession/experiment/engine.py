@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nbsession.errors import SessionError
 from nbsession.experiment.pace import Pace, provider_of
@@ -25,6 +25,7 @@ def counted(what: str, number: Any) -> int:
     return number
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Does tasks and gives what came of each, in the order in which they end.
 

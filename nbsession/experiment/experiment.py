@@ -8,7 +8,7 @@ from nbsession.errors import SessionError
 from nbsession.experiment.arm import arms_of
 from nbsession.experiment.bench import Bench
 from nbsession.experiment.case import cases_of
-from nbsession.experiment.engine import LocalEngine, counted
+from nbsession.experiment.engine import Engine, LocalEngine, counted
 from nbsession.experiment.ledger import Ledger
 from nbsession.experiment.plan import Plan, plan_of
 from nbsession.experiment.run import Design, Means, Run
@@ -91,6 +91,7 @@ class Experiment:
         store: SessionStore | None = None,
         concurrency: int = CONCURRENCY,
         budget: Any = None,
+        executor: Engine | None = None,
     ) -> Run:
         """Ask every trial that is not in the store so far, and score; start at once.
 
@@ -99,17 +100,18 @@ class Experiment:
         a case expects is another one, scores alone are worked out anew. At most ``concurrency`` trials are under way for each
         provider, fewer where it refuses so many. ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of
         them together, those in the store included: a trial that would pass it is refused. A tool that asks for confirmation is denied.
+        ``executor`` does the trials elsewhere: an ``Engine``.
         Raises ``KnobError`` where a value does not fit, and ``SessionBusyError`` where another run goes on.
         """
-        engine = LocalEngine(concurrency)
+        engine = LocalEngine(concurrency) if executor is None else executor
+        if not isinstance(engine, Engine):
+            raise SessionError(f"executor= takes an Engine, got {type(executor).__name__}: {executor!r:.80}")
         limit = Budget.of(budget)
         kept = self._store(store)
         account = Spending((), None, None, unit="experiment")
         bench = Bench(self.app, self.arms, account)
         app = self.app if kept is self.app.store else self.app.like(self.app.root, store=kept)
-        ledger = Ledger(kept, self.name)
-        ledger.open()
-        run = Run(self.design, Means(bench, engine, ledger, account, limit, app))
+        run = Run(self.design, Means(bench, engine, Ledger(kept, self.name), account, limit, app))
         run.start()
         return run
 

@@ -39,7 +39,7 @@ class Figures:
     """What is kept of a trial's result in the run itself, and in one row of the store.
 
     ``cost`` is in US dollars, ``None`` where a price is not known; ``context`` is the hash of what
-    its first tick sent. A long ``text`` is kept apart, under ``digest``; then it is the beginning.
+    its first tick sent; ``seconds`` are those of its ticks, without what was waited before. A long ``text`` is kept apart, under ``digest``; then it is the beginning.
     """
 
     text: str = ""
@@ -61,8 +61,9 @@ class Figures:
         return self.input_tokens + self.output_tokens
 
     @classmethod
-    def of(cls, result: Result, seconds: float) -> Figures:
+    def of(cls, result: Result) -> Figures:
         """Sum a result up."""
+        seconds = sum(tick.ended - tick.started for tick in result.ticks if tick.ended is not None)
         return cls(
             result.text,
             "",

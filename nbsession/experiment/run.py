@@ -144,7 +144,12 @@ class Run:
 
     def wait(self) -> Run:
         """Wait for its end, from a program without a loop or inside a running one."""
-        self._means.bench.home.run(self._wait)
+        home = self._means.bench.home
+        theirs, home.user_loop = home.user_loop, None  # which this may block: nothing is to run there now
+        try:
+            home.run(self._wait)
+        finally:
+            home.user_loop = theirs
         return self
 
     async def __aiter__(self) -> AsyncIterator[Trial]:
@@ -294,6 +299,7 @@ class Run:
 
     def _begin(self) -> None:
         if self._driver is None:
+            self._means.ledger.open()
             self._driver = asyncio.get_running_loop().create_task(self._drive(), name="nbsession experiment")
 
     def _abort(self, reason: str) -> None:
@@ -349,11 +355,14 @@ class Run:
     async def _score(self, trial: Trial, gate: asyncio.Semaphore) -> None:
         async with gate:
             scorers = stale(self.design.scorers, trial.case, trial.scored)
-            session = self._means.app.session(trial.session_id)
+            app = self._means.app
+            is_open = trial.session_id in app.opened
+            session = app.session(trial.session_id)
             try:
-                scored = await score(scorers, whole(session), trial.case)
+                scored = await score(scorers, whole(session), trial.case, self._means.bench.home.user_loop)
             finally:
-                await session.aclose()
+                if not is_open:
+                    await session.aclose()
             trial.scored = {**trial.scored, **scored}
             await self._means.ledger.rescore(trial.key, trial.scored)
             self._settle(trial)
@@ -366,11 +375,14 @@ class Run:
         spent = None if None in costs else sum(cost or 0.0 for cost in costs)
         means.account.begin(means.budget, Total.of(usage, spent))
         self._began, self._asked = time.monotonic(), len(tasks)
+        given: set[int] = set()
         try:
             async with aclosing(means.engine.outcomes(tasks, means.bench)) as outcomes:
                 async for outcome in outcomes:
-                    self._to_keep.append(outcome)
-                    await self._kept(enough=_AT_A_TIME)
+                    if outcome.number not in given:  # a worker that was given up may answer late
+                        given.add(outcome.number)
+                        self._to_keep.append(outcome)
+                        await self._kept(enough=_AT_A_TIME)
         finally:
             await self._kept(enough=0)
 

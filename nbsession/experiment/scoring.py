@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import inspect
@@ -52,11 +53,16 @@ class Scorer(NamedTuple):
         known = json.dumps([self.code, case.expected, case.metadata], sort_keys=True, default=repr)
         return hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    async def score(self, result: Result, case: Case) -> Scores:
-        """Score a result; whatever it raises, or gives that is no score, is a text in place of the score."""
+    async def score(
+        self, result: Result, case: Case, user_loop: asyncio.AbstractEventLoop | None = None
+    ) -> Scores:
+        """Score a result; whatever it raises, or gives that is no score, is a text in place of the score.
+
+        A sync function runs in a worker thread, an async one on ``user_loop``, if one is given, as users' tools do.
+        """
         stamp = self.stamp(case)
         try:
-            given = await self._call(result, case)
+            given = await self._call(result, case, user_loop)
         except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
             return Scores(stamp, {self.name: f"{type(error).__name__}: {error}"})
         parts = isinstance(given, Mapping)
@@ -66,12 +72,18 @@ class Scorer(NamedTuple):
         notes = {name: said for name, value in named.items() if (said := _notes(value))}
         return Scores(stamp, {name: self._read(value, name) for name, value in named.items()}, notes)
 
-    async def _call(self, result: Result, case: Case) -> Any:
+    async def _call(self, result: Result, case: Case, user_loop: asyncio.AbstractEventLoop | None) -> Any:
         call = functools.partial(self.function, result, case)
-        if is_async(self.function):
-            return await call()
-        given = await threads.beside(call)
-        return await given if isinstance(given, Awaitable) else given
+        given = call() if is_async(self.function) else await threads.beside(call)
+        if not isinstance(given, Awaitable):
+            return given
+
+        async def theirs() -> Any:
+            return await given
+
+        if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
+            return await theirs()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(theirs(), user_loop))
 
     def _read(self, given: Any, name: str) -> Score:
         number = _number(given)
@@ -96,6 +108,7 @@ def scorers_of(score: Any) -> tuple[Scorer, ...]:
                 f"a scorer is a function of a result and its case, got {type(function).__name__}: {function!r:.80}"
             )
         name = _named(function)
+        _check_arguments(name, function)
         counts[name] = counts.get(name, 0) + 1
         code = getattr(function, "fingerprint", None)
         scorers.append(
@@ -119,9 +132,14 @@ def stale(scorers: Sequence[Scorer], case: Case, scored: Scored) -> list[Scorer]
     ]
 
 
-async def score(scorers: Iterable[Scorer], result: Result, case: Case) -> Scored:
+async def score(
+    scorers: Iterable[Scorer],
+    result: Result,
+    case: Case,
+    user_loop: asyncio.AbstractEventLoop | None = None,
+) -> Scored:
     """Score a result by each scorer, one after another."""
-    return {each.name: await each.score(result, case) for each in scorers}
+    return {each.name: await each.score(result, case, user_loop) for each in scorers}
 
 
 def is_async(function: Any) -> bool:
@@ -129,6 +147,20 @@ def is_async(function: Any) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _check_arguments(name: str, function: Any) -> None:
+    """Refuse what cannot be called with a result and its case, as a judge of pairs cannot."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a builtin, nobody knows
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise SessionError(
+            f"scorer {name!r} takes {signature}, and is called with a result and its case: {error}"
+        ) from None
 
 
 def _named(function: Any) -> str:

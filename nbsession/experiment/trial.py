@@ -81,7 +81,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """How long it took, with any wait for a provider that was asked too much."""
+        """How long its ticks took, without what was waited before them."""
         return self.figures.seconds
 
     def session(self) -> Session:

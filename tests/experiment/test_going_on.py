@@ -109,6 +109,19 @@ async def test_another_model_asks_again() -> None:
     assert (one.asked, other.asked) == (1, 1)
 
 
+async def test_other_options_of_a_model_ask_again() -> None:
+    class Limited(Teacher):
+        most = 100
+
+        def request(self, context: Any) -> dict[str, Any]:
+            return {"messages": [str(message) for message in context.messages], "max_tokens": self.most}
+
+    store, model = MemoryStore(), Limited()
+    for model.most in (100, 50, 100):
+        await Experiment(quiz(model), cases("Italy")).run(store=store)
+    assert model.asked == 2
+
+
 async def test_a_changed_scorer_scores_again_what_is_there_and_asks_nothing() -> None:
     store, model = MemoryStore(), Teacher()
     calls: list[str] = []

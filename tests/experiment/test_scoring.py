@@ -68,6 +68,11 @@ def test_what_is_no_scorer_is_refused_at_once(score: Any) -> None:
         Experiment(quiz(), ["hi"], score=score)
 
 
+def test_a_scorer_of_pairs_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(SessionError, match=r"scorer 'judge' takes .* is called with a result and its case"):
+        Experiment(quiz(), ["hi"], score=judge(quiz(), pairwise=True))
+
+
 async def test_a_judges_reason_and_session_stay_with_its_score() -> None:
     @component
     def Judge() -> Any:
