@@ -50,8 +50,7 @@ class ArmReport:
         self.knobs = arm.knobs
         self.model = arm.model
         self.trials = trials
-        found = dict.fromkeys(name for trial in trials for name in trial.scores)
-        self.scores = list(found) or list(scores)
+        self.scores = list(scores)
         self._intervals: dict[str, Interval] = {}
 
     def by_case(self, score: str | None = None) -> dict[str, list[float]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
+from nbsession.experiment.archive import Archive
 from nbsession.experiment.arm import arms_of
 from nbsession.experiment.bench import Bench
 from nbsession.experiment.case import cases_of
+from nbsession.experiment.design import Design, Means
 from nbsession.experiment.engine import Engine, LocalEngine, counted
 from nbsession.experiment.ledger import Ledger
 from nbsession.experiment.plan import Plan, plan_of
-from nbsession.experiment.run import Design, Means, Run
+from nbsession.experiment.run import Run
 from nbsession.experiment.scoring import scorers_of
 from nbsession.experiment.tasks import tasks_of
 from nbsession.session.spending import Spending
@@ -111,7 +113,8 @@ class Experiment:
         account = Spending((), None, None, unit="experiment")
         bench = Bench(self.app, self.arms, account)
         app = self.app if kept is self.app.store else self.app.like(self.app.root, store=kept)
-        run = Run(self.design, Means(bench, engine, Ledger(kept, self.name), account, limit, app))
+        ledger = Ledger(kept, self.name)
+        run = Run(self.design, Means(bench, engine, ledger, Archive(app, ledger), account, limit))
         run.start()
         return run
 

@@ -80,8 +80,8 @@ def plot_of(arms: Sequence[ArmReport], scores: Sequence[str]) -> Figure:
     for axes, score in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         axes.set_title(score or "no score", loc="left", fontsize=10)
         for place, arm in enumerate(arms):
-            told = arm.interval_of(score) if score in arm.scores else None
-            if told is None or told.mean is None:
+            told = arm.interval_of(score or None)
+            if told.mean is None:
                 continue
             if told.low is not None and told.high is not None:
                 axes.plot(

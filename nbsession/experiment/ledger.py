@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.scoring import Scored
     from nbsession.stores.base import SessionStore
 
-TRIAL, SCORES = "trial", "scores"
+TRIAL, SCORES, PAIR = "trial", "scores", "pair"
 LONG = 400
 """Characters of an answer that stand in its row; a longer one is kept apart."""
 
@@ -60,7 +60,7 @@ class Ledger:
                 f"experiment {self._experiment!r} is being run {where}: await that run, or stop it; another name= makes it "
                 "another experiment"
             )
-        self._revision = self.store.revision(self.id)
+        self._revision, self._lease = self.store.revision(self.id), Lease(self.store, self.id)
         token = self._lease.hold(self._revision)
         if not self._revision:
             born = Row("session", self.id, {"metadata": {"experiment": self._experiment}, "parent": None})
@@ -92,6 +92,14 @@ class Ledger:
     async def rescore(self, key: str, scored: Scored) -> None:
         """Store other scores of a trial that is there."""
         await self._write(lambda: self._append([Row(SCORES, key, _told(scored))]))
+
+    def pairs(self) -> dict[str, Mapping[str, Any]]:
+        """Return what judges of pairs decided, by key."""
+        return {row.key: row.data for _, row in self.store.rows(self.id, kinds=(PAIR,))}
+
+    async def decide(self, key: str, decision: Mapping[str, Any]) -> None:
+        """Store what a judge decided of a pair."""
+        await self._write(lambda: self._append([Row(PAIR, key, decision)]))
 
     def text(self, digest: str) -> str:
         """Return a long answer."""

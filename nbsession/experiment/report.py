@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError, did_you_mean
@@ -31,21 +30,18 @@ class Arms(dict[str, ArmReport]):
 
 
 class Report:
-    """Some trials of an experiment, by arm."""
+    """Some trials of an experiment, by arm; ``scores`` are the names of those that they have, in the scorers' order."""
 
     def __init__(self, arms: Sequence[Arm], trials: Sequence[Trial], scores: Sequence[str]) -> None:
         by_arm: dict[str, list[Trial]] = {arm.name: [] for arm in arms}
         for trial in trials:
             by_arm[trial.arm.name].append(trial)
+        found = dict.fromkeys(name for trial in trials for name in trial.scores)
         self.trials = trials
+        self.scores = list(found) or list(scores)
         self.arms: Mapping[str, ArmReport] = Arms(
-            {arm.name: ArmReport(arm, by_arm[arm.name], scores) for arm in arms}
+            {arm.name: ArmReport(arm, by_arm[arm.name], self.scores) for arm in arms}
         )
-
-    @cached_property
-    def scores(self) -> list[str]:
-        """The names of all scores."""
-        return list(dict.fromkeys(name for arm in self.arms.values() for name in arm.scores))
 
     def compare(self, a: str, b: str, *, score: str | None = None) -> Comparison:
         """Compare two arms case by case, ``a`` less ``b``, with a verdict in words.
@@ -63,9 +59,10 @@ class Report:
 
     def against_first(self, *, score: str | None = None) -> dict[str, Comparison]:
         """Compare each arm with the first one, corrected for their number, by name."""
-        first, *others = self.arms
-        comparisons = [self.compare(name, first, score=score) for name in others]
-        return dict(zip(others, corrected(comparisons), strict=True))
+        first, *others = self.arms.values()
+        base = first.by_case(score)
+        comparisons = corrected(compare(arm.by_case(score), base) for arm in others)
+        return {arm.name: each for arm, each in zip(others, comparisons, strict=True)}
 
     def frame(self) -> pd.DataFrame:
         """Return the trials as a pandas data frame: case, arm, model, repeat, status, scores, knobs and figures.
@@ -86,7 +83,7 @@ class Report:
     def __str__(self) -> str:
         rows = [("arm", *(self.scores or ["score"]), "tokens", "cost", "seconds")]
         for arm in self.arms.values():
-            scores = [str(arm.interval_of(name)) if name in arm.scores else "–" for name in self.scores]
+            scores = [str(arm.interval_of(name)) for name in self.scores]
             cost = "?" if arm.cost is None else f"${arm.cost:.4f}"
             seconds = "–" if arm.latency is None else f"{arm.latency:.2f}"
             rows.append((arm.name, *(scores or ["–"]), f"{arm.tokens:,}", cost, seconds))

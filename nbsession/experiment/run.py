@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import SessionError
-from nbsession.experiment.bench import whole
+from nbsession.experiment.pairs import preferences_of
 from nbsession.experiment.report import Report
 from nbsession.experiment.scoring import score, stale
 from nbsession.experiment.tasks import in_turn, tasks_of
@@ -19,24 +19,18 @@ from nbsession.session.spending import Total
 from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from nbsession.app import App
-    from nbsession.experiment.arm import Arm
     from nbsession.experiment.arm_report import ArmReport
-    from nbsession.experiment.bench import Bench
-    from nbsession.experiment.case import Case
-    from nbsession.experiment.engine import Engine
-    from nbsession.experiment.ledger import Kept, Ledger
+    from nbsession.experiment.design import Design, Means
+    from nbsession.experiment.ledger import Kept
     from nbsession.experiment.outcome import Outcome, Task
-    from nbsession.experiment.scoring import Scorer
-    from nbsession.session import Session
-    from nbsession.session.spending import Spending
+    from nbsession.experiment.pairs import Preferences
+    from nbsession.experiment.scoring import Scored
     from nbsession.statistics import Comparison
-    from nbsession.usage import Budget
 
 PATIENCE = 5.0
 """Seconds that a cancelled run gets to wind up."""
@@ -44,31 +38,6 @@ _AT_A_TIME = 50
 """Contexts that are compiled before others get their turn on the loop."""
 _SCORING = 8
 """Stored trials that are scored anew at the same time."""
-
-
-class Design(NamedTuple):
-    """What an experiment asks."""
-
-    cases: Sequence[Case]
-    arms: Sequence[Arm]
-    repeat: int
-    scorers: Sequence[Scorer]
-
-    @property
-    def size(self) -> int:
-        """How many trials there are."""
-        return len(self.cases) * len(self.arms) * self.repeat
-
-
-class Means(NamedTuple):
-    """What a run works with: where trials are made, who does them, where they are kept, and what they may spend."""
-
-    bench: Bench
-    engine: Engine
-    ledger: Ledger
-    account: Spending
-    budget: Budget | None
-    app: App
 
 
 class Progress(NamedTuple):
@@ -84,22 +53,6 @@ class Progress(NamedTuple):
     reused: int
     cost: float | None
     seconds_left: float | None
-
-
-class Archive:
-    """Opens the sessions of trials, as those of the app that keeps them."""
-
-    def __init__(self, app: App, ledger: Ledger) -> None:
-        self._app = app
-        self._ledger = ledger
-
-    def session(self, id: str) -> Session:
-        """Open one."""
-        return self._app.session(id)
-
-    def text(self, digest: str) -> str:
-        """Read a long answer."""
-        return self._ledger.text(digest)
 
 
 class Run:
@@ -229,6 +182,17 @@ class Run:
         """Compare two arms case by case, ``a`` less ``b``; see ``Report.compare``."""
         return self.report.compare(a, b, score=score)
 
+    async def prefer(self, a: str, b: str, judge: Callable[..., Any]) -> Preferences:
+        """Have a judge of pairs, such as ``judge(app, pairwise=True)``, say which arm's answers are better.
+
+        It is called with both results and their case, and gives a number from 0 (``b``) to 1 (``a``); held-out cases
+        are left out. What it decided is stored, and not asked again. Raises ``SessionError`` before the run has ended.
+        """
+        if not self.done:
+            raise SessionError("the run goes on: await it, and have its answers judged then")
+        arms = self.arms
+        return await preferences_of(arms[a].trials, arms[b].trials, judge, self._means.ledger)
+
     @property
     def failures(self) -> list[Trial]:
         """The trials that failed, held out or not, each with its ``error``; the next run asks them again."""
@@ -326,10 +290,9 @@ class Run:
     async def _lay_out(self) -> dict[str, Kept]:
         """Compile every context, before anything is sent, and read what the store has of these trials."""
         design, means = self.design, self._means
-        archive = Archive(means.app, means.ledger)
         for task in tasks_of(means.bench, design.cases, design.arms, design.repeat, design.scorers):
             self._tasks.append(task)
-            self._trials.append(Trial(task.number, task.case, task.arm, task.repeat, task.key, archive))
+            self._trials.append(Trial(task.number, task.case, task.arm, task.repeat, task.key, means.archive))
             if not task.number % _AT_A_TIME:
                 await asyncio.sleep(0)
         return means.ledger.read({task.key for task in self._tasks})
@@ -343,28 +306,27 @@ class Run:
                 missing.append(task)
                 continue
             trial.status, trial.figures, trial.session_id = "done", found.figures, found.session
-            trial.scored, trial.reused = found.scored, True
+            trial.scored, trial.reused = self._of_these_scorers(found.scored), True
             if stale(task.scorers, task.case, found.scored):
-                again.append(trial)
+                again.append((trial, found.scored))
             else:
                 self._settle(trial)
         gate = asyncio.Semaphore(_SCORING)
-        await asyncio.gather(*[self._score(trial, gate) for trial in again])
+        await asyncio.gather(*[self._score(trial, scored, gate) for trial, scored in again])
         return in_turn(missing)
 
-    async def _score(self, trial: Trial, gate: asyncio.Semaphore) -> None:
+    def _of_these_scorers(self, scored: Scored) -> Scored:
+        """Leave out what other scorers gave, which stays in the store."""
+        return {each.name: scored[each.name] for each in self.design.scorers if each.name in scored}
+
+    async def _score(self, trial: Trial, there: Scored, gate: asyncio.Semaphore) -> None:
         async with gate:
-            scorers = stale(self.design.scorers, trial.case, trial.scored)
-            app = self._means.app
-            is_open = trial.session_id in app.opened
-            session = app.session(trial.session_id)
-            try:
-                scored = await score(scorers, whole(session), trial.case, self._means.bench.home.user_loop)
-            finally:
-                if not is_open:
-                    await session.aclose()
-            trial.scored = {**trial.scored, **scored}
-            await self._means.ledger.rescore(trial.key, trial.scored)
+            scorers = stale(self.design.scorers, trial.case, there)
+            result = await trial.archive.result(trial.session_id)
+            scored = await score(scorers, result, trial.case, self._means.bench.home.user_loop)
+            scored = {**there, **scored}
+            await self._means.ledger.rescore(trial.key, scored)
+            trial.scored = self._of_these_scorers(scored)
             self._settle(trial)
 
     async def _ask(self, tasks: Sequence[Task]) -> None:

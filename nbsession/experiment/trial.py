@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError
 from nbsession.experiment.outcome import Figures, Status
@@ -11,18 +11,11 @@ from nbsession.experiment.outcome import Figures, Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nbsession.experiment.archive import Archive
     from nbsession.experiment.arm import Arm
     from nbsession.experiment.case import Case
     from nbsession.experiment.scoring import Score, Scored
     from nbsession.session import Session
-
-
-class Archive(Protocol):
-    """Where the sessions and the long answers of trials are."""
-
-    def session(self, id: str) -> Session: ...
-
-    def text(self, digest: str) -> str: ...
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -138,6 +138,9 @@ async def test_a_changed_scorer_scores_again_what_is_there_and_asks_nothing() ->
     assert model.asked == 4
     assert run.arms["default"].mean_of("says") == 0.75
     assert run.arms["default"].mean_of("right") == 0.25
+    last = await Experiment(quiz(model), cases(), score=right).run(store=store)
+    assert last.trials[0].scores == {"right": 1.0}
+    assert last.arms["default"].mean == 0.25
     await Experiment(quiz(model), cases(), score=scorer("not sure")).run(store=store)
     assert calls == ["Paris"] * 4 + ["not sure"] * 4
     assert len(run.trials[0].session().ticks) == 1
