@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from nbsession.experiment.bench import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nbsession.app import App
     from nbsession.experiment.ledger import Ledger
     from nbsession.session import Result, Session
@@ -33,6 +35,6 @@ class Archive:
             if not was_open:
                 await session.aclose()
 
-    def text(self, digest: str) -> str:
-        """Read a long answer."""
-        return self._ledger.text(digest)
+    def texts(self, digests: Iterable[str]) -> dict[str, str]:
+        """Read long answers, by digest."""
+        return self._ledger.texts(digests)

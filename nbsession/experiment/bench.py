@@ -13,6 +13,7 @@ from nbsession.errors import KnobError, ModelError, NbsessionError
 from nbsession.events import ConfirmationRequested
 from nbsession.experiment.outcome import Figures, Outcome, Task
 from nbsession.experiment.pace import LIMITED
+from nbsession.experiment.probe import Probe
 from nbsession.experiment.scoring import score
 from nbsession.session.options import Options
 from nbsession.session.result import StopReason, result_of
@@ -74,16 +75,18 @@ class Bench:
     """Makes the trials of some arms in one process, each in a session of its own that is closed when it has ended.
 
     The sessions are forks of one base session, with an arm's knobs and model; they are kept nowhere until
-    whoever asked for them stores what their outcome has. ``account`` is what all of them spend from.
+    whoever asked for them stores what their outcome has. ``account`` is what all of them spend from, if anything. An engine
+    that works elsewhere makes one there, of ``app`` and ``arms``.
     """
 
     def __init__(self, app: App, arms: Sequence[Arm], account: Spending | None = None) -> None:
+        self.app, self.arms, self.account = app, arms, account
         self._scratch = Scratch()
         self._app = app.like(app.root, store=self._scratch)
-        self._account = account
         self.home = self._app.home
         base = self._app.session()
         self._templates = {arm.name: _template(base, arm) for arm in arms}
+        self._probes = {arm.name: Probe(self._templates[arm.name], arm.model) for arm in arms}
         self._stamps: dict[str, str] = {}
 
     def values(self, arm: Arm) -> dict[str, Any]:
@@ -93,7 +96,7 @@ class Bench:
     def compile(self, arm: Arm, case: Case) -> CompiledContext:
         """Compile what a case is sent as under an arm; nothing is sent."""
         try:
-            return self._templates[arm.name].compile(case.message, model=arm.model)
+            return self.home.call(lambda: self._probes[arm.name].compile(case.message))
         except NbsessionError as error:
             error.add_note(f"in case {case.name!r} under arm {arm.name!r}")
             raise
@@ -121,8 +124,8 @@ class Bench:
     async def perform(self, task: Task, pace: Pace) -> Outcome:
         """Do a task, and score what came of it; only being cancelled is raised."""
         session = self._templates[task.arm.name].fork(id=new_id("tr"))
-        if self._account is not None:
-            session._core.spending.parent = self._account
+        if self.account is not None:
+            session._core.spending.parent = self.account
         outcome = Outcome(task.number, "failed", session.id)
         try:
             await self._ask(session, task, pace, outcome)

@@ -49,7 +49,7 @@ def frame_of(trials: Sequence[Trial], scores: Sequence[str]) -> pd.DataFrame:
         ]
         for name in _FIGURES
     }
-    later["text"] = [trial.text if trial.status == "done" else None for trial in trials]
+    later["text"] = _texts(trials)
     later["error"] = [trial.error or None for trial in trials]
     later["session"] = [trial.session_id or None for trial in trials]
     knobs = dict.fromkeys(name for trial in trials for name in trial.arm.knobs)
@@ -63,6 +63,16 @@ def frame_of(trials: Sequence[Trial], scores: Sequence[str]) -> pd.DataFrame:
     for name in knobs:
         columns[_free(name, "knob", columns, later)] = [trial.arm.knobs.get(name) for trial in trials]
     return pd.DataFrame({name: pd.Series(values) for name, values in {**columns, **later}.items()})
+
+
+def _texts(trials: Sequence[Trial]) -> list[str | None]:
+    """Return the answers; the long ones are read all at once."""
+    long = {trial.figures.digest for trial in trials if trial.figures.digest}
+    known = trials[0].archive.texts(long) if long else {}
+    return [
+        known.get(trial.figures.digest, trial.figures.text) if trial.status == "done" else None
+        for trial in trials
+    ]
 
 
 def _free(name: str, kind: str, *taken: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from nbsession.stores.base import Row
 from nbsession.stores.lease import this_owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nbsession.experiment.scoring import Scored
     from nbsession.stores.base import SessionStore
@@ -101,9 +101,9 @@ class Ledger:
         """Store what a judge decided of a pair."""
         await self._write(lambda: self._append([Row(PAIR, key, decision)]))
 
-    def text(self, digest: str) -> str:
-        """Return a long answer."""
-        return self.store.texts([digest])[digest]
+    def texts(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return long answers, by digest."""
+        return self.store.texts(digests)
 
     def _keep(self, ended: Sequence[tuple[Task, Outcome]]) -> None:
         rows, texts = [], {}

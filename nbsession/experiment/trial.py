@@ -45,7 +45,7 @@ class Trial:
     def text(self) -> str:
         """The answer, ``""`` where there is none; a long one is read from the store."""
         figures = self.figures
-        return self.archive.text(figures.digest) if figures.digest else figures.text
+        return self.archive.texts([figures.digest])[figures.digest] if figures.digest else figures.text
 
     @property
     def scores(self) -> Mapping[str, Score]:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from nbsession import App, KnobError, Result, SessionError, System, Timeline, component, tool, use_effect
+from nbsession import (
+    App,
+    KnobError,
+    Result,
+    SessionError,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_effect,
+    use_timeline,
+)
 from nbsession.experiment import Case, Experiment, Trial
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
@@ -256,6 +267,7 @@ async def test_a_long_answer_is_read_from_the_store() -> None:
     run = await Experiment(quiz(Teacher(lambda _: text)), cases("Italy")).run()
     assert len(run.trials[0].figures.text) < 1_000
     assert run.trials[0].text == text
+    assert run.frame()["text"].tolist() == [text]
 
 
 async def test_held_out_cases_are_asked_and_reported_apart() -> None:
@@ -300,3 +312,30 @@ async def test_a_name_that_no_arm_has_is_told_with_those_there_are() -> None:
 async def test_one_session_is_mounted_and_shared_by_all_arms() -> None:
     run = await Experiment(App(Quiz(), model=ScriptedModel("a", "b")), ["hi"], knobs=TONES).run()
     assert sorted(trial.text for trial in run.trials) == ["a", "b"]
+
+
+async def test_what_is_planned_is_what_is_sent_whatever_was_compiled_before() -> None:
+    """One tree is asked for one message after another; none of them leaves anything behind."""
+
+    @component
+    def Echo() -> Any:
+        timeline = use_timeline()
+        return [System(f"{len(timeline)} entries: {timeline[-1] if timeline else 'none'}"), Timeline()]
+
+    model = Teacher(lambda _: "hm")
+    given = [
+        "one",
+        [
+            {"role": "user", "content": "two"},
+            {"role": "assistant", "content": "so"},
+            {"role": "user", "content": "?"},
+        ],
+        *[f"message {n}" for n in range(120)],
+    ]
+    experiment = Experiment(App(Echo, model=model), given)
+    run = await experiment.run()
+    assert {context.hash for context in model.contexts} == {trial.figures.context for trial in run.trials}
+    assert experiment.plan().reused == 122
+    assert experiment.plan().tokens == 0
+    fresh = Experiment(App(Echo, model=model), given).plan()
+    assert fresh.tokens == sum(context.tokens for context in model.contexts)
