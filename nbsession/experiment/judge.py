@@ -37,6 +37,9 @@ class Judgement(float):
         made.reason, made.session = reason, session
         return made
 
+    def __getnewargs__(self) -> tuple[float, str, str]:  # type: ignore[override]  # what a copy is made of
+        return float(self), self.reason, self.session
+
     def __repr__(self) -> str:
         return f"<Judgement {float(self):g}: {self.reason}>"
 
@@ -57,6 +60,11 @@ class Preference(float):
         made = super().__new__(cls, score)
         made.swayed, made.reasons, made.sessions = swayed, reasons, sessions
         return made
+
+    def __getnewargs__(  # type: ignore[override]  # what a copy is made of
+        self,
+    ) -> tuple[float, bool, tuple[str, str], tuple[str, str]]:
+        return float(self), self.swayed, self.reasons, self.sessions
 
     def __repr__(self) -> str:
         said = {1.0: "the first is better", 0.0: "the second is better"}.get(float(self), "neither is better")

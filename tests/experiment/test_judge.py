@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ import pytest
 
 from nbsession import App, Result, ScoreError, Section, System, Timeline, component
 from nbsession.content import Image
-from nbsession.experiment.judge import Judge, PairJudge, judge
+from nbsession.experiment.judge import Judge, Judgement, PairJudge, Preference, judge
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel
 
@@ -132,6 +134,13 @@ async def test_whatever_a_judge_judges_by_changes_its_fingerprint_and_nothing_is
     assert len({base.fingerprint, *[other.fingerprint for other in others]}) == 5
     assert model.contexts == []
     assert dict(base.app.opened) == {}
+
+
+def test_what_a_judge_said_travels_between_processes() -> None:
+    judgement = pickle.loads(pickle.dumps(Judgement(0.5, "So so.", "se_1")))
+    assert (judgement, judgement.reason, judgement.session) == (0.5, "So so.", "se_1")
+    preference = copy.deepcopy(Preference(0.5, True, ("a", "b"), ("se_1", "se_2")))
+    assert (preference, preference.swayed, preference.sessions) == (0.5, True, ("se_1", "se_2"))
 
 
 @pytest.mark.parametrize(
