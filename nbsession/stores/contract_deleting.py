@@ -81,7 +81,8 @@ def a_past_that_forks_share_stays(factory: Factory) -> None:
         store.append(fork, [row_of("session", fork, parent=first, shares=[first, 2])], revision=0)
         # What a later row does not say stays.
         store.append(fork, [row_of("session", fork, parent=first, metadata={"n": 1})], revision=1)
-        store.append(second, [row_of("session", second, parent=fork, shares=[fork, 2])], revision=0)
+        birth = row_of("session", second, parent=fork, shares=[fork, 2])
+        store.append(second, [birth, row_of("session", second, parent=fork)], revision=0)
         with refused(SessionError, first, fork, why="the past of a fork must not be deleted"):
             store.delete([first])
         for some in ([fork], [first, fork]):

@@ -148,18 +148,22 @@ def plain(text: str, what: str) -> str:
 
 
 def describe(session: str, rows: Sequence[Row]) -> Description | None:
-    """Return what the last row of kind ``"session"`` says, or ``None`` where there is none."""
-    for row in reversed(rows):
-        if row.kind == "session":
-            metadata, parent = row.data.get("metadata") or {}, row.data.get("parent")
-            if not isinstance(metadata, Mapping):
-                raise StoreError(f"metadata of session {session!r} must be a dict, got {metadata!r}")
-            if not (parent is None or isinstance(parent, str)):
-                raise StoreError(f"parent of session {session!r} must be a session id, got {parent!r}")
-            text = encode(dict(metadata), f"metadata of session {session!r}")
-            shares = _shares(session, row.data.get("shares"))
-            return Description(text, None if parent is None else plain(parent, "a session id"), shares)
-    return None
+    """Return what the last row of kind ``"session"`` says, or ``None`` where there is none.
+
+    What it shares is said once, perhaps by one before.
+    """
+    said = [row for row in rows if row.kind == "session"]
+    if not said:
+        return None
+    metadata, parent = said[-1].data.get("metadata") or {}, said[-1].data.get("parent")
+    if not isinstance(metadata, Mapping):
+        raise StoreError(f"metadata of session {session!r} must be a dict, got {metadata!r}")
+    if not (parent is None or isinstance(parent, str)):
+        raise StoreError(f"parent of session {session!r} must be a session id, got {parent!r}")
+    text = encode(dict(metadata), f"metadata of session {session!r}")
+    shares = next((row.data["shares"] for row in said if row.data.get("shares") is not None), None)
+    known = None if parent is None else plain(parent, "a session id")
+    return Description(text, known, _shares(session, shares))
 
 
 def _shares(session: str, value: object) -> tuple[str, int] | None:
