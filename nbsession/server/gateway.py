@@ -25,7 +25,7 @@ from nbsession.server.served import Served
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from nbsession.protocol import NewSession
+    from nbsession.protocol import Fork, NewSession
     from nbsession.server.folder import Folders
     from nbsession.server.limits import Limits
     from nbsession.server.served import App
@@ -179,7 +179,8 @@ class Gateway:
             await self._close(session)
             session = None
         if session is None or session.status == "closed":
-            session = await self._open(id)
+            async with self._lock(id):  # not while it is deleted
+                session = await self._open(id)
         if not self.visible(Note.of(session.metadata), user):
             raise _unknown(id)
         if id in self._mine:
@@ -256,40 +257,72 @@ class Gateway:
             raise Refusal(422, "invalid", f"the name {KEY!r} in metadata is the server's own")
         work_dir = self._folders.check(body.work_dir)
         self._make_room(served)
-        name = body.id or new_id("se")
-        if body.id is not None and (
-            self._opened(name) is not None or await self._beside(lambda: served.app.knows(name))
-        ):
-            raise Refusal(409, "exists", f"there is a session {name!r} already; choose another id")
         note = Note(app=served.name, user=user, work_dir=work_dir, created=time.time())
-        session = served.open(name, work_dir, note.within(body.metadata))
-        await self.adopt(session)
-        return session
+        async with self._new(served, body.id) as name:
+            return await self.adopt(served.open(name, work_dir, note.within(body.metadata)))
 
-    async def adopt(self, session: Session) -> None:
-        """Take care of a new session from now on, and store that there is one."""
+    async def fork(self, session: Session, body: Fork) -> Session:
+        """Fork a session, and store that there is a fork; the runs that wait are not the fork's."""
+        served = self.served_of(session)
+        self._make_room(served)
+        async with self._new(served, body.id) as name:
+            forked = session.fork(body.at, before=body.before, id=name)
+            note = Note.of(session.metadata).but(created=time.time(), runs={})
+            return await self.adopt(forked, note.within(session.metadata))
+
+    @asynccontextmanager
+    async def _new(self, served: Served, id: str | None) -> AsyncIterator[str]:
+        """Give the id of a session that is to be made, which nobody else makes meanwhile; refuse one that is there."""
+        name = id or new_id("se")
+        async with self._lock(name):
+            if id is not None and (
+                self._opened(name) is not None or await self._beside(lambda: served.app.knows(name))
+            ):
+                raise Refusal(409, "exists", f"there is a session {name!r} already; choose another id")
+            yield name
+
+    async def adopt(self, session: Session, metadata: Mapping[str, Any] | None = None) -> Session:
+        """Take care of a new session from now on, and store that there is one; where that fails, there is none."""
         self._mine[session.id] = time.monotonic()
         try:
-            await session.keep()
+            await session.keep(metadata)
         except NbsessionError:
-            await self._close(session)
+            await self._give_up(session)
             raise
+        return session
 
     async def note(
         self, session: Session, change: Callable[[Note], Note], own: Mapping[str, Any] | None = None
     ) -> None:
-        """Store another note with a session, and perhaps other metadata of the user's own."""
-        lock = self._locks.setdefault(session.id, asyncio.Lock())
-        async with lock:
+        """Store another note with a session, and perhaps other metadata of the user's own.
+
+        ``change`` is called when no other change is under way, and may refuse.
+        """
+        async with self._lock(session.id):
             note = change(Note.of(session.metadata))
             await session.keep(note.within(session.metadata if own is None else own))
 
-    async def delete(self, session: Session) -> None:
-        """Stop a session and delete it for good, from the store, too; ``SessionError`` for one that is the past of forks."""
-        await self._close(session)
+    async def delete(self, session: Session, check: Callable[[], None]) -> None:
+        """Stop a session and delete it for good, from the store, too; ``SessionError`` for one that is the past of forks.
+
+        ``check`` is called when nobody else changes it, and may refuse.
+        """
         store, kept = self._store, [session.id]
-        if store is not None and session.app.store is not None:
-            await self._beside(lambda: store.delete(kept))
+        async with self._lock(session.id):
+            check()
+            await self._give_up(session)
+            if store is not None and session.app.store is not None:
+                await self._beside(lambda: store.delete(kept))
+
+    async def _give_up(self, session: Session) -> None:
+        """Close a session also where not all of it can be stored."""
+        await self._close(session)
+        if session.status != "closed":
+            await self._close(session)
+
+    def _lock(self, id: str) -> asyncio.Lock:
+        """Return what is held while a session is made, opened, noted or deleted."""
+        return self._locks.setdefault(id, asyncio.Lock())
 
     def _make_room(self, served: Served) -> None:
         if served.app.store is None and len(served.app.opened) >= self.limits.sessions:

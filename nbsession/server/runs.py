@@ -35,7 +35,7 @@ class Runs:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._withdrawn: OrderedDict[str, RunAnswer] = OrderedDict()
+        self._withdrawn: OrderedDict[tuple[str, str], RunAnswer] = OrderedDict()
         self._elsewhere: set[tuple[str, str]] = set()
 
     async def take(self, session: Session, body: Send, user: str) -> RunAnswer:
@@ -47,7 +47,7 @@ class Runs:
             if len(Note.of(session.metadata).runs) >= QUEUED:
                 raise Refusal(429, "too_many", f"{QUEUED} runs wait already", headers={"retry-after": "10"})
             kept = body.model_dump(exclude_defaults=True)
-            await self._gateway.note(session, lambda note: note.but(runs={**note.runs, run: kept}))
+            await self._gateway.note(session, lambda note: note.but(runs={run: kept, **note.runs}))
         self._send(session, run, body, user)
         return self.tell(session, run)
 
@@ -55,8 +55,8 @@ class Runs:
         """Tell how a run stands."""
         execution = session.sent(run)
         if execution is None:
-            if run in self._withdrawn:
-                return self._withdrawn[run]
+            if (withdrawn := self._withdrawn.get((session.id, run))) is not None:
+                return withdrawn
             if run not in Note.of(session.metadata).runs:
                 raise not_found("the session has no such run")
             return RunAnswer(id=run, session=session.id, status="queued")
@@ -74,7 +74,8 @@ class Runs:
             execution.abort(reason)
             await execution.settled()
             if execution.withdrawn:
-                self._withdrawn[run] = RunAnswer(id=run, session=session.id, status="aborted")
+                stopped = RunAnswer(id=run, session=session.id, status="aborted")
+                self._withdrawn[session.id, run] = stopped
                 if len(self._withdrawn) > REMEMBERED:
                     self._withdrawn.popitem(last=False)
         return self.tell(session, run)

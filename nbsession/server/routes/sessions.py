@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from nbsession.protocol import (
 )
 from nbsession.server.fault import Refusal
 from nbsession.server.listing import page_of
-from nbsession.server.note import KEY, own
+from nbsession.server.note import KEY, Note, own
 from nbsession.server.route import Call, Query, Route
 from nbsession.server.told import session_answer
 
@@ -58,25 +57,25 @@ async def update(call: Call) -> SessionAnswer:
     if KEY in body.metadata:
         raise Refusal(422, "invalid", f"the name {KEY!r} in metadata is the server's own")
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        _check_match(call, session)
-        await call.gateway.note(session, lambda note: note, body.metadata)
+
+        def unchanged(note: Note) -> Note:
+            _check_match(call, session)
+            return note
+
+        await call.gateway.note(session, unchanged, body.metadata)
         return _answer(call, session)
 
 
 async def delete(call: Call) -> None:
     """Stop a session and delete it for good, unless forks share its past; with If-Match only if nothing happened in it."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        _check_match(call, session)
-        await call.gateway.delete(session)
+        await call.gateway.delete(session, lambda: _check_match(call, session))
 
 
 async def fork(call: Call) -> SessionAnswer:
     """Make a session that shares this one's past: from now, or from one of its ticks."""
-    body = call.body(Fork)
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        forked = session.fork(body.at, before=body.before, id=body.id)
-        await call.gateway.adopt(forked)
-        await call.gateway.note(forked, lambda note: note.but(created=time.time(), runs={}))
+        forked = await call.gateway.fork(session, call.body(Fork))
     call.answered["location"] = f"/sessions/{forked.id}"
     return _answer(call, forked)
 
