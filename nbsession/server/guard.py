@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
@@ -94,7 +93,7 @@ class Guard:
         if not host or not (_name(host) in self._hosts or ANY in self._hosts):
             raise Refusal(403, "host", "this server does not go by the name that was asked for")
         origin = headers.get("origin", "").lower()
-        if origin and urlsplit(origin).netloc != host and origin not in self._origins:
+        if origin and origin.partition("://")[2] != host and origin not in self._origins:
             raise Refusal(403, "origin", "pages of this origin may not ask here")
         user = self._users.find(headers)
         if user is None and scope["path"] != OPEN:
@@ -110,7 +109,7 @@ class Guard:
 
     def _check_body(self, method: str, headers: Headers) -> None:
         length = headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length) > self._limits.body:
+        if length and ((size := number_in(length)) is None or size > self._limits.body):
             raise self._too_large()
         has_body = length not in ("", "0") or "transfer-encoding" in headers or "content-type" in headers
         if method in ("POST", "PUT", "PATCH", "DELETE") and has_body:
@@ -138,6 +137,12 @@ class Guard:
             return message
 
         return receiving
+
+
+def number_in(text: str, most: int = 2**53) -> int | None:
+    """Read a number of a header, ``None`` where it is none, or is greater than every JSON parser reads as it is."""
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    return int(text) if digits and int(text) <= most else None
 
 
 def _sign(answer: MutableHeaders, request_id: str) -> None:

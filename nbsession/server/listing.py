@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,13 @@ def _encoded(place: Place) -> str:
 def _read(cursor: str) -> Place:
     """Read what was encoded; refuse anything else."""
     try:
-        used, last = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        return float(used), str(last)
-    except (ValueError, TypeError):
+        read = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        used, last = read
+        place = float(used), str(last)
+        if not (
+            isinstance(read, list) and math.isfinite(place[0]) and last.isprintable()
+        ):  # as an id is, and half a character is not
+            raise ValueError(cursor)
+        return place
+    except (ValueError, TypeError, AttributeError):
         raise Refusal(400, "cursor", "the cursor is none that this server gave") from None

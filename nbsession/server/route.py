@@ -5,12 +5,15 @@ The routes are listed once; the application and its OpenAPI document are both ma
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from nbsession.protocol import dumps
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
     from nbsession.server.gateway import Gateway
     from nbsession.server.service import Service
+
+DEEPEST = 200
+"""Levels of lists and objects in a body."""
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -108,7 +114,7 @@ class Route:
                     request.path_params,
                     request.headers,
                     partial(_gone, request),
-                    await self._read_body(request),
+                    await self._read_body(request, service.gateway.limits.stalled),
                     self._read_query(request),
                 )
                 return self._answer(await self.handler(call), call)
@@ -117,16 +123,18 @@ class Route:
 
         return answer
 
-    async def _read_body(self, request: Request) -> BaseModel | None:
+    async def _read_body(self, request: Request, patience: float) -> BaseModel | None:
         if self.body is None:
             return None
-        text = await request.body()
+        text = await _read(request, patience)
         if not text.strip() and not self.needs_body:
             return self.body.model_validate({})
         try:
             data = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise Refusal(400, "json", "the body is not JSON") from None
+        if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deep(data):
+            raise Refusal(400, "json", f"the body is nested more than {DEEPEST} levels deep")
         return _checked(self.body, data, "the body")
 
     def _read_query(self, request: Request) -> BaseModel | None:
@@ -142,6 +150,39 @@ class Route:
             return Response(status_code=204, headers=call.answered)
         text = dumps(made.model_dump(by_alias=True))
         return Response(text, self.status, call.answered, "application/json")
+
+
+async def _read(request: Request, patience: float) -> bytes:
+    """Read a body whole; refuse one that stops coming for longer than ``patience``, in seconds."""
+    chunks: list[bytes] = []
+    try:
+        async with aclosing(request.stream()) as body:
+            while True:
+                async with asyncio.timeout(patience):
+                    chunks.append(await anext(body))
+    except StopAsyncIteration:
+        return b"".join(chunks)
+    except TimeoutError:
+        raise Refusal(
+            408, "slow", f"nothing of the body came for {patience:g} s", headers={"connection": "close"}
+        ) from None
+    except ClientDisconnect:
+        raise Refusal(400, "gone", "the body broke off") from None
+
+
+def _is_deep(data: Any) -> bool:
+    """Say whether JSON data has more levels than is allowed, whatever the interpreter could take."""
+    level = [data]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for each in level
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 async def _gone(request: Request) -> None:

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nbsession.errors import NbsessionError
 from nbsession.events import Error
 from nbsession.protocol import SocketRequest, dumps, frame_of
-from nbsession.server.fault import LOG, fault_of
+from nbsession.server.fault import LOG, Refusal, fault_of
 from nbsession.server.stream import of_session, until_closed
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ PROTOCOL = "nbsession"
 MOST = 1_000
 """Sessions that one socket may follow."""
 
-RESTART, TRY_AGAIN = 1012, 1013
+NO_TEXT, RESTART, TRY_AGAIN = 1003, 1012, 1013
 """Why a socket is closed: https://www.iana.org/assignments/websocket/websocket.xhtml"""
+
+
+class NoTextError(Exception):
+    """What came was no text."""
 
 
 class Socket:
@@ -56,18 +60,29 @@ class Socket:
                 self._gateway.streams.add(limit)
                 try:
                     while True:
-                        await self._take(await self._websocket.receive_text())
+                        await self._take(await self._read())
                 finally:
                     self._gateway.streams.discard(limit)
-        except (WebSocketDisconnect, KeyError):  # KeyError: what came was no text
+        except NoTextError:
+            await self._close(NO_TEXT)
+        except (WebSocketDisconnect, RuntimeError):  # it was closed meanwhile
             pass
         except TimeoutError:
-            await self._close(RESTART)
+            await self._close(RESTART if self._gateway.closing else TRY_AGAIN)
         finally:
             for task in self._following.values():
                 task.cancel()
             if self._following:
                 await asyncio.wait(self._following.values())
+
+    async def _read(self) -> str:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        text: str | None = message.get("text")
+        if text is None:
+            raise NoTextError
+        return text
 
     async def _take(self, text: str) -> None:
         try:
@@ -90,20 +105,21 @@ class Socket:
 
     async def _follow(self, name: str, after: int | None) -> None:
         try:
-            async with self._gateway.using(self._user, name) as session:
-                frames = until_closed(self._gateway, of_session(self._gateway, self._user, session, after))
-                async with aclosing(frames):
-                    async for frame in frames:
-                        await self._send(name, frame)
-        except NbsessionError as error:
-            fault = fault_of(error, name)[1]
-            await self._send(name, frame_of(Error(fault.message, fault.code)))
+            try:
+                async with self._gateway.using(self._user, name) as session:
+                    events = of_session(self._gateway, self._user, session, after)
+                    async with aclosing(until_closed(self._gateway, events)) as frames:
+                        async for frame in frames:
+                            await self._send(name, frame)
+            except (NbsessionError, Refusal) as error:
+                fault = fault_of(error, self._websocket.state.request_id)[1]
+                await self._send(name, frame_of(Error(fault.message, fault.code)))
         except TimeoutError:
             await self._close(TRY_AGAIN)
         except (WebSocketDisconnect, RuntimeError):  # it was closed meanwhile
             pass
         except Exception:  # noqa: BLE001  # one session's fault is not the others'
-            LOG.exception("events of session %s failed", name)
+            LOG.exception("events of session %.200r failed", name)
 
     async def _send(self, name: str, frame: Frame) -> None:
         said = {"session": name, "event": frame.event, "id": frame.id, "data": json.loads(frame.data)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from nbsession import SessionError
 from nbsession.server import Limits, tokens_of
 from nbsession.server.openapi import document
 from nbsession.server.routes import ROUTES
-from nbsession.stores import MemoryStore
+from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import pause
 from tests.server.conftest import client_of, notepad, served
 
@@ -64,6 +65,9 @@ async def test_a_token_in_an_address_is_none() -> None:
         {"origin": "null"},
         {"origin": "http://127.0.0.1.evil.example"},
         {"origin": "http://127.0.0.1:9999"},
+        {"origin": "http://["},
+        {"origin": "http://[::1"},
+        {"origin": "//127.0.0.1"},
     ],
     ids=str,
 )
@@ -148,6 +152,51 @@ async def test_an_id_is_never_a_path(name: str, path: str) -> None:
 async def test_an_id_that_would_be_hard_to_ask_for_is_not_given(name: str) -> None:
     async with client_of(notepad()) as client:
         assert (await client.post("/sessions", json={"id": name})).status_code == 422
+
+
+@pytest.mark.parametrize("depth", [201, 900, 2_000, 100_000])
+@pytest.mark.parametrize(("opens", "closes"), ["[]", ('{"a":', "}")])
+async def test_a_body_that_is_nested_without_end_is_refused(depth: int, opens: str, closes: str) -> None:
+    async with client_of(notepad()) as client:
+        body = f'{{"metadata": {{"a": {opens * depth}1{closes * depth}}}}}'
+        answer = await client.post("/sessions", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "json")
+        flat = await client.post("/sessions", json={"metadata": {"a": [[1, {"b": [2]}]] * 1_000}})
+        assert flat.status_code == 201
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "9" * 17, "-1", "1.5", "0x10", "²"])
+async def test_a_number_in_a_header_that_is_none_is_refused(number: str) -> None:
+    async with client_of(notepad()) as client:
+        await client.post("/sessions", json={"id": "s"})
+        events = await client.get("/sessions/s/events", headers=[(b"last-event-id", number.encode())])
+        assert (events.status_code, events.json()["error"]["code"]) == (400, "last_event_id")
+        sized = [(b"content-type", b"application/json"), (b"content-length", number.encode())]
+        assert (await client.post("/sessions", content=b"{}", headers=sized)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        '[NaN,"x"]',
+        '[1e999,"x"]',
+        '[1,"\\ud800"]',
+        '[1,"\\u0000"]',
+        '{"1":2,"3":4}',
+        "[1]",
+        "[1,2]",
+        "1",
+        '["a","b"]',
+    ],
+)
+async def test_a_cursor_that_nobody_gave_is_refused(place: str, tmp_path: Path) -> None:
+    app = notepad(store=SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}"))
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        cursor = base64.urlsafe_b64encode(place.encode()).decode()
+        for forged in (cursor, cursor[:-3], place):
+            answer = await client.get("/sessions", params={"cursor": forged})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "cursor")
 
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_read() -> None:

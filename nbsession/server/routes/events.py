@@ -11,6 +11,7 @@ from nbsession.errors import SessionError
 from nbsession.protocol import HistoryPage, event_to_wire
 from nbsession.server.discretion import told
 from nbsession.server.fault import Refusal
+from nbsession.server.guard import number_in
 from nbsession.server.route import Call, Query, Route
 from nbsession.server.stream import last_stored, of_session, response
 
@@ -39,9 +40,9 @@ async def follow(call: Call) -> Response:
     after = call.query(After).after
     resumed = call.headers.get("last-event-id", "").strip()
     if resumed:
-        if not (resumed.isascii() and resumed.isdigit() and int(resumed) <= MOST):
+        after = number_in(resumed, MOST)
+        if after is None:
             raise Refusal(400, "last_event_id", "Last-Event-ID is none that this server gave")
-        after = int(resumed)
     async with call.gateway.using(call.user, call.path["id"]) as session:
         return response(call.gateway, of_session(call.gateway, call.user, session, after))
 
