@@ -66,6 +66,8 @@ def core_of(
         core.outbox.birth(session.metadata, session.parent, session.forked, shared)
         if fork is not None:
             core.outbox.begin_fork(shared, state.version, state.changes)
+    if fork is not None:
+        core.mail.take()  # what waits there is for the parent
     return core
 
 

@@ -18,6 +18,7 @@ from nbsession.session.edit import edits_in
 from nbsession.session.feed import Feed
 from nbsession.session.keeping import KNOB, Keeper, knobs_in, sent_in
 from nbsession.session.line import Line
+from nbsession.session.mail import Mail
 from nbsession.session.mount import STATE, WITHOUT, Mount, left_out_in
 from nbsession.session.permissions import Permissions
 from nbsession.session.questions import Questions, unanswered
@@ -92,12 +93,11 @@ class SessionCore:
         self.line = Line()
         self.requests = RequestIds()
         self.breakpoints = Breakpoints()
-        self.steered: list[Draft] = []
-        self.queued: list[Draft] = []
         self.feed = Feed(self.outbox, record, ticks)
         self.spending = Spending(ticks, budget, state.current.get(WINDOW), state.current.get(SPAWNED))
         self._next_window = self.spending.window
         self.keeper = Keeper(self)
+        self.mail = Mail(state.current, self.keeper.note)
         self.questions = Questions(state.current, self.keeper.changes, session.id)
         self.permissions = Permissions(permissions, state.current, self.keeper, home)
         self.sent = sent_in(state.current)
@@ -272,14 +272,13 @@ class SessionCore:
 
     def deliver(self, log: EventLog) -> None:
         """Move steered and queued messages into the timeline."""
-        drafts, self.steered, self.queued = [*self.steered, *self.queued], [], []
-        for draft in drafts:
+        for draft in self.mail.take():
             self.append(draft.role, draft.content, log=log)
 
     @property
     def waiting(self) -> bool:
         """Whether messages wait for the next tick."""
-        return bool(self.steered or self.queued)
+        return bool(self.mail)
 
     # Executions, one at a time
 

@@ -187,16 +187,16 @@ class Session(SessionInquiry):
         return self._core.home.run(sending)
 
     def queue(self, message: Any) -> None:
-        """Let a message wait: for the end of the tick that would be the last, or for the next ``send``."""
+        """Let a message wait, stored: for the end of the tick that would be the last, or for the next ``send``."""
         drafts = drafts_of(message)
         self._open()
-        self._core.home.post(lambda: self._core.queued.extend(drafts))
+        self._core.home.call(lambda: self._core.mail.post(drafts, steered=False))
 
     def steer(self, message: Any) -> None:
-        """Put a message into the running execution at its next tick; while idle it waits for the next ``send``."""
+        """Put a message into the running execution at its next tick; while idle it waits, stored, for the next ``send``."""
         drafts = drafts_of(message)
         self._open()
-        self._core.home.post(lambda: self._core.steered.extend(drafts))
+        self._core.home.call(lambda: self._core.mail.post(drafts, steered=True))
 
     def interrupt(self, message: Any = None) -> Execution | None:
         """Stop the running execution; with a message, send that next, before all that is queued."""

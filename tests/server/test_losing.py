@@ -71,3 +71,36 @@ async def test_a_page_of_events_and_the_number_of_the_last_tell_only_what_is_sto
         assert events[-1]["type"] == "content_block_start" or events[-2]["type"] == "content_block_start"
         assert kept_of(store) == max(event["sequence"] for event in events)
         held.release()
+
+
+async def test_a_message_that_was_accepted_to_be_read_later_is_read_once_after_the_server_was_killed() -> (
+    None
+):
+    held, store = pause(), MemoryStore()
+
+    def as_it_is() -> MemoryStore:
+        kept = MemoryStore()  # what is stored when the process ends here
+        kept.append("s", store.load("s") or [], dict(store._texts), revision=0)
+        return kept
+
+    long = [{"type": "text", "text": "and long " * 300}]
+    async with client_of(notepad(["one", held], "two", store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        assert (await client.post("/sessions/s/queue", json={"message": long})).status_code == 202
+        assert (await client.post("/sessions/s/steer", json={"message": "first"})).status_code == 202
+        idle = as_it_is()
+        sent = asyncio.create_task(client.post("/sessions/s/message", json={"message": "hi"}))
+        await held.reached
+        assert (await client.post("/sessions/s/queue", json={"message": "later"})).status_code == 202
+        running = as_it_is()
+        held.release()
+        await sent
+    for kept, said in (
+        (idle, ["go on", "first", long[0]["text"]]),
+        (running, ["hi", "first", long[0]["text"], "go on", "later"]),
+        (store, ["hi", "first", long[0]["text"], "later", "go on"]),
+    ):
+        app = notepad("three", "four", store=kept)
+        async with client_of(app) as client:
+            await client.post("/sessions/s/message", json={"message": "go on"})
+        assert [entry.text for entry in app.opened["s"].timeline if entry.role == "user"] == said

@@ -363,6 +363,22 @@ async def test_messages_queued_at_rest_go_with_the_next_send() -> None:
     assert {entry.text for entry in session.timeline if entry.role == "user"} == {"first", "second", "third"}
 
 
+async def test_messages_that_wait_are_of_one_session_and_not_endless() -> None:
+    session = agent("a", "b")
+    session.queue("kept")
+    fork = session.fork()
+    await fork.send("there")
+    assert [entry.text for entry in fork.timeline] == ["there", "a"]
+    for _ in range(999):
+        session.steer("more")
+    for post in (session.queue, session.steer):
+        with pytest.raises(SessionError, match="1,000 messages wait"):
+            post("too much")
+    await session.send("here")
+    assert len(session.timeline) == 1_002
+    session.queue("again")
+
+
 async def test_an_interrupt_stops_and_sends_before_all_that_is_queued() -> None:
     held = pause()
     session = agent(["a", held], "b", "c")

@@ -64,16 +64,18 @@ async def abort(call: Call) -> ExecutionAnswer:
 
 
 async def steer(call: Call) -> Accepted:
-    """Put a message into the running execution at its next tick; it waits for the next one where none runs."""
+    """Put a message into the running execution at its next tick; it waits, stored, for the next one where none runs."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         session.steer(content(call.body(Steer).message))
+        await session.keep()
     return Accepted()
 
 
 async def queue(call: Call) -> Accepted:
-    """Let a message wait for the end of what runs, or for the next message."""
+    """Let a message wait, stored, for the end of what runs, or for the next message."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         session.queue(content(call.body(Steer).message))
+        await session.keep()
     return Accepted()
 
 
