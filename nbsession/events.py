@@ -280,6 +280,16 @@ class KnobSet(Event):
 
 
 @dataclass(slots=True)
+class GateChanged(Event):
+    """A gate was opened, closed or put off (see ``use_gate``); ``reason`` is what was said of that, or ``""``."""
+
+    type: ClassVar[str] = "gate_changed"
+    name: str
+    state: Literal["open", "closed", "put off"]
+    reason: str = ""
+
+
+@dataclass(slots=True)
 class ConfirmationRequested(Event):
     """A tool waits for a yes or no: answer with ``execution.confirm(call.id, ...)``, or with ``session.answer(question, ...)``."""
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from nbsession.content import bounded
 from nbsession.context import Fragment, Part, ToolUse, mode_of
 from nbsession.errors import ToolError, did_you_mean
+from nbsession.events import GateChanged
 from nbsession.hooks.watchers import Watchers
 from nbsession.tools import tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nbsession.events import Event
     from nbsession.tree import Fiber
 
 GATE = "gate:"
@@ -36,8 +38,13 @@ class GateState(NamedTuple):
         """Whether it keeps an execution from ending."""
         return self.open and not self.put_off
 
+    @property
+    def word(self) -> Literal["open", "closed", "put off"]:
+        """How it stands, in a word."""
+        return "closed" if not self.open else "put off" if self.put_off else "open"
+
     def __str__(self) -> str:
-        word = "closed" if not self.open else "put off" if self.put_off else "open"
+        word: str = self.word
         if word == "open" and self.reason:
             word = "open, put off before"
         return f"{word}: {self.reason}" if self.reason else word
@@ -108,7 +115,7 @@ class Gate:
 
 
 class Gates:
-    """How the gates of one session stand. Its owner calls it on one loop; ``carry`` brings a change there.
+    """How the gates of one session stand. Its owner calls it on one loop; ``carry`` brings a change there, ``tell`` hears of it.
 
     ``due`` are those that were shown, since the tick before would have been the last but for them, and are not
     settled yet: their text stays where it was shown, and ``resolve_gate`` is there.
@@ -119,6 +126,7 @@ class Gates:
         kept: Mapping[str, Any] | None = None,
         note: Callable[[list[tuple[str, Any]]], object] | None = None,
         carry: Callable[[Callable[[], None]], object] | None = None,
+        tell: Callable[[Event], object] | None = None,
     ) -> None:
         kept = kept or {}
         self.states: dict[str, GateState] = {
@@ -129,6 +137,7 @@ class Gates:
         self.carry = carry or (lambda change: change())
         self.watchers = Watchers()
         self._note = note
+        self._tell = tell
         self.due, self._asked = kept.get(DUE, [[], 0])
         self._tool = ToolUse(_tool_of(self), "use_gate")
 
@@ -138,6 +147,8 @@ class Gates:
             self.states[name] = state
             self.watchers.mark()
             self._keep(GATE + name, list(state))
+            if self._tell is not None:
+                self._tell(GateChanged(name, state.word, state.reason))
 
     def reopen(self) -> None:
         """Open those again that were put off, as an execution begins."""

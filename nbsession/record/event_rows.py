@@ -28,6 +28,7 @@ WHOLE: dict[str, type[Event]] = {
         events.ExecutionStart,
         events.ExecutionEnd,
         events.KnobSet,
+        events.GateChanged,
         events.Error,
         events.ToolProgress,
         events.ConfirmationRequested,

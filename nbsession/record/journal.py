@@ -378,4 +378,4 @@ def _is_done(word: Any) -> bool:
 
 def _after_an_end(word: Any) -> bool:
     """Say whether a kept event may stand where no execution runs."""
-    return isinstance(word, dict) and word["type"] == "knob_set"
+    return isinstance(word, dict) and word["type"] in ("knob_set", "gate_changed")

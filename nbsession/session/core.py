@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from nbsession.content import Draft
     from nbsession.context import Compiled, CompiledContext, ToolUse, Withheld
+    from nbsession.events import Event
     from nbsession.models.base import ModelAdapter
     from nbsession.record import EventLog, Journal
     from nbsession.session.door import Door, Turn
@@ -111,7 +112,7 @@ class SessionCore:
             usage=self.spending.so_far,
             usage_watchers=self.spending.watchers,
             set_knob=self._set_knob_later,
-            gates=Gates(state.current, self.keeper.note, home.post),
+            gates=Gates(state.current, self.keeper.note, home.post, self._tell),
         )
         self.policies = Policies(
             policies, remember=self.outbox.policy, recall=self.outbox.answers if journal.keeps else None
@@ -129,10 +130,11 @@ class SessionCore:
     def _knob_was_set(self, setting: Setting) -> None:
         self.keeper.changes([(KNOB + setting.name, setting.value)])
         self.environment.knob_watchers.mark()
-        self.feed.emit(
-            KnobSet(setting.name, setting.value, setting.by), self.current.log if self.current else None
-        )
+        self._tell(KnobSet(setting.name, setting.value, setting.by))
         self.keeper.soon()
+
+    def _tell(self, event: Event) -> None:
+        self.feed.emit(event, self.current.log if self.current else None)
 
     def _set_knob_later(self, name: str, value: Any) -> None:
         def apply() -> None:

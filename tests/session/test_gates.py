@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,7 @@ from nbsession import (
     use_gate,
     use_knob,
 )
-from nbsession.events import ConfirmationRequested
+from nbsession.events import ConfirmationRequested, GateChanged
 from nbsession.hooks import GateState
 from nbsession.notebook.view.execution import ExecutionView
 from nbsession.stores import SqlStore
@@ -260,6 +261,8 @@ async def test_it_is_shown_in_the_outline_and_below_the_cell() -> None:
     (foot,) = re.findall(r"<div class=foot>(.*?)</div>", static["text/html"])
     assert foot.endswith("· gate tests is put off: no &lt;b&gt;network&lt;/b&gt;")
     assert "[gate tests is put off: no <b>network</b>]" in static["text/plain"]
+    assert "Gate tests is open" in static["text/html"]
+    assert "Gate tests is put off: no &lt;b&gt;network&lt;/b&gt;" in static["text/html"]
 
 
 async def test_two_gates_of_one_name_that_differ_are_refused_with_both_places() -> None:
@@ -317,3 +320,33 @@ async def test_a_component_that_reads_a_gate_renders_again_when_it_changes() -> 
     (gate,) = session.gates
     gate.open_()
     assert "Open: True" in str(session.compile().system)
+
+
+async def test_what_becomes_of_a_gate_is_told_in_events_also_after_a_restart(tmp_path: Path) -> None:
+    def settle(action: str, reason: str) -> Any:
+        return call("resolve_gate", name="tests", action=action, reason=reason)
+
+    def changes(events: list[Any]) -> list[tuple[str, str, str]]:
+        return [(each.name, each.state, each.reason) for each in events if isinstance(each, GateChanged)]
+
+    store = SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}")
+    app, _ = agent(call("edit", path="a.py"), "Done.", settle("defer", "no time"), "Later.", store=store)
+    session = app.session("s")
+    first = [event async for event in session.send("Edit it.")]
+    put_off = [("tests", "open", ""), ("tests", "put off", "no time")]
+    assert changes(first) == put_off
+    session.compile()
+    session.gates[0].close("by hand")
+    session.gates[0].open_()
+    await session.keep()
+    sequence, changed = session.sequence, [*put_off, ("tests", "closed", "by hand"), ("tests", "open", "")]
+    await session.aclose()
+    again = agent("Hm.", settle("close", "run"), "Good.", store=store)[0].session("s")
+    assert again.sequence == sequence  # what was opened by hand ended no execution
+    await again.send("And?")
+    told: list[Any] = []
+    async with aclosing(again.subscribe()) as events:
+        while not told or told[-1].sequence < again.sequence or not told[-1].durable:
+            told.append(await anext(events))
+    assert changes(told) == [*changed, ("tests", "closed", "run")]
+    assert [event.sequence for event in told if event.durable] == list(range(1, again.sequence + 1))

@@ -138,7 +138,7 @@ class Transcript:
                 return self._tick(event)
             case events.QuestionAsked() | events.QuestionAnswered() | events.QuestionWithdrawn():
                 return self._question(event)
-            case events.EntryCommitted() | events.KnobSet():
+            case events.EntryCommitted() | events.KnobSet() | events.GateChanged():
                 return self._note(event)
             case events.ModelWaiting():
                 self.state = f"{event.reason}; trying again in {event.seconds:.2g} s"
@@ -425,12 +425,15 @@ class Transcript:
         self._current().pieces.append(call)
         return call, True
 
-    def _note(self, event: events.EntryCommitted | events.KnobSet) -> Touched | None:
+    def _note(self, event: events.EntryCommitted | events.KnobSet | events.GateChanged) -> Touched | None:
         if isinstance(event, events.KnobSet):
             if event.by == "model" or not self.ticks:
                 return None
             value = written(event.value)
             return self.remark(f"{event.name} set to {value} by the {event.by}; seen from the next tick on")
+        if isinstance(event, events.GateChanged):
+            why = f": {event.reason}" if event.reason else ""
+            return self.remark(f"Gate {event.name} is {event.state}{why}") if self.ticks else None
         if event.entry.role != "user" or not self._sent:
             self._sent = self._sent or event.entry.role == "user"
             return None
