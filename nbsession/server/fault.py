@@ -52,6 +52,11 @@ def not_found(what: str) -> Refusal:
     return Refusal(404, "not_found", what)
 
 
+def closing() -> Refusal:
+    """Return the refusal of what a server that is being closed does not begin any more."""
+    return Refusal(503, "closing", "the server is being closed", headers={"retry-after": "1"})
+
+
 def fault_of(error: BaseException, request_id: str) -> tuple[int, Fault]:
     """Return the status of an error and what is told of it; what is not told is logged."""
     if isinstance(error, Refusal):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nbsession.stores.base import Notifier, SessionInfo, SessionStore
 
 
+CLOSING = "the server was closed"
 PATIENCE = 5.0
 """Seconds that what was stopped gets to wind up."""
 
@@ -110,16 +111,18 @@ class Gateway:
                 await self._close(session)
 
     async def drain(self, seconds: float) -> None:
-        """End the streams, give what runs so many seconds, and stop it after that."""
+        """End the streams, let nothing begin any more, give what runs so many seconds, and stop it after that."""
         self.end_streams()
         sessions = [session for name in self._mine if (session := self._opened(name)) is not None]
+        for session in sessions:
+            session.withdraw(CLOSING)
         running = {session.current for session in sessions if session.current is not None}
         if not running:
             return
         ends = [asyncio.ensure_future(execution.settled()) for execution in running]
         await asyncio.wait(ends, timeout=seconds)
         for execution in running:
-            execution.abort("the server was closed")
+            execution.abort(CLOSING)
         await asyncio.wait(ends, timeout=PATIENCE)
 
     # Finding

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from nbsession.protocol import dumps
-from nbsession.server.fault import Refusal, answer_of
+from nbsession.server.fault import Refusal, answer_of, closing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -106,7 +106,7 @@ class Route:
             try:
                 service.begin()
                 if service.gateway.closing:
-                    raise Refusal(503, "closing", "the server is being closed", headers={"retry-after": "1"})
+                    raise closing()
                 call = Call(
                     service,
                     request.state.user,

@@ -9,7 +9,7 @@ from nbsession.content import drafts_of
 from nbsession.errors import ModelError, SessionError
 from nbsession.models import resolve
 from nbsession.protocol import message_from_wire
-from nbsession.server.fault import Refusal
+from nbsession.server.fault import Refusal, closing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,11 +65,19 @@ def _model(name: str | None) -> Any:
         raise Refusal(422, "model_name", str(error)) from None
 
 
-async def ended(gone: Callable[[], Awaitable[None]], execution: Execution, *, detach: bool) -> None:
-    """Wait for the end of an execution; unless ``detach``, it is stopped when ``gone`` returns: who asked went away."""
-    if detach:
-        await execution.settled()
-        return
+async def ended(
+    gateway: Gateway, gone: Callable[[], Awaitable[None]], execution: Execution, *, detach: bool
+) -> None:
+    """Wait for the end of an execution, which unless ``detach`` is stopped when ``gone`` returns: who asked went away.
+
+    Refuse what did not even begin because the server closes: it may be asked of the next one.
+    """
+    await (execution.settled() if detach else _settled_or_gone(gone, execution))
+    if execution.withdrawn and gateway.closing:
+        raise closing()
+
+
+async def _settled_or_gone(gone: Callable[[], Awaitable[None]], execution: Execution) -> None:
     going, settled = asyncio.ensure_future(gone()), asyncio.ensure_future(execution.settled())
     await asyncio.wait({going, settled}, return_when=asyncio.FIRST_COMPLETED)
     going.cancel()

@@ -80,6 +80,8 @@ async def of_execution(
         try:
             last: Event | None = None
             async for last in execution:
+                if execution.withdrawn and gateway.closing:
+                    return  # it may be sent again, to whoever serves next
                 yield await _frame(session, last)
             if not isinstance(last, Done) and execution.error is not None:  # it could not even begin
                 yield frame_of(Error(FAILED, "error"))

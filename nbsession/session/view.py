@@ -201,6 +201,10 @@ class SessionView:
 
         await self._core.home.carry(keeping)
 
+    def withdraw(self, reason: str) -> None:
+        """End the executions that wait for their turn: nothing of them is in the timeline, and each may be sent again."""
+        self._core.home.call(lambda: self._core.line.withdraw(reason))
+
     def outline(self) -> Outline:
         """Return the mounted components with their keys, state, knobs and tools, to be shown or printed."""
 

@@ -115,3 +115,22 @@ async def test_forks_without_a_store_are_not_endless() -> None:
         await client.post("/sessions", json={"id": "s"})
         answers = [await client.post("/sessions/s/fork", json={}) for _ in range(4)]
     assert statuses(answers) == [201, 201, 429, 429]
+
+
+async def test_of_two_runs_under_one_request_id_the_one_that_was_taken_is_the_one_that_is_kept(
+    tmp_path: Path,
+) -> None:
+    held, store = pause(), SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}")
+    async with client_of(notepad(["one", held], "two", store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await client.post("/sessions/s/runs", json={"message": "first"})
+        await held.reached
+        asked = [
+            client.post("/sessions/s/runs", json={"message": message, "request_id": "r"}) for message in "ab"
+        ]
+        answers = await asyncio.gather(*asked)
+        assert statuses(answers) == [202, 409]
+        metadata = [row.data["metadata"] for _, row in store.rows("s", kinds=["session"])][-1]
+        kept = [run["message"] for run in metadata["nbsession"]["runs"].values()]
+        assert kept == ["first", "a" if answers[0].status_code == 202 else "b"]
+        held.release()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from nbsession.stores import MemoryStore
 from nbsession.testing import pause
-from tests.server.conftest import client_of, notepad
+from tests.server.conftest import client_of, notepad, served
 
 if TYPE_CHECKING:
     import httpx
+
+    from nbsession.server import Server
 
 
 async def ended(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str, Any]:
@@ -101,3 +106,43 @@ async def test_a_run_that_ended_is_in_the_note_no_more() -> None:
             await asyncio.sleep(0)
         assert "runs" not in app.opened["s"].metadata["nbsession"]
         assert (await client.get("/sessions/s")).json()["metadata"] == {}
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["in time", "too late"])
+def test_a_server_that_closes_begins_nothing_any_more_and_the_next_one_does(ends: bool) -> None:
+    held, store, refused = pause(), MemoryStore(), []
+    with served(notepad(["one", held], "never", "never", store=store)) as (server, client):
+        assert server._uvicorn is not None
+        server._uvicorn._grace = 20.0 if ends else 0.1
+        client.post("/sessions", json={"id": "s"})
+        runs = [client.post("/sessions/s/runs", json={"message": m}).json() for m in ("a", "b", "c")]
+        assert held.reached.wait(10)
+
+        def ask(path: str) -> None:
+            refused.append(client.post(f"/sessions/s/{path}", json={"message": "d"}))
+
+        asking = [threading.Thread(target=ask, args=(path,)) for path in ("message", "message/stream")]
+        for thread in asking:
+            thread.start()
+        while len(waiting(server)) < 4:
+            pass
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        while waiting(server):
+            pass
+        held.release() if ends else None
+        for thread in (closing, *asking):
+            thread.join()
+    assert {answer.status_code for answer in refused} == {200, 503}
+    assert not any("done" in answer.text for answer in refused)
+    with served(notepad("two", "three", store=store)) as (_, client):
+        done = [client.get(f"/sessions/s/runs/{run['id']}").json() for run in runs]
+        while any(run["status"] in ("queued", "running") for run in done):
+            done = [client.get(f"/sessions/s/runs/{run['id']}").json() for run in runs]
+    assert [run["status"] for run in done] == ["done" if ends else "aborted", "done", "done"]
+    assert [run["result"]["response"] for run in done] == ["one", "two", "three"]
+
+
+def waiting(server: Server) -> list[Any]:
+    session = server.gateway.opened().get("s")
+    return [] if session is None else list(session._core.line.waiting)

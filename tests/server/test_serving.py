@@ -118,7 +118,8 @@ def test_a_closed_server_stops_what_runs_and_the_next_one_goes_on_from_what_was_
     held, store = pause(), MemoryStore()
     app = notepad(["so far ", held, "never"], store=store)
     server = app.serve(0, background=True, say=None, token=False)
-    server._grace = 0.1
+    assert server._uvicorn is not None
+    server._uvicorn._grace = 0.1
     said: list[Any] = []
     with httpx.Client(base_url=server.url, timeout=20) as client:
         client.post("/sessions", json={"id": "s"})

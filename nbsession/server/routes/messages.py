@@ -27,7 +27,7 @@ async def message(call: Call) -> MessageAnswer:
     async with call.gateway.using(call.user, call.path["id"]) as session:
         check(call.gateway, session, call.body(Send))
         execution = begin(session, call.body(Send))
-        await ended(call.gone, execution, detach=call.query(Detach).detach)
+        await ended(call.gateway, call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
 
@@ -48,7 +48,7 @@ async def render(call: Call) -> MessageAnswer:
     async with call.gateway.using(call.user, call.path["id"]) as session:
         call.gateway.served_of(session).check_props(props)
         execution = session.render(**props)
-        await ended(call.gone, execution, detach=call.query(Detach).detach)
+        await ended(call.gateway, call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
 

@@ -24,7 +24,7 @@ async def answer(call: Call) -> MessageAnswer:
     """Answer a question and wait for the outcome; a second answer is refused with what the first one was."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
         execution = session.answer(call.path["question"], call.body(Answering).value)
-        await ended(call.gone, execution, detach=call.query(Detach).detach)
+        await ended(call.gateway, call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
 
