@@ -70,7 +70,14 @@ class KnobError(NbsessionError, ValueError):
 
 
 class ToolError(NbsessionError):
-    """Raised inside a tool to fail on purpose; the text is the result the model reads."""
+    """Raised inside a tool to fail on purpose; the text is the result the model reads.
+
+    One that a call by hand raises because the tool failed by accident has the ``traceback`` of that.
+    """
+
+    def __init__(self, message: str = "", *, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
 
 
 class ModelError(NbsessionError):

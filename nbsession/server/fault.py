@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from nbsession.errors import ToolError
 from nbsession.protocol import ErrorAnswer, Fault, code_of, dumps
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ def fault_of(error: BaseException, request_id: str) -> tuple[int, Fault]:
         LOG.error("request %s failed", request_id, exc_info=error)
         return 500, Fault(
             code="internal", message="the server failed; its log says why", request_id=request_id
+        )
+    if isinstance(error, ToolError) and error.traceback:
+        LOG.error("request %s: a tool failed: %s\n%s", request_id, error, error.traceback)
+        return 500, Fault(
+            code=code.name, message="the tool failed; the server's log says why", request_id=request_id
         )
     if code.open:
         return code.status, Fault(code=code.name, message=_short(str(error)), request_id=request_id)

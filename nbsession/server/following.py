@@ -36,6 +36,14 @@ class Following:
 
     async def watch(self) -> None:
         """Read anew, again and again, what changed elsewhere."""
+        while True:
+            try:
+                await self._watch()
+            except NbsessionError as error:
+                LOG.warning("what changes elsewhere is not heard of: %s", error)
+                await asyncio.sleep(ASKED)
+
+    async def _watch(self) -> None:
         loop, notifier = asyncio.get_running_loop(), self._gateway.notifier
 
         def heard(name: str) -> None:

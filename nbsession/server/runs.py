@@ -37,6 +37,7 @@ class Runs:
         self._gateway = gateway
         self._withdrawn: OrderedDict[tuple[str, str], RunAnswer] = OrderedDict()
         self._elsewhere: set[tuple[str, str]] = set()
+        self._resumed = False
 
     async def take(self, session: Session, body: Send, user: str) -> RunAnswer:
         """Take a run: it is stored when this returns, and goes on by itself."""
@@ -84,13 +85,21 @@ class Runs:
 
     async def resume(self) -> None:
         """Go on with what was taken before a restart; what another server runs is left to it, and asked after later."""
-        for info in await self._gateway.infos():
+        try:
+            infos = await self._gateway.infos()
+        except NbsessionError as error:
+            LOG.warning("the runs that were taken before wait: %s", error)
+            return
+        self._resumed = True
+        for info in infos:
             note = Note.of(info.metadata)
             if note.runs:
                 await self._resume(info.id, note.user)
 
     async def ask_again(self) -> None:
-        """Take over what another server had, if it has let go."""
+        """Take over what another server had, if it has let go, and what the store would not tell of before."""
+        if not self._resumed:
+            await self.resume()
         for name, user in list(self._elsewhere):
             self._elsewhere.discard((name, user))
             await self._resume(name, user)

@@ -38,5 +38,5 @@ async def dispatched(core: SessionCore, handle: Turn, tool: str, input: Mapping[
     core.keeper.drain()
     core.keeper.soon()
     if outcome.result.is_error:
-        raise ToolError(outcome.result.text)
+        raise ToolError(outcome.result.text, traceback=outcome.traceback)
     return outcome.value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from nbsession import App, Timeline, ToolError, component, tool
 from nbsession.errors import ModelError
 from nbsession.events import Done, TextDelta, ToolEnd
@@ -110,23 +112,34 @@ async def test_what_a_model_refuses_is_told_without_its_words_and_without_a_trac
     assert not [answer.text for answer in (*answers, *told) if "secret" in answer.text]
 
 
-async def test_a_tools_traceback_stays_at_home_and_what_it_says_on_purpose_is_told() -> None:
+async def test_a_tools_traceback_stays_at_home_and_what_it_says_on_purpose_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     @tool
     def fail() -> str:
         """Fail."""
         raise ToolError("on purpose")
 
+    @tool
+    def slip() -> str:
+        """Fail by accident."""
+        raise ValueError("the key is hunter2, at /etc/secret")
+
     @component
     def Root() -> Any:
-        return [fail, Timeline()]
+        return [fail, slip, Timeline()]
 
     app = App(Root, model=ScriptedModel([call("fail")], "sorry"))
     async with client_of(app) as client:
         await client.post("/sessions", json={"id": "s"})
         events = events_in(await client.post("/sessions/s/message/stream", json={"message": "go"}))
         failed = await client.post("/sessions/s/dispatch/fail", json={})
+        slipped = await client.post("/sessions/s/dispatch/slip", json={})
     assert [(e.result.text, e.traceback) for e in events if isinstance(e, ToolEnd)] == [("on purpose", "")]
     assert (failed.status_code, failed.json()["error"]["message"]) == (422, "on purpose")
+    assert (slipped.status_code, slipped.json()["error"]["code"]) == (500, "tool")
+    assert "hunter2" not in slipped.text
+    assert "hunter2" in caplog.text
 
 
 async def test_an_image_and_turns_may_be_sent() -> None:

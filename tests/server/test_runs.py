@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbsession import StoreError
 from nbsession.stores import MemoryStore
 from nbsession.testing import pause
 from tests.server.conftest import client_of, notepad, served
@@ -106,6 +107,38 @@ async def test_a_run_that_ended_is_in_the_note_no_more() -> None:
             await asyncio.sleep(0)
         assert "runs" not in app.opened["s"].metadata["nbsession"]
         assert (await client.get("/sessions/s")).json()["metadata"] == {}
+
+
+async def test_runs_are_gone_on_with_once_a_store_that_failed_at_the_start_answers_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Failing(MemoryStore):
+        fails = False
+
+        def sessions(self, **options: Any) -> Any:
+            if self.fails:
+                self.fails = False
+                raise StoreError("the store cannot be reached")
+            return super().sessions(**options)
+
+    monkeypatch.setattr("nbsession.server.service.TENDED", 0.01)
+    held, store = pause(), Failing()
+    async with client_of(notepad(["first ", held], store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await client.post("/sessions/s/runs", json={"message": "a"})
+        second = (await client.post("/sessions/s/runs", json={"message": "b"})).json()
+        await held.reached
+        kept = Failing()
+        kept.append("s", store.load("s") or [], store._texts, revision=0)
+    kept.fails = True
+    begun = pause()
+    async with client_of(notepad([begun, "after"], store=kept)) as client:
+        await client.get("/health")
+        await begun.reached
+        begun.release()
+        after = await ended(client, (await client.get(f"/sessions/s/runs/{second['id']}")).json())
+    assert after["result"]["response"] == "after"
+    held.release()
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["in time", "too late"])
