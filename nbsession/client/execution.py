@@ -19,6 +19,7 @@ from nbsession.events import (
     QuestionWithdrawn,
 )
 from nbsession.record import EventLog
+from nbsession.session.loop import output_of
 from nbsession.session.result import Result, StopReason, result_of
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class AsyncExecution:
     async def _finish(self, error: BaseException | None) -> None:
         try:
             if error is None:
-                error = self._failed
+                error = self._misread() or self._failed
             if error is None:
                 self.outcome.set_result(await self._made())
         except NbsessionError as failure:
@@ -215,6 +216,16 @@ class AsyncExecution:
                 self.outcome.set_exception(error or SessionError("the stream of events ended too soon"))
                 self.outcome.exception()
 
+    def _misread(self) -> ModelError | None:
+        """Return why the answer is not what was asked for, which the server does not say in as many words."""
+        if self._output is None or not isinstance(self._failed, ModelError) or not self._ticks.all:
+            return None
+        try:
+            output_of(self._ticks.all[-1], self._output)
+        except ModelError as error:
+            return error
+        return None
+
     async def _made(self) -> Result:
         """Make the result of the ticks as the server has them, each with its context."""
         end = self._end
@@ -226,8 +237,6 @@ class AsyncExecution:
         self._ticks.all[:] = ticks
         result = result_of(ticks, StopReason(end.stop_reason), end.reason)
         if self._output is not None and ticks:
-            from nbsession.session.loop import output_of
-
             result.output = output_of(ticks[-1], self._output)
         return result
 

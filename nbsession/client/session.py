@@ -143,7 +143,7 @@ class AsyncSession:
 
         ``message`` is what ``Session.send`` takes, ``model`` a name that the server knows, ``budget`` US dollars. It is
         sent under a ``request_id``, one made here if none is given, so that it is one message however often the
-        connection breaks. ``output`` is what the answer is read as, here: the model is not told of it.
+        connection breaks. ``output`` is a type or a JSON schema, as for ``Session.send``; the answer is read as it here.
         Raises ``SessionError`` for what cannot be sent; what the server refuses is the outcome of the execution.
         """
         if request_id is not None and not _PLAIN.fullmatch(request_id):
@@ -161,6 +161,7 @@ class AsyncSession:
             "metadata": dict(metadata or {}),
         }
         read = None if output is None else Output(output)
+        body["output"] = None if read is None else dict(read.schema)
         body = {name: value for name, value in body.items() if value is not None}
         events = following.of_message(self._connection, self._path, body)
         return AsyncExecution(

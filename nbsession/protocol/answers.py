@@ -92,7 +92,7 @@ class CallAnswer(BaseModel):
 
 
 class MessageAnswer(BaseModel):
-    """What came of a message; ``steps`` is the number of model calls."""
+    """What came of a message; ``steps`` is the number of model calls, ``output`` the object that was asked for."""
 
     response: str
     tool_calls: list[CallAnswer]
@@ -104,6 +104,7 @@ class MessageAnswer(BaseModel):
     source: Annotated[str, Field(description="live, recorded or simulated")] = ""
     model: str = ""
     cost: float | None = None
+    output: Any = None
 
 
 class ExecutionAnswer(BaseModel):

@@ -62,6 +62,9 @@ class Send(Addressed):
     max_ticks: Annotated[int, Field(ge=1, le=1000)] | None = None
     budget: Annotated[float, Field(gt=0)] | None = Field(None, description="US dollars for this message.")
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    output: dict[str, JsonValue] | None = Field(
+        None, description="The JSON schema of the object to answer with; the model is told of it."
+    )
 
 
 class Steer(Body):

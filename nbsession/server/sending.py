@@ -10,6 +10,7 @@ from nbsession.errors import ModelError, SessionError
 from nbsession.models import resolve
 from nbsession.protocol import message_from_wire
 from nbsession.server.fault import Refusal, closing
+from nbsession.tools import Output
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,6 +27,10 @@ def check(gateway: Gateway, session: Session, body: Send) -> None:
     """Refuse what cannot be sent, or is for another app."""
     content(body.message)
     _model(body.model)
+    try:
+        Output(body.output or {"type": "object"})
+    except SessionError as error:
+        raise Refusal(422, "output", str(error)) from None
     if body.agent_id is not None or body.component is not None:
         asked = gateway.pick(body.agent_id, body.component)
         if asked is not gateway.served_of(session):
@@ -39,6 +44,7 @@ def begin(session: Session, body: Send, *, request_id: str | None = None) -> Exe
         model=_model(body.model),
         max_ticks=body.max_ticks,
         budget=body.budget,
+        output=body.output,
         metadata=body.metadata,
         request_id=request_id or body.request_id,
     )

@@ -78,6 +78,7 @@ def message_answer(execution: Execution) -> MessageAnswer:
         source=result.source,
         model=result.model,
         cost=result.cost,
+        output=result.output,
     )
 
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from nbsession.tools.json_schema import generator, object_schema, tidy
 from nbsession.tools.type_faults import fault_of, short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from pydantic import TypeAdapter
 
     from nbsession.content import Block
 
@@ -32,12 +35,18 @@ FIELD = "value"
 class Output:
     """A type that an answer is read as. Raises ``SessionError`` for one that no JSON gives.
 
+    In place of a type it may be the JSON schema of an object: the model is told of it, and any object is read.
+
     ``name`` is the type's; ``schema`` the JSON schema for the model, an object:
     of a pydantic model its own, of another object its fields, of anything else one
     with the field ``value``.
     """
 
     __slots__ = ("_bare", "_wrapped", "name", "schema")
+
+    _bare: TypeAdapter[Any]
+    _wrapped: TypeAdapter[Any] | None
+    schema: Mapping[str, Any]
 
     def __init__(self, given: Any) -> None:
         from pydantic import (  # heavy, and here already as a rule
@@ -47,13 +56,22 @@ class Output:
             create_model,
         )
 
+        if isinstance(given, Mapping):
+            if not _describes_object(given):
+                short = repr(dict(given))
+                raise SessionError(
+                    f"output= takes a type, or the JSON schema of an object ({{'type': 'object', …}}), got {short:.{_SHOWN}}"
+                )
+            self.name, self.schema = str(given.get("title") or "JSON object"), given
+            self._bare, self._wrapped = TypeAdapter(dict[str, Any]), None
+            return
         if fault := _fault_of(given):
             raise SessionError(f"output= takes a type that JSON can give, got {fault}")
         self.name = short_name(given)
-        self._bare: TypeAdapter[Any] = TypeAdapter(readable(given))
-        self._wrapped: TypeAdapter[Any] | None = None
+        self._bare = TypeAdapter(readable(given))
+        self._wrapped = None
         if isinstance(given, type) and issubclass(given, BaseModel) and not issubclass(given, RootModel):
-            self.schema: Mapping[str, Any] = given.model_json_schema(schema_generator=generator())
+            self.schema = given.model_json_schema(schema_generator=generator())
             return
         schema = object_schema(tidy(self._bare.json_schema(schema_generator=generator())))
         if schema.get("type") != "object":
@@ -115,6 +133,17 @@ def _fault_of(given: Any) -> str:
     if given is BaseModel:
         return "BaseModel itself, which has no fields; give a class of yours that is made from it"
     return fault_of(given)
+
+
+def _describes_object(schema: Mapping[str, Any]) -> bool:
+    fields, required = schema.get("properties", {}), schema.get("required", [])
+    return (
+        schema.get("type") == "object"
+        and isinstance(fields, Mapping)
+        and all(isinstance(field, Mapping) for field in fields.values())
+        and isinstance(required, (list, tuple))
+        and all(isinstance(name, str) and name in fields for name in required)
+    )
 
 
 def _has_field(text: str) -> bool:

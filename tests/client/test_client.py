@@ -122,11 +122,15 @@ class City(BaseModel):
 
 
 async def test_an_answer_is_read_as_the_type_that_was_asked_for() -> None:
-    async with connected(notepad('{"name": "Ulm", "people": 126000}', "none")) as client:
+    app = notepad('{"name": "Ulm", "people": 126000}', "none", '{"name": "Ulm"}')
+    async with connected(app) as client:
         session = await client.create("s")
         assert (await session.send("which?", output=City)).output == City(name="Ulm", people=126_000)
         with pytest.raises(ModelError, match="did not answer with a City"):
             await session.send("and?", output=City)
+        with pytest.raises(ModelError, match="did not answer with a City: people"):
+            await session.send("and?", output=City)
+    assert app.model.contexts[0].settings["output_schema"]["required"] == ["name", "people"]
 
 
 async def test_knobs_are_read_and_set_and_a_value_that_does_not_fit_is_a_knob_error() -> None:

@@ -10,6 +10,7 @@ import pytest
 from nbsession import App, Timeline, ToolError, component, tool
 from nbsession.errors import ModelError
 from nbsession.events import Done, TextDelta, ToolEnd
+from nbsession.models import SimulatedModel
 from nbsession.protocol import FrameReader
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call, pause
@@ -164,3 +165,49 @@ async def test_a_recording_cannot_be_named_from_afar() -> None:
         unknown = await client.post("/sessions/s/message", json={"message": "hi", "model": "nobody:x"})
     assert (answer.status_code, unknown.status_code) == (422, 422)
     assert "passwd" not in answer.text
+
+
+CITY = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
+
+async def test_a_model_is_told_what_to_answer_with_and_the_object_is_in_the_answer_also_of_a_run() -> None:
+    app = notepad('{"name": "Ulm"}', '```json\n{"name": "Aalen"}\n```', "none")
+    asked = {"message": "which?", "output": CITY}
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        said = (await client.post("/sessions/s/message", json=asked)).json()
+        run = (await client.post("/sessions/s/runs", json=asked)).json()
+        await app.opened["s"].executions[-1]
+        ran = (await client.get(f"/sessions/s/runs/{run['id']}")).json()
+        failed = await client.post("/sessions/s/message", json=asked)
+        plain = await client.post("/sessions/s/message", json={**asked, "output": {"type": "string"}})
+    assert (said["output"], ran["result"]["output"]) == ({"name": "Ulm"}, {"name": "Aalen"})
+    assert app.model.contexts[0].settings["output_schema"] == CITY
+    assert (failed.status_code, failed.json()["error"]["code"]) == (502, "model")
+    assert (plain.status_code, plain.json()["error"]["code"]) == (422, "output")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "$ref": "#"},
+        {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+$"}}, "required": ["a"]},
+        {"type": "object", "properties": []},
+        {"type": "object", "properties": {"a": 5}, "required": "a"},
+        {
+            "type": "object",
+            "minProperties": 10**15,
+            "additionalProperties": {"minItems": 10**15, "type": "array"},
+        },
+        {"type": "object", "properties": {"a": {"type": "string", "minLength": 10**12}}, "required": ["a"]},
+        {"type": "object", "properties": {"a": {"type": "array", "minItems": 10**12}}, "required": ["a"]},
+    ],
+)
+async def test_a_schema_that_no_answer_can_have_harms_only_who_sent_it(schema: Any) -> None:
+    app = App(Timeline(), model=SimulatedModel(rate=0), store=MemoryStore())
+    async with client_of(app) as client:
+        await client.post("/sessions", json={"id": "s"})
+        answer = await client.post("/sessions/s/message", json={"message": "hi", "output": schema})
+        assert answer.status_code in (200, 422, 502)
+        assert (await client.post("/sessions/s/message", json={"message": "hi"})).status_code == 200

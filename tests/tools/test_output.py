@@ -324,3 +324,22 @@ async def test_the_simulated_model_uses_its_tools_before_it_answers_with_a_schem
     session = App(Root, model=SimulatedModel(rate=0)).session()
     result = await session.send("Please use `look`.", output=str)
     assert ([run.name for run in result.tool_calls], result.output) == (["look"], "no milk")
+
+
+def test_a_json_schema_of_an_object_is_passed_on_and_any_object_is_read() -> None:
+    schema = {"title": "City", "type": "object", "properties": {"name": {"type": "string"}}}
+    output = Output(schema)
+    assert (output.name, output.schema) == ("City", schema)
+    assert output.read([Text('{"name": "Ulm"}')], "m") == {"name": "Ulm"}
+    for said in ("none", "[1]", '"Ulm"'):
+        with pytest.raises(ModelError, match="did not answer with a City"):
+            output.read([Text(said)], "m")
+    for wrong in (
+        {"type": "string"},
+        {},
+        {**schema, "required": ["age"]},
+        {**schema, "required": [{}]},
+        {"type": "object", "properties": 1},
+    ):
+        with pytest.raises(SessionError, match="the JSON schema of an object"):
+            Output(wrong)
