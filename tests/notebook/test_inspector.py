@@ -19,6 +19,7 @@ from nbsession import (
     use_knob,
     use_state,
 )
+from nbsession.notebook.panels.ahead import Ahead
 from nbsession.notebook.panels.inspection import RECENT, moment
 from nbsession.notebook.panels.inspector import Inspector
 from nbsession.testing import ScriptedModel, call
@@ -472,3 +473,21 @@ async def test_the_ticks_of_a_closed_session_can_be_looked_at_and_the_tree_says_
     seen = words(panel.html())
     assert "What would be sent now cannot be told." in seen
     assert "session 'pad' is closed" in seen
+
+
+def test_the_nearest_ticks_are_sent_ahead_once_in_an_edition() -> None:
+    ahead = Ahead()
+    assert [ahead.take(9, 10) for _ in range(3)] == [8, 7, None]
+    assert [ahead.take(8, 10) for _ in range(3)] == [9, 6, None]
+    edition = ahead.edition
+    ahead.begin_anew()
+    assert ahead.edition != edition
+    assert ahead.take(8, 10) == 7
+
+
+def test_what_was_sent_ahead_of_a_tick_far_away_is_sent_again() -> None:
+    ahead = Ahead()
+    near = [ahead.take(0, 100) for _ in range(3)]
+    assert near == [1, 2, None]
+    ahead.take(50, 100)
+    assert [ahead.take(0, 100) for _ in range(3)] == near

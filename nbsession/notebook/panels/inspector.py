@@ -2,7 +2,7 @@
 
 As the panel of knobs, it is two outputs, the widget and its static form; a style
 sheet shows exactly one of them. The page asks for a tick and is sent fragments of
-that tick alone. A second session may stand beside it, in step.
+that tick, and then of those next to it. A second session may stand beside it, in step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from nbsession.content import visible
 from nbsession.errors import NbsessionError, SessionError
 from nbsession.notebook import kernel
 from nbsession.notebook.panels import tables
+from nbsession.notebook.panels.ahead import Ahead
 from nbsession.notebook.panels.inspection import RECENT, bar_of, moment, older_of, present
+from nbsession.notebook.panels.inspector_view import inspector_view
 from nbsession.notebook.panels.side_by_side import Companion, SideBySide, companion_of, others
 from nbsession.notebook.panels.trial import Trial
 from nbsession.notebook.view import templates
@@ -93,6 +95,7 @@ class Inspector:
         self.companion: Companion | None = None
         self._home = session.app.home
         self._ui = Folds()
+        self._ahead = Ahead()
         self._moments: dict[tuple[object, ...], Moment] = {}
         self._trials: dict[object, Trial] = {}
         self.beside: Beside = "before"
@@ -135,7 +138,7 @@ class Inspector:
         from IPython.display import display
 
         self._cell = contextvars.copy_context()
-        self._widget = _widget()
+        self._widget = inspector_view()
         self._widget.on_msg(lambda _widget, message, _buffers: self._home.post(lambda: self.hear(message)))
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         display({WIDGET: view, "text/plain": ""}, raw=True)  # type: ignore[no-untyped-call]  # as IPython has it
@@ -172,8 +175,11 @@ class Inspector:
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take what the reader did, and answer it; on the session's home loop."""
         me, kind = message.get("me"), message.get("k")
+        if kind != "go":
+            self._ahead.begin_anew()
         if kind == "hello":
-            self._send({"k": "all", "for": me, "html": self.html()})
+            self._send({"k": "all", "for": me, "edition": self._ahead.edition, "html": self.html()})
+            self._send_ahead()
             return
         if kind == "open":
             self._ui.open[str(message.get("d"))] = message.get("open") is True
@@ -189,6 +195,7 @@ class Inspector:
             self.said = str(error)
             answer = self.answer()
         self._send({**answer, "me": me})
+        self._send_ahead()
         self._rest()
 
     @property
@@ -270,13 +277,7 @@ class Inspector:
             self._number = _between(message.get("tick"), self.last + 1)
         elif kind == "compare":
             beside = message.get("beside")
-            self.beside = (
-                "none"
-                if beside == "none"
-                else "before"
-                if beside == "before"
-                else _between(beside, len(self.bars))
-            )
+            self.beside = beside if beside in ("none", "before") else _between(beside, len(self.bars))
         elif kind == "whole":
             self._is_whole = True
         elif kind == "leave":
@@ -320,6 +321,7 @@ class Inspector:
 
         async def run() -> None:
             await trial.run()
+            self._ahead.begin_anew()
             self._send(self.answer())
             self._send_around()
 
@@ -341,6 +343,7 @@ class Inspector:
         number, older = self.marks
         return {
             "k": "at",
+            "edition": self._ahead.edition,
             "tick": number,
             "name": self.name,
             "last": self.last,
@@ -356,6 +359,21 @@ class Inspector:
         if self._widget is not None:
             # Published from the home loop's thread, it belongs to the cell that began it.
             self._cell.run(self._widget.send, message)
+
+    def _send_ahead(self) -> None:
+        """Send the ticks next to the one shown, each in a turn of the loop: what is asked meanwhile comes first."""
+        if self._widget is None:
+            return
+        number, is_whole = self._number, self._is_whole
+        near = self._ahead.take(number, self.last + 1 if self.companion is not None else len(self.bars))
+        if near is None:
+            return
+        self._number, self._is_whole = near, False
+        try:
+            self._send({**self.answer(), "k": "ahead"})
+        finally:
+            self._number, self._is_whole = number, is_whole
+        asyncio.get_running_loop().call_soon(self._send_ahead)
 
     def _measure(self) -> None:
         """Take up the ticks that have ended meanwhile."""
@@ -393,6 +411,7 @@ class Inspector:
     def take_up(self) -> None:
         """Take up what came: who looked at the last tick, or at what would be sent now, sees the new one."""
         self._behind = False
+        self._ahead.begin_anew()
         self._forget_now()
         known, was_now = len(self.bars), self.is_now
         self._measure()
@@ -423,24 +442,6 @@ class Inspector:
 def _between(number: Any, count: int) -> int:
     """Return the number of a tick that is there, the nearest to the one asked for."""
     return max(0, min(int(number), count - 1)) if isinstance(number, (int, float)) else count - 1
-
-
-def _widget() -> AnyWidget:
-    """Make the widget; its module is loaded at the first use, with what it needs."""
-    from anywidget import AnyWidget
-
-    global _InspectorView
-    if _InspectorView is None:
-        script, *sheets = (
-            templates.source(name)
-            for name in ("inspector.js", "view.css", "inspector.css", "side_by_side.css")
-        )
-        _InspectorView = type("InspectorView", (AnyWidget,), {"_esm": script, "_css": "".join(sheets)})
-    made: AnyWidget = _InspectorView()
-    return made
-
-
-_InspectorView: Any = None
 
 
 def _macro(name: str) -> Callable[..., str]:

@@ -12,7 +12,9 @@ from tests.notebook.e2e.test_access import both
 from tests.notebook.e2e.test_sessions import errors, output
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator, Page, WebSocket
 
     from tests.notebook.e2e.conftest import MakeNotebook
     from tests.notebook.e2e.lab import Notebook
@@ -110,6 +112,45 @@ def test_ticks_are_stepped_through_by_keyboard_and_all_that_is_shown_stays_in_st
     expect(now).to_have_text("Tick 10")
     expect(panel.locator(".after")).to_contain_text("Nothing more.")
     expect(panel.locator(".bars > i:not(.next)")).to_have_count(11)
+    assert opened.errors == []
+
+
+def test_a_step_to_the_next_tick_waits_for_no_kernel_and_shows_it_as_it_is_compared_now(
+    notebook: MakeNotebook, page: Page
+) -> None:
+    sockets: list[WebSocket] = []
+
+    def opens(socket: WebSocket) -> None:
+        sockets.append(socket)
+
+    page.on("websocket", opens)
+    held = "from pathlib import Path\nimport time\nwhile not Path('go').exists(): time.sleep(0.01)"
+    opened = notebook(planner("ahead"), "%session inspect", held)
+    opened.run(0)
+    *_, socket = sockets
+
+    def came(tick: int) -> Callable[[str | bytes], bool]:
+        said = re.compile(rb'"k": "ahead", "edition": \d+, "tick": %d,' % tick)
+        return lambda frame: said.search(frame if isinstance(frame, bytes) else frame.encode()) is not None
+
+    with socket.expect_event("framereceived", came(8)):
+        opened.run(1)
+    panel = output(opened, 1).locator(".nbs-inspector")
+    with socket.expect_event("framereceived", came(8)):
+        panel.get_by_label("compared with").select_option("nothing")
+    slider = panel.get_by_role("slider", name="Tick", exact=True)
+    opened.start(2)
+    expect(opened.cells().nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(panel.locator(".now").first).to_have_text("Tick 8")
+    expect(panel.locator(".after")).to_contain_text("Genf for 2 nights is stop 5.")
+    expect(panel.locator(".since")).to_have_count(0)
+    expect(opened.cells().nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    opened.path.with_name("go").touch()
+    opened.finish()
+    expect(output(opened, 1).locator(".nbs-inspected")).to_contain_text("tick 8 of 10")
+    expect(panel.locator(".now").first).to_have_text("Tick 8")
     assert opened.errors == []
 
 

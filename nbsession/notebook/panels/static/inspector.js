@@ -1,8 +1,10 @@
 // The inspector: HTML fragments come from the kernel, already safe, for named slots. One question at a time: while the
-// kernel lays out a tick, only the last one that was asked for meanwhile is remembered.
+// kernel lays out a tick, only the last one that was asked for meanwhile is remembered. The ticks next to it come unasked,
+// and are shown at once: they hold for as long as answers are of the same edition.
 //
-// In:  {k: "all", for, html}    everything, for the view that said hello, or "*"
-//      {k: "at", me, tick, name, last, older, other, locked, beside, words, slots}   where the controls stand, and fragments by slot
+// In:  {k: "all", for, edition, html}   everything, for the view that said hello, or "*"
+//      {k: "at", me, edition, tick, name, last, older, other, locked, beside, words, slots}   where the controls stand, and fragments by slot
+//      {k: "ahead", edition, tick, …}   as "at", of a tick that may be asked for next
 //      {k: "put", slot, html}   the row of ticks, what stands beside, or the tree of forks, anew
 // Out: {k: "hello", me} {k: "open", d, open}, and, each answered by "at" with this me:
 //      {k: "go", me, tick} {k: "compare", me, beside} {k: "whole", me}
@@ -10,6 +12,8 @@
 //      {k: "company", me, id} {k: "other", me, tick} {k: "lock", me} {k: "part", me}
 //
 // Keys, beside those of the slider: arrows step, d goes to where two sessions part, l locks them in step or lets go.
+
+const FAR = 16; // ticks from the one shown, beyond which what came ahead is forgotten; the kernel counts on it
 
 const stands = new WeakMap(); // the HTML of each slot that was put there
 
@@ -33,8 +37,16 @@ function render({ model, el }) {
   const slot = (name) => find(`[data-s="${name}"]`);
   let waits = false; // for an answer
   const next = [];
+  const ahead = new Map(); // what came of ticks that were not asked for yet, by number
+  let edition;
+
+  const begin = (number) => {
+    if (number !== edition) ahead.clear();
+    edition = number;
+  };
 
   const ask = (message) => {
+    if (message.k !== "go") ahead.clear();
     if (waits) {
       if (["go", "compare", "other"].includes(message.k) && next.at(-1)?.k === message.k) next.pop();
       next.push(message);
@@ -84,6 +96,7 @@ function render({ model, el }) {
 
   const hear = (message) => {
     if (message.k === "all" && [me, "*"].includes(message.for)) {
+      begin(message.edition);
       el.innerHTML = message.html;
       typeset(model, el);
       mark();
@@ -92,13 +105,21 @@ function render({ model, el }) {
     } else if (message.k === "put") {
       put(slot(message.slot), message.html);
       mark();
+    } else if (message.k === "ahead") {
+      if (message.edition === edition) ahead.set(message.tick, message);
     } else if (message.k === "at") {
-      stand(message);
+      begin(message.edition);
+      for (const tick of ahead.keys()) if (Math.abs(tick - message.tick) > FAR) ahead.delete(tick);
+      // Who stepped on meanwhile sees where that led.
+      if (!next.some((asked) => asked.k === "go" && ahead.has(asked.tick))) stand(message);
     }
     if (message.me === me) answered();
   };
 
-  const go = (tick) => ask({ k: "go", tick });
+  const go = (tick) => {
+    if (ahead.has(tick)) stand(ahead.get(tick));
+    ask({ k: "go", tick });
+  };
   const step = (by) => {
     const range = find(".ticks");
     range.value = Number(range.value) + by;
@@ -124,7 +145,10 @@ function render({ model, el }) {
   const click = (event) => {
     const summary = event.target.closest("summary");
     const fold = summary?.parentElement;
-    if (fold?.dataset.d) model.send({ k: "open", d: fold.dataset.d, open: !fold.open });
+    if (fold?.dataset.d) {
+      ahead.clear();
+      model.send({ k: "open", d: fold.dataset.d, open: !fold.open });
+    }
     const button = event.target.closest("button[data-do]");
     if (button) {
       const [action, ...rest] = button.dataset.do.split(":");
