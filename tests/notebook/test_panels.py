@@ -285,6 +285,8 @@ async def test_a_context_is_shown_whole_with_its_difference() -> None:
     assert "~2 changed" in seen
     assert "Name your sources." in seen
     assert "You are Ada, a terse assistant" in bundle["text/plain"]
+    assert "What changed:" in bundle["text/plain"]
+    assert "-You are Ada, a friendly assistant" in bundle["text/plain"]
 
 
 async def _until(met: Callable[[], bool], watched: Widget) -> None:

@@ -88,9 +88,10 @@ def context_bundle(
     """Return a compiled context as HTML and plain text, all of it written out."""
     laid_out = card(shown, older)
     html = templates.macro("panels", "context")(Ui(), laid_out, title)
+    said = str(shown) if older is None else f"{shown}\n\nWhat changed:\n{shown.diff(older) or 'nothing'}"
     return {
         "text/html": f"{templates.style()}{html}",
-        "text/plain": bounded(visible(str(shown)), ANSWER_CHARACTERS),
+        "text/plain": bounded(visible(said), ANSWER_CHARACTERS),
     }
 
 

@@ -26,11 +26,14 @@ from nbsession import (
 )
 from nbsession.content import ToolCall
 from nbsession.events import ConfirmationRequested
-from nbsession.notebook.panels import tables
+from nbsession.notebook.panels import findings, tables
+from nbsession.notebook.panels.inspector import Inspector
 from nbsession.notebook.panels.knobs import Change, Panel, context_bundle
 from nbsession.notebook.sweep import table as sweep_table
 from nbsession.notebook.sweep.pair import Pair
 from nbsession.notebook.view import templates
+from nbsession.notebook.view.desk import Desk
+from nbsession.notebook.view.edit_form import form_of as form_of_edit
 from nbsession.notebook.view.execution import ExecutionView, static_of
 from nbsession.notebook.view.form import answer_of, answered, form_of
 from nbsession.notebook.view.live import Ui
@@ -57,12 +60,15 @@ document.addEventListener("submit", () => window.trapped.push("submit"), true);
 """
 FOUND = """() => {
     const allowed = new Set(
-        ("A B BLOCKQUOTE BODY BR BUTTON CODE DD DEL DETAILS DIV DL DT EM H1 H2 H3 H4 H5 H6 HEAD HR HTML I IMG INS LI OL P PRE " +
-         "PROGRESS S SELECT OPTION INPUT TEXTAREA LABEL SMALL SPAN STRONG STYLE SUMMARY TABLE TBODY TD TH THEAD TIME TR UL").split(" "));
+        ("A B BLOCKQUOTE BODY BR BUTTON CODE DD DEL DETAILS DIV DL DT EM H1 H2 H3 H4 H5 H6 HEAD HR HTML I IMG INS KBD LI OL P PRE " +
+         "PROGRESS S SECTION SELECT OPTION INPUT TEXTAREA LABEL SMALL SPAN STRONG STYLE SUMMARY TABLE TBODY TD TH THEAD TIME TR UL").split(" "));
     const known = new Set(
         ("alt aria-hidden aria-label class colspan data-d data-do data-s data-grows data-t href id max open rel role scope src start style " +
-         "tabindex title type value for name rows step min max selected checked placeholder readonly data-f data-n data-k data-lm-suppress-shortcuts data-p data-q data-at data-act data-press aria-invalid aria-describedby").split(" "));
-    const styled = /^((--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?)$/;
+         "tabindex title type value for name rows step min max selected checked placeholder readonly data-f data-n data-k data-lm-suppress-shortcuts data-p data-q data-at data-act data-press aria-invalid aria-describedby " +
+         "aria-current aria-valuetext data-copy data-older data-other data-part disabled hidden").split(" "));
+    const stop = "var[(]--(to|sy|se|me|an)[)] [0-9.]+% [0-9.]+%";
+    const bar = `height:[0-9.]+%(;background:linear-gradient[(]to top,(${stop},?)*[)])?`;
+    const styled = RegExp(`^((--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?|padding-left:[0-9]+px|${bar})$`);
     const found = [...window.trapped];
     for (const each of document.querySelectorAll("*")) {
         if (!allowed.has(each.tagName)) found.push(`<${each.tagName}>`);
@@ -150,6 +156,55 @@ def beside(session: Session, text: str) -> list[dict[str, str]]:
     return shown
 
 
+def inspected(session: Session, text: str) -> list[dict[str, str]]:
+    """Show a session in the inspector: as it was and would be, with a component left out, and beside a fork."""
+    fork = session.fork(0, id=f"fork of {session.id}")
+    fork.knobs["wish"] = "plain"
+    panel = Inspector(session)
+    notes = next(place.path for place in session.outline().places if place.key == "notes")
+    asked: tuple[dict[str, Any], ...] = (
+        {"k": "leave", "path": notes, "out": True},
+        {"k": "session", "id": text},
+        {"k": "go", "tick": 9},
+        {"k": "company", "id": fork.id},
+    )
+    shown = [panel.static()]
+    for each in asked:
+        panel.hear(each)
+        shown.append({"live": panel.html()})
+    shown.append(panel.static())
+    return shown
+
+
+def found_out(session: Session, text: str) -> list[dict[str, str]]:
+    """Show what is found out about a session, and what a reader does with its ticks."""
+    session.breakpoints.add(part=text)
+    fork = session.fork(0)
+    shown = [
+        findings.check(session.check()),
+        findings.forecast(session.forecast(), text),
+        findings.comparison(session.compare(fork)),
+        findings.bisection(session.bisect(lambda tick: tick.number > 0)),
+        findings.breakpoints(session),
+    ]
+    desk = Desk()
+    desk.knows(session)
+    changed = {"knob:wish": "0", **{field.name: text for field in form_of_edit(session, 1).fields}}
+    asked: tuple[dict[str, Any], ...] = (
+        {"k": "edit"},
+        {"k": "compare", "fields": {**changed, text: text}},
+        {"k": "compare", "fields": changed},
+        {"k": "python"},
+        {"k": "source", "path": "Hostile"},
+        {"k": "source", "path": text},
+    )
+    made = [{"live": str(desk.answer({**each, "of": session.id, "tick": 1}))} for each in asked]
+    stood = templates.macro("desk", "stood")
+    made.append({"text/html": str(stood(Ui(), text, 1, Transcript(), text, Transcript(), text))})
+    Widget.close_all()
+    return [*map(tables.bundle, shown), *made]
+
+
 def waiting(text: str) -> list[dict[str, str]]:
     """Ask a text, about a call with it and for an answer of which it is a part; return what is shown before and after."""
     field = {"type": "string", "description": text, "default": text}
@@ -190,7 +245,12 @@ async def views_of(text: str) -> dict[str, list[str]]:
     assert last is not None
     shown.append(context_bundle(last, first))
     if text in SHORT:
-        shown += [*beside(session, text), *waiting(text)]
+        shown += [
+            *beside(session, text),
+            *inspected(session, text),
+            *found_out(session, text),
+            *waiting(text),
+        ]
     for bundle in shown:
         for kind, content in bundle.items():
             found[kind].append(content)
