@@ -74,6 +74,8 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
 
 def _within(sessions: Sessions, command: Command, before: list[str]) -> list[str]:
     waiting = next((o for o in command.options if before and o.name == before[-1]), None)
+    if waiting is not None and waiting.name == "--without":
+        return _places(sessions)
     values = _values(sessions, waiting.metavar) if waiting is not None else []
     if waiting is not None and waiting.metavar and not waiting.optional:
         return values
@@ -112,6 +114,14 @@ def _ticks(sessions: Sessions) -> list[str]:
     try:
         return [str(tick.number) for tick in sessions.current.ticks]
     except NbsessionError:  # no session yet
+        return []
+
+
+def _places(sessions: Sessions) -> list[str]:
+    """Return the paths of the components that may be left out: each but the root."""
+    try:
+        return [place.path for place in sessions.current.outline().places if place.depth]
+    except NbsessionError:  # no session yet, or it cannot be rendered here
         return []
 
 

@@ -210,6 +210,8 @@ mine = bot.session()
         ("%session break on t", {"tool=", "tokens>"}, {"on", "part="}),
         ("%session break on tool=s", {"tool=search"}, set()),
         ("%session break on tool=search part=", {"part=Plan"}, set()),
+        ("%session context --without S", {"Searcher/System.0"}, {"Searcher", "--json"}),
+        ("%session fork --without S", {"Searcher/System.0"}, {"Searcher", "--before"}),
         ("%%session root --display q", {"quiet"}, {"off"}),
         ("%%session root --model my", {"my_model"}, set()),
         ("%%session root --model anthropic:claude-s", {"anthropic:claude-sonnet-5-5"}, set()),

@@ -230,6 +230,7 @@ async def test_the_static_form_is_the_tick_shown_without_controls() -> None:
     assert "Kept 0." in words(static["text/html"])
     assert "Session pad" in static["text/plain"]
     assert "Kept 0." in static["text/plain"]
+    assert "[tick 1 · ≈2 tokens out · simulated: scripted]" in static["text/plain"]
 
 
 async def test_the_tick_before_is_what_a_tick_is_compared_with_at_first() -> None:

@@ -56,6 +56,7 @@ def aftermath(ticks: Sequence[Tick], key: str) -> Transcript:
     """Return what came of ticks, their answers and tools; ``key`` is what the keys of their pieces begin with."""
     run = Transcript.of([replace(tick, context=NOTHING_SENT) for tick in ticks])
     for tick in run.ticks:
+        tick.card = None  # What was sent stands beside it.
         for piece in tick.pieces:
             piece.key = f"{key}{piece.key}"
     return run
