@@ -18,11 +18,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from nbsession.errors import StoreError
 from nbsession.stores import every, postgres, schema, sql_delete, sql_lease, sql_rows, sqlite
 from nbsession.stores.base import Row, SessionInfo
+from nbsession.stores.commits import Commits
 from nbsession.stores.lease import check_request, check_seconds
 from nbsession.stores.listening import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _MINE = schema.sessions.update().where(
     (schema.sessions.c.id == bindparam("wanted")) & (schema.sessions.c.revision == bindparam("known"))
@@ -81,6 +82,7 @@ class SqlStore:
         self._unpacked: dict[str, int] = {}
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
+        self._commits = Commits(self._turn)
         self._clock = every.Clock()
         self._release = weakref.finalize(self, self._engine.dispose)
         try:
@@ -104,7 +106,9 @@ class SqlStore:
         encoded = every.encode_rows(session, rows)
         description = every.describe(session, rows)
         fresh = every.encode_texts(texts or {})
-        with self._writing() as connection:
+
+        def write(connection: Connection) -> int | None:
+            """Return how many characters of the session are not packed then, ``None`` where it got no rows."""
             if not self._is_file and (fresh or description is not None):
                 postgres.hold_off_deletes(connection)
             if token is not None:
@@ -115,14 +119,24 @@ class SqlStore:
                 _keep_texts(connection, session, fresh)
             if not encoded:
                 _expect(connection, session, revision)
-                return revision
+                return None
             now = self._clock.now()
             _advance(connection, session, revision, len(encoded), description, now)
             unpacked = sql_rows.add(connection, session, revision, encoded, self._unpacked.get(session))
             if self.notifier is not None and every.tells(rows):
                 postgres.announce(connection, session)
-        self._unpacked[session] = unpacked
+            return unpacked
+
+        unpacked = self._write(write)
+        if unpacked is not None:
+            self._unpacked[session] = unpacked
         return revision + len(encoded)
+
+    def _write(self, write: Callable[[Connection], int | None]) -> int | None:
+        if self._is_file:
+            return self._commits.make(write, self._transaction)
+        with self._writing() as connection:
+            return write(connection)
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         every.plain(session, "a session id")
@@ -268,7 +282,12 @@ class SqlStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._typed(), self._turn, self._writer.begin() as connection:
+        with self._turn, self._transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._typed(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager

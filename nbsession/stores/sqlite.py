@@ -39,8 +39,8 @@ _MAKING = threading.Lock()
 PAGE_BYTES = 1024
 """Of a new file. An append touches a few pages, and each is written whole into the log."""
 
-LOG_PAGES = 64
-"""After how many pages the log is written into the file."""
+LOG_PAGES = 256
+"""After how many pages the log is written into the file: who writes then waits for the disk."""
 
 _SHARED = {
     "9p", "afs", "beegfs", "ceph", "cifs", "drvfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
