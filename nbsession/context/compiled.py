@@ -240,7 +240,7 @@ def merge(flow: Iterable[Part]) -> tuple[Message, ...]:
         else:
             turns.append((role, list(blocks)))
     for role, content in turns:
-        if role == "user" and any(isinstance(block, ToolResult) for block in content):
+        if role == "user" and len(content) > 1:  # as few are: most turns are one text
             content.sort(key=lambda block: not isinstance(block, ToolResult))
     return tuple(Message(role, tuple(content)) for role, content in turns)
 

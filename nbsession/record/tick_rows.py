@@ -133,14 +133,13 @@ def _new_flow(
         return _new_references(
             [_reference(part, entries, texts) for part in _parts_of(context._flow)], older.references
         )
-    shared, kept = _shared(context, older)
-    before = list(_parts_of(older._flow[shared:])) if older is not None else []
+    kept, parts, before = _unshared(context, older)
     # Trailing parts that stay where they were sent have one identity; taken in order, they are told apart.
     places: dict[Any, deque[int]] = {}
     for place, part in enumerate(before):
         places.setdefault(part.identity, deque()).append(place)
     flow: list[Any] = [[0, kept]] if kept else []
-    for part in _parts_of(context._flow[shared:]):
+    for part in parts:
         candidates = places.get(part.identity) or deque()
         while candidates and not _same(part, before[candidates[0]]):
             candidates.popleft()
@@ -174,15 +173,27 @@ def _point(flow: list[Any], place: int) -> None:
         flow.append([place, place + 1])
 
 
-def _shared(context: CompiledContext, older: CompiledContext | None) -> tuple[int, int]:
-    """Count the leading items that two flows have in common, and their parts."""
-    items = parts = 0
-    for mine, theirs in zip(context._flow, older._flow if older is not None else (), strict=False):
-        if mine is not theirs:
+def _unshared(
+    context: CompiledContext, older: CompiledContext | None
+) -> tuple[int, Sequence[Part], Sequence[Part]]:
+    """Count the leading parts that two flows have in common, and return what follows them in each."""
+    theirs = older._flow if older is not None else ()
+    items = _same_objects(context._flow, theirs)
+    count = sum(len(item.entries) if isinstance(item, Chunk) else 1 for item in context._flow[:items])
+    # A chunk that grew begins with the parts of the one before.
+    parts, before = list(_parts_of(context._flow[items:])), list(_parts_of(theirs[items:]))
+    same = _same_objects(parts, before)
+    return count + same, parts[same:], before[same:]
+
+
+def _same_objects(mine: Sequence[object], theirs: Sequence[object]) -> int:
+    """Count the leading objects that are the same."""
+    count = 0
+    for one, other in zip(mine, theirs, strict=False):
+        if one is not other:
             break
-        items += 1
-        parts += len(mine.entries) if isinstance(mine, Chunk) else 1
-    return items, parts
+        count += 1
+    return count
 
 
 def _parts_of(flow: Iterable[FlowItem]) -> Iterator[Part]:
