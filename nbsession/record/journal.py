@@ -108,9 +108,14 @@ class Journal:
     @property
     def outdated(self) -> bool:
         """Whether the store has another revision than this knows; who holds the lease need not ask."""
-        if self.store is None or (self._lease is not None and self._lease.held):
+        if self.store is None or self.held:
             return False
         return self.store.revision(self.session) != self.revision
+
+    @property
+    def held(self) -> bool:
+        """Whether this has the session's lease, as far as is known here."""
+        return self._lease is not None and self._lease.held
 
     @property
     def keeps(self) -> bool:

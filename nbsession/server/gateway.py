@@ -192,6 +192,8 @@ class Gateway:
         return session
 
     async def _is_outdated(self, session: Session) -> bool:
+        if session.held:  # as a session in use is: no other process can have written it
+            return False
         outdated: bool = await self._beside(lambda: session.outdated)
         return outdated
 

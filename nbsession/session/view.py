@@ -94,6 +94,11 @@ class SessionView:
         return outbox.stored if outbox.keeps else self.sequence
 
     @property
+    def held(self) -> bool:
+        """Whether it is this process that holds it, so that no other one can have written it."""
+        return self._core.journal.held
+
+    @property
     def outdated(self) -> bool:
         """Whether another process has written it since it was read here; open it again to go on from there."""
         return self._core.current is None and self._core.journal.outdated
