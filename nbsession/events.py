@@ -164,6 +164,13 @@ class Error(Event):
 
 
 @dataclass(slots=True)
+class Unkept(Error):
+    """How an execution ended could not be stored so far, and neither can this."""
+
+    durable: ClassVar[bool] = False
+
+
+@dataclass(slots=True)
 class Done(Event):
     """The last event of an execution: what it used, and how many ticks it took."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from nbsession.events import Event
     from nbsession.record.journal import Journal
     from nbsession.timeline import Answer, ForkPoint, Record, Tick, ToolRun
+
+
+SOON = 0.4
+"""Seconds that what happened may wait for something to be stored along with."""
 
 
 class Shared(NamedTuple):
@@ -73,6 +78,8 @@ class Outbox:
         self.stored = self._noted = 0
         self.due = False
         self._parent: str | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._rows)
@@ -272,6 +279,14 @@ class Outbox:
         with suppress(NbsessionError):
             await self.keep(*rows)
 
+    def keep_soon(self) -> None:
+        """Have what waits stored in ``SOON`` seconds, unless it is stored along with something else until then."""
+        if self.keeps and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SOON, self._begin_to_keep)
+
+    def _begin_to_keep(self) -> None:
+        self._keeping = asyncio.get_running_loop().create_task(self.try_keep(), name="nbsession keep")
+
     def keep_now(self) -> None:
         """Store as ``try_keep`` does, and block."""
         with suppress(NbsessionError):
@@ -284,6 +299,9 @@ class Outbox:
         self.due = bool(self._rows)
 
     def _taken(self, rows: Iterable[Row | None]) -> Rows:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for row in (self.growing(), *self._untold_results(), *rows):
             self.add(row)
         self._rows.seal(answering=self._answering)

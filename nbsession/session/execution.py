@@ -349,7 +349,6 @@ class Execution:
             self._close_work,
             self._call_end_hooks,
             self._store_end,
-            self._store_last_events,
         )
         try:
             for step in steps:
@@ -373,14 +372,13 @@ class Execution:
             await self._core.end_execution(self._work.result())
 
     async def _store_end(self, error: BaseException | None) -> None:
+        """Store the end and its events in one: who reads along is told of it when it is durable."""
         self._say_why(error)
         outbox, work = self._core.outbox, self._work
         rows = [outbox.tick_ended(tick) for tick in work.ticks[-1:]]
-        await outbox.keep(*rows, outbox.execution(self, "ended", work.stop, work.reason))
-
-    async def _store_last_events(self, error: BaseException | None) -> None:
-        self._tell_end(error)
-        await self._core.outbox.try_keep()
+        with self._core.feed.held():
+            self._tell_end(error)
+            await outbox.keep(*rows, outbox.execution(self, "ended", work.stop, work.reason))
 
     def _say_why(self, error: BaseException | None) -> None:
         work = self._work

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from nbsession import threads
-from nbsession.errors import SessionError
+from nbsession.errors import NbsessionError, SessionError
 from nbsession.events import (
     Done,
     Event,
     ExecutionStart,
     InputJsonDelta,
     TextDelta,
+    Unkept,
 )
 from nbsession.record import EventLog, Seam, stored_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from nbsession.record import Outbox
     from nbsession.timeline import Record, Tick
@@ -43,6 +44,7 @@ class Feed:
         self._record = record
         self._ticks = ticks
         self._log = EventLog(limit=KEPT)
+        self._held: list[tuple[Event, EventLog | None]] | None = None
 
     def emit(self, event: Event, log: EventLog | None = None) -> None:
         """Number a durable event; keep it here, in the store and in the log of its execution."""
@@ -58,9 +60,36 @@ class Feed:
                 self._log.settled = self._outbox.stored
         else:
             event.sequence = self.sequence
+        if self._held is not None:
+            self._held.append((event, log))
+        else:
+            self._tell(event, log)
+
+    def _tell(self, event: Event, log: EventLog | None) -> None:
         if log is not None:
             log.append(event)
         self._log.append(event)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Number and store events, and let readers have them when the block has ended.
+
+        Where it fails, they get that as an ``Unkept`` before: then the events wait to be stored.
+        """
+        first, self._held = self.sequence, []
+        failure: NbsessionError | None = None
+        try:
+            yield
+        except NbsessionError as error:
+            failure = error
+            raise
+        finally:
+            told, self._held = self._held, None
+            if failure is not None:
+                unkept = Unkept(str(failure), "error", sequence=first)
+                told = [(unkept, told[0][1] if told else None), *told]
+            for event, log in told:
+                self._tell(event, log)
 
     def close(self) -> None:
         """Say that nothing more will come; readers end when they have read all."""

@@ -81,6 +81,18 @@ class Keeper:
 
     # Storing
 
+    async def progress(self, *, sure: bool = True) -> None:
+        """Store how far an execution has come, before any function of the author's is called.
+
+        Where there is none, it waits for what has to be stored next anyhow (a context before the model is called, a tool
+        before it is, the end), though not long. Where it is not ``sure`` that it can be stored, it does not wait.
+        """
+        core = self._core
+        if core.mount.calls_back or not sure:
+            await core.outbox.keep()
+        else:
+            core.outbox.keep_soon()
+
     def soon(self) -> None:
         """Store what was changed between executions, without waiting for it."""
         core = self._core

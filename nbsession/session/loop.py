@@ -105,7 +105,7 @@ class Work:
             core.questions.check(execution.answer)
         core.spending.begin(execution.options.budget)
         try:
-            await core.outbox.keep()
+            await core.keeper.progress(sure=core.journal.held)
         except SessionBusyError:
             self.held_elsewhere = True
             raise
@@ -345,7 +345,8 @@ class Work:
                 await asyncio.wait({flusher})
             core.outbox.growing = lambda: None
         self._commit_response(tick)
-        await core.outbox.keep(core.outbox.tick_answered(tick))
+        core.outbox.add(core.outbox.tick_answered(tick))
+        await core.keeper.progress()
 
     async def _keep_partials(self) -> None:
         """Store what has come of a response twice a second, so that a crash loses no more than that."""
@@ -408,7 +409,7 @@ class Work:
         if (
             tick.should_continue or tick is self._waited
         ):  # else it is kept with the end of the execution, which follows
-            await core.outbox.keep()
+            await core.keeper.progress()
 
     def _scope(self, tick: Tick, toolbox: Mapping[str, Tool]) -> ToolScope:
         core, execution = self._core, self._execution

@@ -39,6 +39,17 @@ STATE = "state:"
 HOOK = "hook:"
 WITHOUT = "without:"
 ROUNDS = 25
+CALLED = (
+    "effect",
+    "on_message",
+    "on_execution_start",
+    "on_execution_end",
+    "on_tick_start",
+    "on_tick_end",
+    "after_compile",
+    "continuation",
+)
+"""The kinds of hooks whose functions are called while an execution runs."""
 
 
 class Mount:
@@ -139,6 +150,11 @@ class Mount:
                 return
         names = ", ".join(sorted({cell.fiber.path for cell in self._cells("on_mount")}) or ["the tree"])
         raise RenderError(f"the tree did not settle in {ROUNDS} rounds of rendering and mounting: {names}")
+
+    @property
+    def calls_back(self) -> bool:
+        """Whether any function of the author's is called while an execution runs, besides components and tools."""
+        return any(self.root.kinds.get(kind) for kind in CALLED)
 
     def callbacks(self, kind: str) -> list[Callable[..., Any]]:
         """Return the life-cycle callbacks of one kind, children first, in their latest closures."""

@@ -257,6 +257,7 @@ def use_effect(fn: Callable[[], CleanUp | Any | None], deps: Sequence[Any] | Non
     if found is None:
         found = Effect(fn, deps)
         keep(fiber, found)
+        fiber.root.kinds.setdefault("effect", {})[fiber] = None
         fiber.root.effects.append(fiber)
     elif not same_deps(found.deps, deps):
         found.function = fn

@@ -396,11 +396,11 @@ class Root(Tree):
                 self._let_go(fiber, cell)
 
     def _let_go(self, fiber: Fiber, cell: Cell) -> None:
+        if (fibers := self.kinds.get(cell.kind)) is not None:
+            fibers.pop(fiber, None)
         if isinstance(cell, Effect):
             self.effects.leave(fiber, cell)
             return
-        if (fibers := self.kinds.get(cell.kind)) is not None:
-            fibers.pop(fiber, None)
         try:
             cell.unmount()
         except Exception as error:  # noqa: BLE001 - raised once all are unmounted

@@ -22,6 +22,7 @@ from nbsession import (
     component,
     tool,
     use_knob,
+    use_on_tick_end,
     use_on_tick_start,
 )
 from nbsession.session import feed as feeds
@@ -30,7 +31,7 @@ from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from nbsession import Session
@@ -151,10 +152,18 @@ async def test_a_request_that_had_no_room_in_the_store_is_sent_under_its_id_once
     assert again.verify() == []
 
 
-@pytest.mark.parametrize("room", [2, 3])
-async def test_a_request_that_went_to_a_model_is_not_sent_again_whatever_the_store_does(room: int) -> None:
-    store = Small(room)
-    model, session = talk(store, "fine")
+@component
+def Watched() -> Any:
+    use_on_tick_end(lambda *_: None)  # the answer is stored before
+    return Timeline()
+
+
+@pytest.mark.parametrize(("root", "room"), [(Timeline, 2), (Watched, 2), (Watched, 3)])
+async def test_a_request_that_went_to_a_model_is_not_sent_again_whatever_the_store_does(
+    root: Callable[[], Any], room: int
+) -> None:
+    store, model = Small(room), ScriptedModel("fine")
+    session = App(root(), model=model, store=store).session("s")
     with pytest.raises(StoreError, match="disk is full"):
         await session.send("hi", request_id="r")
     store.room = 100
