@@ -10,7 +10,8 @@ from dataclasses import replace
 from itertools import compress
 from typing import TYPE_CHECKING, TypeAlias
 
-from nbsession.content import Entry, Text
+from nbsession.content import Entry, Message, Text
+from nbsession.context.messages import go_on, merged
 from nbsession.context.part import Part, entry_part, kinds_of, sendable, tokens_of
 from nbsession.usage import MESSAGE_OVERHEAD, estimate
 
@@ -24,7 +25,7 @@ class Chunk:
     ``tokens`` is the estimated sum of the entries as they are sent.
     """
 
-    __slots__ = ("_digests", "_holds", "_parts", "_tail", "_turns", "entries", "path", "tokens")
+    __slots__ = ("_digests", "_holds", "_messages", "_parts", "_tail", "_turns", "entries", "path", "tokens")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Chunk:
         self._holds: frozenset[str] | None = None
         self._parts: tuple[Part, ...] | None = None
         self._digests: bytes | None = None
+        self._messages: tuple[Message, ...] | None = None
         self._tail: Chunk | None = None
         self._turns: tuple[int, ...] | None = None
 
@@ -53,6 +55,13 @@ class Chunk:
         if self._digests is None:
             self._digests = "".join([part.digest for part in self.parts]).encode()
         return self._digests
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What a model reads of it, as if nothing stood before it or after."""
+        if self._messages is None:
+            self._messages = tuple(merged(self.parts))
+        return self._messages
 
     @property
     def turns(self) -> tuple[int, ...]:
@@ -102,6 +111,10 @@ class Chunk:
             chunk._parts = (*self._parts, part)
             if self._digests is not None:
                 chunk._digests = self._digests + part.digest.encode()
+            if self._messages is not None:
+                messages = list(self._messages)
+                go_on(messages, merged([part]))
+                chunk._messages = tuple(messages)
         return chunk
 
 

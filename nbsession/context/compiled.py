@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from nbsession.content import Block, Message, Text, ToolResult, ToolSpec
+from nbsession.content import Message, ToolSpec
 from nbsession.context.chunk import FlowItem, flatten
+from nbsession.context.messages import go_on, merged
 from nbsession.context.part import Part, Parts, canonical_json, tokens_of, tool_part
 from nbsession.context.withheld import BUDGET, Withheld
 from nbsession.errors import CompileError
@@ -84,7 +85,7 @@ class CompiledContext:
     @cached_property
     def messages(self) -> tuple[Message, ...]:
         """The turns as the model reads them."""
-        return merge(self.flow)
+        return merge(self._flow)
 
     @cached_property
     def hash(self) -> str:
@@ -227,22 +228,19 @@ def context_of(
     )
 
 
-def merge(flow: Iterable[Part]) -> tuple[Message, ...]:
-    """Merge parts into alternating turns, tool results before anything else in a user turn."""
-    turns: list[tuple[Literal["user", "assistant"], list[Block]]] = []
-    for part in flow:
-        blocks: tuple[Block, ...] = part.blocks if part.kind == "message" else (Text(part.text),)
-        if not blocks:
-            continue
-        role: Literal["user", "assistant"] = "assistant" if part.role == "assistant" else "user"
-        if turns and turns[-1][0] == role:
-            turns[-1][1].extend(blocks)
+def merge(flow: Iterable[FlowItem]) -> tuple[Message, ...]:
+    """Merge a flow into alternating turns, tool results before anything else in a user turn."""
+    messages: list[Message] = []
+    parts: list[Part] = []
+    for item in flow:
+        if isinstance(item, Part):
+            parts.append(item)
         else:
-            turns.append((role, list(blocks)))
-    for role, content in turns:
-        if role == "user" and len(content) > 1:  # as few are: most turns are one text
-            content.sort(key=lambda block: not isinstance(block, ToolResult))
-    return tuple(Message(role, tuple(content)) for role, content in turns)
+            go_on(messages, merged(parts))
+            go_on(messages, item.messages)
+            parts.clear()
+    go_on(messages, merged(parts))
+    return tuple(messages)
 
 
 def _sum_tokens(*groups: Sequence[FlowItem]) -> int:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from nbsession.tree import Component
 
 
+_NEAR = 200  # stored sessions among which one is looked for that was probably meant
+
+
 class Defaults(Protocol):
     """What holds where a cell or command does not say: a model's name, a store's URL or ``""``, a limit or 0."""
 
@@ -226,9 +229,9 @@ class Sessions:
                 f"%session new COMPONENT --id {id} names it"
             )
         store = self._app(self._find(target), stored=True).store
-        known = [info.id for info in store.sessions()] if store is not None else []
-        if id not in known:
-            raise SessionNotFoundError(f"no stored session has the id {id!r}{did_you_mean(id, known)}")
+        if store is None or not store.revision(id):
+            near = [info.id for info in store.sessions(limit=_NEAR)] if store is not None else []
+            raise SessionNotFoundError(f"no stored session has the id {id!r}{did_you_mean(id, near)}")
         return self.new(target, id=id)
 
     def stored(self) -> list[SessionInfo]:

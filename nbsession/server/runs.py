@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 REMEMBERED = 1_000
 """Runs that were stopped before they began, of which no session knows."""
 
+PAGE = 50
+"""Sessions that are looked at together for runs: what reads a page does so while others wait."""
+
 QUEUED = 1_000
 """Runs of one session that may wait."""
 
@@ -85,16 +88,28 @@ class Runs:
 
     async def resume(self) -> None:
         """Go on with what was taken before a restart; what another server runs is left to it, and asked after later."""
+        since = (0.0, "")
         try:
-            infos = await self._gateway.infos()
+            for _ in range(2):  # what is used meanwhile moves to the front, away from what is still to be read
+                since = await self._resume_since(since)
         except NbsessionError as error:
             LOG.warning("the runs that were taken before wait: %s", error)
             return
         self._resumed = True
-        for info in infos:
-            note = Note.of(info.metadata)
-            if note.runs:
-                await self._resume(info.id, note.user)
+
+    async def _resume_since(self, since: tuple[float, str]) -> tuple[float, str]:
+        """Go on with what was used after a place in the list, and return the place where that begins now."""
+        newest, after = since, None
+        while page := await self._gateway.infos(after, PAGE):
+            newest = max(newest, page[0].place)
+            for info in page:
+                if info.place <= since:
+                    return newest
+                note = Note.of(info.metadata)
+                if note.runs:
+                    await self._resume(info.id, note.user)
+            after = page[-1].place
+        return newest
 
     async def ask_again(self) -> None:
         """Take over what another server had, if it has let go, and what the store would not tell of before."""

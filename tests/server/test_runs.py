@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nbsession import StoreError
-from nbsession.stores import MemoryStore
+from nbsession.server.runs import PAGE
+from nbsession.stores import MemoryStore, Row
 from nbsession.testing import pause
 from tests.server.conftest import client_of, notepad, served
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from nbsession.server import Server
+    from nbsession.stores import SessionInfo
 
 
 async def ended(client: httpx.AsyncClient, run: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +73,36 @@ async def test_what_was_taken_runs_after_a_restart_once() -> None:
         cut = await ended(client, (await client.get(f"/sessions/s/runs/{first['id']}")).json())
     assert (after["status"], after["result"]["response"]) == ("done", "after")
     assert cut["status"] == "interrupted"
+    held.release()
+
+
+class Paged(MemoryStore):
+    """A store that counts the sessions that it lists at a time."""
+
+    most = 0
+
+    def sessions(
+        self, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> list[SessionInfo]:
+        found = super().sessions(after=after, limit=limit)
+        self.most = max(self.most, len(found))
+        return found
+
+
+async def test_what_was_taken_is_found_after_a_restart_behind_any_number_of_sessions() -> None:
+    held, store = pause(), MemoryStore()
+    async with client_of(notepad([held], store=store)) as client:
+        await client.post("/sessions", json={"id": "s"})
+        await client.post("/sessions/s/runs", json={"message": "a"})
+        await held.reached
+        taken = (await client.post("/sessions/s/runs", json={"message": "b"})).json()
+        kept = Paged()
+        kept.append("s", store.load("s") or [], store._texts, revision=0)
+    for number in range(3 * PAGE):
+        kept.append(f"later-{number}", [Row("session", "", {"metadata": {}})], revision=0)
+    async with client_of(notepad("after", store=kept)) as client:
+        run = await ended(client, (await client.get(f"/sessions/s/runs/{taken['id']}")).json())
+    assert (run["status"], kept.most) == ("done", PAGE)
     held.release()
 
 
