@@ -23,7 +23,7 @@ from nbsession.components.message import Assistant, Message, User
 from nbsession.components.mode import XML, Markdown
 from nbsession.components.model import Model
 from nbsession.components.section import Section
-from nbsession.components.server_tools import CodeExecution, WebFetch, WebSearch
+from nbsession.components.server_tools import CodeExecution, FileSearch, WebFetch, WebSearch
 from nbsession.components.system import System
 from nbsession.components.timeline import Timeline
 
@@ -40,6 +40,7 @@ __all__ = [
     "Collapsed",
     "Cut",
     "Document",
+    "FileSearch",
     "First",
     "Fit",
     "Image",

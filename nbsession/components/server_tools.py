@@ -1,7 +1,9 @@
-"""``WebSearch``, ``WebFetch``, ``CodeExecution``: tools that the model's provider runs itself.
+"""``WebSearch``, ``WebFetch``, ``CodeExecution``, ``FileSearch``: tools that the model's provider runs itself.
 
 They stand in the tree like any other tool, or in ``tools=``. Their calls and
-results come as part of the answer; nothing runs here.
+results come as part of the answer; nothing runs here. One that several providers have is the
+same for each; what the model's provider does not have, a tool or an option of it, is a
+``ModelError`` of the request.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from nbsession.errors import RenderError, ToolError
 from nbsession.tools import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def WebSearch(
@@ -21,13 +23,15 @@ def WebSearch(
     max_uses: int | None = None,
     allowed_domains: Sequence[str] | None = None,
     blocked_domains: Sequence[str] | None = None,
+    location: Mapping[str, str] | None = None,
     type: str | None = None,
 ) -> Tool:
     """Let the provider search the web while the model answers; the answer cites what it found.
 
-    ``max_uses`` bounds the searches of one answer, each of which is charged for.
-    Domains are allowed or blocked, not both (``RenderError``). ``type`` is the
-    provider's own word for another version of the tool.
+    ``max_uses`` bounds the searches of one answer, each of which is charged for (OpenAI bounds all
+    its tools together). Domains are allowed or blocked, not both (``RenderError``); OpenAI blocks none.
+    ``location`` is where the user is, roughly: ``city``, ``region``, ``country`` (two letters),
+    ``timezone`` (IANA). ``type`` is the provider's own word for another version of the tool.
     """
     return _tool(
         "web_search",
@@ -35,6 +39,7 @@ def WebSearch(
         max_uses=max_uses,
         allowed_domains=allowed_domains,
         blocked_domains=blocked_domains,
+        user_location=None if location is None else {"type": "approximate", **location},
     )
 
 
@@ -47,7 +52,7 @@ def WebFetch(
     citations: bool = False,
     type: str | None = None,
 ) -> Tool:
-    """Let the provider read pages that the conversation names, while the model answers.
+    """Let the provider read pages that the conversation names, while the model answers; Anthropic has it.
 
     ``max_tokens`` bounds what is taken of one page; ``citations`` asks for
     references to it. The rest is as in ``WebSearch``.
@@ -71,6 +76,27 @@ def CodeExecution(*, type: str | None = None) -> Tool:
     return _tool("code_execution", type=type)
 
 
+def FileSearch(
+    vector_store_ids: Sequence[str],
+    *,
+    max_results: int | None = None,
+    filters: Mapping[str, Any] | None = None,
+    type: str | None = None,
+) -> Tool:
+    """Let the provider search files that were given to it, while the model answers; OpenAI has it.
+
+    ``vector_store_ids`` name the provider's stores of them. ``max_results`` bounds what one search
+    gives; ``filters`` are the provider's own, over the attributes of the files.
+    """
+    return _tool(
+        "file_search",
+        type=type,
+        vector_store_ids=vector_store_ids,
+        max_num_results=max_results,
+        filters=filters,
+    )
+
+
 def _tool(name: str, **options: Any) -> Tool:
     given = {
         key: list(value) if isinstance(value, (list, tuple)) else value
@@ -79,7 +105,7 @@ def _tool(name: str, **options: Any) -> Tool:
     }
     if "allowed_domains" in given and "blocked_domains" in given:
         raise RenderError(f"{name} takes allowed_domains or blocked_domains, not both")
-    for key in ("allowed_domains", "blocked_domains"):
+    for key in ("allowed_domains", "blocked_domains", "vector_store_ids"):
         if isinstance(given.get(key), str):
             raise RenderError(f"{name} takes {key} as a list, got {given[key]!r}")
 

@@ -20,15 +20,22 @@ Role: TypeAlias = Literal["user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text. ``citations`` are the provider's own references to what it rests on."""
+    """Plain text.
+
+    ``citations`` are the provider's own references to what it rests on. ``phase`` is the provider's word
+    for what an answer's text is (``"commentary"`` between calls, ``"final_answer"``), to be sent back.
+    """
 
     text: str
     citations: tuple[Mapping[str, Any], ...] = ()
+    phase: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {"type": "text", "text": self.text}
         if self.citations:
             data["citations"] = [dict(citation) for citation in self.citations]
+        if self.phase:
+            data["phase"] = self.phase
         return data
 
     def __str__(self) -> str:
@@ -184,7 +191,7 @@ def block_from_dict(data: Mapping[str, Any]) -> Block:
     """Read a content block back from its ``to_dict`` form."""
     kind = data["type"]
     if kind == "text":
-        return Text(data["text"], tuple(data.get("citations", ())))
+        return Text(data["text"], tuple(data.get("citations", ())), data.get("phase", ""))
     if kind == "tool_call":
         return ToolCall(data["id"], data["name"], data["input"])
     if kind == "tool_result":

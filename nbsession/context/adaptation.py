@@ -2,7 +2,8 @@
 
 A tree may choose another model for each tick, and a conversation goes on with it.
 Pictures and documents of the past, calls of tools, and steps and citations of
-tools that another provider ran are then sent as text. What is new is not: a
+tools that another provider ran are then sent as text, to a provider that has such
+tools itself, too: each reads its own form only. What is new is not: a
 picture in the message that is being sent, or in the tree itself, reaches the
 model or is an error.
 """
@@ -28,6 +29,8 @@ IN_WORDS = "in words"
 """The title of a message part of which something was put into words."""
 
 MEDIA = frozenset({"images", "documents"})
+OWN_TOOLS = frozenset({"steps", "citations"})
+"""What a provider's own tools leave in a conversation."""
 
 _NOTES = {
     "images": "{} takes no images",
@@ -35,6 +38,10 @@ _NOTES = {
     "calls": "{} takes no tools; calls and results are sent as text",
     "steps": "{} has no tools of its provider; their steps are sent as text",
     "citations": "{} takes no citations",
+}
+_FOREIGN = {
+    "steps": "{} does not read the steps of another provider's tools ({}); they are sent as text",
+    "citations": "{} does not read the citations of another provider ({})",
 }
 
 
@@ -48,36 +55,54 @@ def adapted(
     nothing where the flow holds nothing of the kind.
     """
     lacking = _lacking(model.capabilities)
-    if not any(item.holds & lacking for item in flow):
+    suspect = lacking | OWN_TOOLS
+    if not any(item.holds & suspect for item in flow):
         return flow, ()
     kept: list[FlowItem] = []
     withheld: list[Withheld] = []
     for item in flow:
-        if not item.holds & lacking:
+        parts = (item,) if isinstance(item, Part) else item.parts if item.holds & suspect else ()
+        faults = [_faults(part, model, lacking, fresh) for part in parts]
+        if not any(faults):
             kept.append(item)
             continue
-        for part in (item,) if isinstance(item, Part) else item.parts:
-            wanted = not part.key or part.key in fresh
-            kinds = (part.holds & lacking) - (MEDIA if wanted else frozenset())
-            if not kinds:
+        for part, notes in zip(parts, faults, strict=True):
+            if not notes:
                 kept.append(part)
                 continue
+            kinds = frozenset(notes)
             words = part.variant(kinds, IN_WORDS, partial(_in_words, part.blocks, kinds))
             place, saved = f"{part.path}/{part.key}", part.tokens - words.tokens
             for kind in sorted(kinds):
                 told = "\n".join(map(str, _of_kind(part.blocks, kind))) if kind in MEDIA else ""
-                withheld.append(Withheld(place, _NOTES[kind].format(model.name), told, saved))
+                withheld.append(Withheld(place, notes[kind], told, saved))
                 saved = 0
             kept.append(words)
     return kept, tuple(withheld)
 
 
+def _faults(part: Part, model: Target, lacking: frozenset[str], fresh: Container[str]) -> dict[str, str]:
+    """Say of each kind of content that is to be put into words, why."""
+    wanted = not part.key or part.key in fresh
+    kinds = (part.holds & lacking) - (MEDIA if wanted else frozenset())
+    notes = {kind: _NOTES[kind].format(model.name) for kind in kinds}
+    origin = part.origin
+    if origin is not None and _provider(origin.model) != _provider(model.name):
+        for kind in (part.holds & OWN_TOOLS) - kinds:
+            notes[kind] = _FOREIGN[kind].format(model.name, origin.model)
+    return notes
+
+
+def _provider(model: str) -> str:
+    return model.partition(":")[0]
+
+
 def sizing(model: Target | None, fresh: Container[str] = ()) -> Callable[[FlowItem], int]:
     """Return a function that says what an item of the flow costs as ``model`` is sent it, in estimated tokens."""
-    lacking = frozenset[str]() if model is None else _lacking(model.capabilities)
+    suspect = OWN_TOOLS if model is None else OWN_TOOLS | _lacking(model.capabilities)
 
     def size(item: FlowItem) -> int:
-        if model is None or not item.holds & lacking:
+        if model is None or not item.holds & suspect:
             return item.tokens
         return sum([part.tokens for part in adapted((item,), model, fresh)[0]])
 

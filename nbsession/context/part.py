@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["system", "section", "text", "block", "message", "tool"]
 
 
-ORIGIN = "thinking"
-"""The key of a signed answer's metadata under which its ``Origin`` stands."""
+ORIGIN = "origin"
+"""The key of an answer's metadata under which its ``Origin`` stands."""
 
 
 INSERTED = "inserted"
@@ -39,19 +39,26 @@ MOST_NAMED = 3
 """Expressions of a message that are named; of more, their number is said."""
 
 
+PROVIDERS_OWN = frozenset({"thinking", "steps", "citations"})
+"""The kinds of content that only the provider reads again that it came from; see ``kinds_of``."""
+
+
 NOTHING_SPECIAL: frozenset[str] = frozenset()
 """What a message of texts holds that not every model takes."""
 
 
 class Origin(NamedTuple):
-    """Where signed thinking was made: behind which prefix (its hash), and by which model."""
+    """Where what only its provider reads again was made (signed thinking, steps of its own tools, citations).
+
+    That is behind which prefix (its hash), and by which model.
+    """
 
     prefix: str
     model: str
 
     @classmethod
     def of(cls, entry: Entry) -> Origin | None:
-        """Read the origin of an entry's thinking; ``None`` where nothing was signed."""
+        """Read the origin of an entry; ``None`` where it holds nothing of the kind."""
         kept = entry.metadata.get(ORIGIN)
         if entry.role != "assistant" or not isinstance(kept, dict) or kept.keys() != set(cls._fields):
             return None  # the sender's own metadata may use the word, too
@@ -66,7 +73,7 @@ class Part:
     apart the parts of one path; ``title`` is a section's title, a tool's name or
     ``""``; ``role`` is who speaks (``"user"``, ``"assistant"``, ``"tool"``), ``""``
     outside messages; ``body`` is the text without a section's heading; ``origin``
-    says where the signed thinking of an answer was made; ``edited`` that its text is not the
+    says where an answer was made that holds what only its provider reads again; ``edited`` that its text is not the
     tree's, but was put there by ``session.edit``; ``of`` is the digest of the tree's part where this
     is a text in its place; ``inserted`` which expressions a message was made with and
     the size of what they gave, in words (``"df, 4 rows"``). ``tokens`` is an estimate. ``str()`` is the text as it is sent.

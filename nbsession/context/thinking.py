@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Thinking
 from nbsession.context.compiled import prefix_hash
-from nbsession.context.part import ORIGIN, Origin, Part, kinds_of
+from nbsession.context.part import ORIGIN, PROVIDERS_OWN, Origin, Part, kinds_of
 from nbsession.context.withheld import Withheld
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ BARE = "without its thinking"
 
 
 def origin_of(content: Iterable[Block], context: CompiledContext, model: str) -> dict[str, Any] | None:
-    """Return what an answer's metadata has to say, ``None`` where no provider signed its thinking.
+    """Return what an answer's metadata has to say, ``None`` where it holds nothing that only its provider reads again.
 
     ``context`` is what it answers, ``model`` the name of the adapter that was asked.
     """
-    if "thinking" not in kinds_of(content):
+    if kinds_of(content).isdisjoint(PROVIDERS_OWN):
         return None
     return {ORIGIN: Origin(context.prefix, model)._asdict()}
 

@@ -51,6 +51,14 @@ class Refusal:
     variable: str = ""
 
 
+class Reported(Exception):
+    """A server said in mid-stream that it failed; ``body`` is what it said, in its own form."""
+
+    def __init__(self, body: object) -> None:
+        super().__init__()
+        self.body = body
+
+
 def failed(text: str, kind: str) -> ModelError:
     """Make the error; whether it may be retried follows from its kind."""
     return ModelError(text, retryable=kind in _RETRYABLE, kind=kind)

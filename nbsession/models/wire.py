@@ -16,7 +16,7 @@ from nbsession.content import Text, ToolCall, ToolResult
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta, ModelWaiting
 from nbsession.models.endpoint import Endpoint, Key, Service, check_url, endpoint_of, on_this_machine, url_of
-from nbsession.models.failure import Refusal, failed, kind_of, read_body, refused, without_key
+from nbsession.models.failure import Refusal, Reported, failed, kind_of, read_body, refused, without_key
 from nbsession.models.plain_json import writable
 from nbsession.models.retry import pause_before, what_failed
 from nbsession.usage import observe
@@ -227,7 +227,7 @@ class Wire:
             # What broke stands behind it; a timeout has nothing behind it that says more.
             cause = error.__cause__ or error.__context__
             error = cause if isinstance(cause, Exception) else error
-        elif isinstance(error, sdk.APIError):
+        elif isinstance(error, (sdk.APIError, Reported)):
             return self._refusal(error, endpoint)
         name, host = self._model, endpoint.host
         if isinstance(error, (sdk.APITimeoutError, httpx2.TimeoutException)):

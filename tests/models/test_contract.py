@@ -34,7 +34,7 @@ from nbsession.models import (
 )
 from nbsession.testing import ScriptedModel, call
 from nbsession.usage import Usage
-from tests.support import fake_chat
+from tests.support import fake_chat, fake_responses
 from tests.support.fake_messages import (
     FakeMessages,
     Reply,
@@ -141,6 +141,24 @@ CHAT = {
     "slow": broken(fake_chat.text("Slow answer. " * 50), 20, "stall"),
 }
 
+RESPONSES = {
+    "calls": fake_responses.tool_call("add_note", {"note": "buy milk"}),
+    "words": fake_responses.text("I have noted it."),
+    "two calls": fake_responses.answer(
+        fake_responses.calling("add_note", '{"note": "buy milk"}', "call_1"),
+        fake_responses.calling("add_note", '{"note": "buy tea"}', "call_2"),
+    ),
+    "cut call": fake_responses.answer(
+        fake_responses.said("I note."),
+        fake_responses.calling("add_note", '{"note": "buy', status="incomplete"),
+        incomplete="max_output_tokens",
+    ),
+    "refusal": fake_responses.answer(fake_responses.refused("It harms.")),
+    "early failure": fake_responses.status(401, "invalid_api_key"),
+    "late failure": broken(fake_responses.text("Slow answer. " * 50), 20, "cut"),
+    "slow": broken(fake_responses.text("Slow answer. " * 50), 20, "stall"),
+}
+
 
 def script(scene: str, rate: float = 5) -> ScriptedModel:
     failed = ModelError("scripted failed; send again", retryable=True, kind="connection")
@@ -195,11 +213,12 @@ class Recorded(Subject):
         return self.folder / f"{scene}.jsonl"
 
 
-@pytest.fixture(params=["anthropic", "local", "openai", "recorded", "scripted", "simulated"])
+@pytest.fixture(params=["anthropic", "chat", "local", "recorded", "responses", "scripted", "simulated"])
 async def subject(
     request: pytest.FixtureRequest,
     messages_server: FakeMessages,
     chat_server: fake_chat.FakeChat,
+    responses_server: fake_responses.FakeResponses,
     tmp_path: Path,
 ) -> AsyncIterator[Subject]:
     made: Subject
@@ -208,9 +227,12 @@ async def subject(
         made = Live(messages_server, model, MESSAGES)
     elif request.param == "local":
         made = Live(messages_server, LocalModel("ollama:tiny", messages_server.url, Capabilities()), MESSAGES)
-    elif request.param == "openai":
+    elif request.param == "chat":
         chat = OpenAIModel("gpt-test-1", base_url=chat_server.url, max_retries=0)
         made = Live(chat_server, chat, CHAT)
+    elif request.param == "responses":
+        responses = OpenAIModel("gpt-test-1", api="responses", base_url=responses_server.url, max_retries=0)
+        made = Live(responses_server, responses, RESPONSES)
     elif request.param == "recorded":
         made = Recorded(tmp_path)
         await made.record()

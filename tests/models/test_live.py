@@ -594,7 +594,7 @@ def test_a_model_needs_an_id(provider: Provider) -> None:
 
 def test_making_a_model_loads_no_sdk(provider: Provider) -> None:
     code = (
-        f"import sys; from nbsession.models import {provider.adapter.__name__} as Model; m = Model('x');"
+        f"import sys; from nbsession.models import {type(provider.model()).__name__} as Model; m = Model('x');"
         f"assert {provider.prefix!r} not in sys.modules and 'httpx2' not in sys.modules;"
         f"m.warm(); assert {provider.prefix!r} in sys.modules"
     )

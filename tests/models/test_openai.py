@@ -286,7 +286,7 @@ def test_a_model_has_a_name_a_source_and_capabilities() -> None:
         "live",
         "<OpenAIModel openai:gpt-new>",
     )
-    assert model.capabilities == Capabilities()
+    assert (model.api, model.capabilities) == ("responses", Capabilities(server_tools=True))
     small = Capabilities(images=False, window=8192)
     assert OpenAIModel("gpt-new", capabilities=small).capabilities == small
 

@@ -18,7 +18,7 @@ from nbsession.content import (
 )
 from nbsession.context import context_of
 from nbsession.errors import ModelError
-from nbsession.models.openai.request import SETTINGS, request_of
+from nbsession.models.openai.chat.request import SETTINGS, request_of
 
 NOTE = ToolSpec("add_note", "Keep a note.", {"type": "object", "properties": {"note": {"type": "string"}}})
 PIXELS = base64.b64encode(b"pixels").decode()

@@ -67,9 +67,9 @@ def test_another_model_s_request_needs_no_key(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ModelError, match="scripted sends no request to a provider; name a model that does"):
         session.request()
     assert session.request(model="anthropic:claude-test-1")["model"] == "claude-test-1"
-    chat = session.request(model="openai:gpt-test-1")
-    assert chat["messages"][0]["content"]
-    assert "max_tokens" not in chat
+    responses = session.request(model="openai:gpt-test-1")
+    assert responses["input"][0]["content"]
+    assert "max_output_tokens" not in responses
     local = session.compile("Hi.").request(resolve("ollama:tiny"))
     assert local["model"] == "tiny"
 

@@ -12,7 +12,7 @@ from nbsession.errors import CompileError, ModelError, RenderError
 from nbsession.events import ContentBlockStart, MessageDelta
 from nbsession.models import AnthropicModel, RecordedModel, SimulatedModel
 from nbsession.models.anthropic.request import request_of
-from nbsession.models.openai.request import request_of as chat_request_of
+from nbsession.models.openai.chat.request import request_of as chat_request_of
 from nbsession.notebook.view.pieces import Prose
 from nbsession.notebook.view.transcript import Transcript
 from nbsession.stores import SqlStore

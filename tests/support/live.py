@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from nbsession.context import CompiledContext, context_of
 from nbsession.errors import ModelError
 from nbsession.events import ContentBlockStop
 from nbsession.models import AnthropicModel, OpenAIModel
-from tests.support import fake_chat, fake_messages
+from tests.support import fake_chat, fake_messages, fake_responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Provider:
     """An API and a server that speaks it. ``page`` is where it is asked, ``variables`` begin its environment."""
 
     server: FakeMessages
-    adapter: type[AnthropicModel | OpenAIModel]
+    adapter: Callable[..., AnthropicModel | OpenAIModel]
     prefix: str
     page: str
     variables: str
@@ -44,9 +45,7 @@ class Provider:
     @property
     def url(self) -> str:
         """What its ``base_url`` is."""
-        return self.server.url + self.page.removesuffix(
-            {"anthropic": "/v1/messages"}.get(self.prefix, "/chat/completions")
-        )
+        return self.server.url + ("" if self.prefix == "anthropic" else "/v1")
 
     def model(self, name: str = "test-1", **options: Any) -> AnthropicModel | OpenAIModel:
         """Make an adapter that reaches the server, with a key, and that does not try again."""
@@ -70,7 +69,7 @@ def anthropic(server: FakeMessages) -> Provider:
     )
 
 
-def openai(server: FakeMessages) -> Provider:
+def chat(server: FakeMessages) -> Provider:
     return Provider(
         server,
         OpenAIModel,
@@ -82,6 +81,20 @@ def openai(server: FakeMessages) -> Provider:
         lambda name, text, call_id: fake_chat.answer(
             *fake_chat.calling(name, text, call_id), finish="tool_calls"
         ),
+        lambda code, words="no luck", **headers: fake_chat.status(code, None, words, **headers),
+    )
+
+
+def responses(server: FakeMessages) -> Provider:
+    return Provider(
+        server,
+        partial(OpenAIModel, api="responses"),
+        "openai",
+        "/v1/responses",
+        "OPENAI",
+        fake_responses.text,
+        lambda *pieces: fake_responses.answer(fake_responses.said_of(pieces)),
+        lambda name, text, call_id: fake_responses.answer(fake_responses.calling(name, text, call_id)),
         lambda code, words="no luck", **headers: fake_chat.status(code, None, words, **headers),
     )
 

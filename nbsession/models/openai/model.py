@@ -1,4 +1,4 @@
-"""Models behind the Chat Completions API: OpenAI's own, and any server that speaks it.
+"""Models behind the Responses API and Chat Completions: OpenAI's own, and any server that speaks one of them.
 
 The SDK is the extra ``nbsession[openai]``; it is loaded when a model is first
 used, in a thread.
@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib.util
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from nbsession.context import Capabilities
 from nbsession.errors import ModelError
 from nbsession.models.base import Source, refuse_unfit
 from nbsession.models.endpoint import Service, is_at
-from nbsession.models.openai.request import request_of
-from nbsession.models.openai.stream import Answer
+from nbsession.models.openai.chat import request as chat_request
+from nbsession.models.openai.chat.stream import Answer as ChatAnswer
+from nbsession.models.openai.responses import request as responses_request
+from nbsession.models.openai.responses.stream import Answer as ResponsesAnswer
 from nbsession.models.wire import DEFAULT_TIMEOUT, Wire
 from nbsession.usage import window_of
 
@@ -28,9 +30,29 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext
     from nbsession.events import ModelEvent
+    from nbsession.models.arrival import Arrival
+
+Api: TypeAlias = Literal["responses", "chat"]
+"""How a server is spoken to: by the Responses API, or by Chat Completions."""
 
 INSTALL = "pip install 'nbsession[openai]'"
 
+_IMAGE_FAULTS = (
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_base64_image",
+    "invalid_image_url",
+    "invalid_image_mode",
+    "image_too_large",
+    "image_too_small",
+    "image_parse_error",
+    "image_content_policy_violation",
+    "image_file_too_large",
+    "image_file_not_found",
+    "unsupported_image_media_type",
+    "empty_image_file",
+    "failed_to_download_image",
+)
 _NEWER_LIMIT_HOSTS = ("openai.com", "azure.com")
 
 
@@ -54,16 +76,26 @@ SERVICE = Service(
         "server_error": "server",
         "context_length_exceeded": "request",
         "server_is_overloaded": "overloaded",
+        "vector_store_timeout": "timeout",
+        # A response says these in mid-stream, where there is no status to tell them by.
+        "invalid_prompt": "request",
+        "data_residency_mismatch": "request",
+        "bio_policy": "request",
+        "misalignment_policy_violation": "request",
+        **dict.fromkeys(_IMAGE_FAULTS, "request"),
     },
 )
 """OpenAI's own service."""
 
 
 class OpenAIModel:
-    """A model that is reached through the Chat Completions API.
+    """A model that is reached through the Responses API, or through Chat Completions.
 
-    ``name`` is the model's id as the server spells it. ``base_url`` leads to
-    another server, with the path before ``/chat/completions`` (mostly ``/v1``).
+    ``name`` is the model's id as the server spells it. ``api`` is ``"responses"`` or
+    ``"chat"``; by default OpenAI's own service is spoken to by the first, which keeps a model's
+    reasoning from tick to tick, tells a summary of it and runs tools of its own, and any other
+    server by the second, which most of them know. ``base_url`` leads to another server, with
+    the path before ``/responses`` or ``/chat/completions`` (mostly ``/v1``).
     ``api_key`` is by default ``$OPENAI_API_KEY``, read at each request; that key
     goes to OpenAI or to ``$OPENAI_BASE_URL`` and nowhere else, so any other
     ``base_url`` needs its own, and one on this machine needs none. ``max_tokens``
@@ -74,13 +106,14 @@ class OpenAIModel:
     less than everything. ``prefix`` stands before the id in ``OpenAIModel.name``.
 
     An adapter may be used from several event loops and by several tasks at once.
-    Raises ``ModelError`` where the package ``openai`` is not installed.
+    Raises ``ModelError`` where the package ``openai`` is not installed, and for another ``api``.
     """
 
     def __init__(
         self,
         name: str,
         *,
+        api: Api | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
         max_tokens: int | None = None,
@@ -94,9 +127,14 @@ class OpenAIModel:
             raise ModelError(
                 f"OpenAIModel() takes a model's id, such as 'gpt-…', got {name!r}", kind="request"
             )
+        if api not in (None, *get_args(Api)):
+            raise ModelError(
+                f"api= of {prefix}:{self._id} must be 'responses' or 'chat', got {api!r}", kind="request"
+            )
         if importlib.util.find_spec("openai") is None:
             raise ModelError(f"{prefix}:{self._id} needs the package openai: {INSTALL}", kind="request")
         self._prefix = prefix
+        self._api: Api | None = api
         self._max_tokens = max_tokens
         self._capabilities = capabilities
         self._wire = Wire(
@@ -121,7 +159,14 @@ class OpenAIModel:
     @property
     def capabilities(self) -> Capabilities:
         """Those given, else all kinds of content, and the window where it is known."""
-        return self._capabilities or Capabilities(window=window_of(self.name))
+        return self._capabilities or Capabilities(
+            server_tools=self.api == "responses", window=window_of(self.name)
+        )
+
+    @property
+    def api(self) -> Api:
+        """How the server is spoken to: as was asked for, else as befits where the next request goes."""
+        return self._api or ("responses" if is_at(self._wire.url, SERVICE.hosts) else "chat")
 
     def __repr__(self) -> str:
         return f"<OpenAIModel {self.name}>"
@@ -136,13 +181,15 @@ class OpenAIModel:
 
     def request(self, context: CompiledContext) -> dict[str, Any]:
         """Return the body of the request that ``stream`` sends for ``context``; it holds no key and no header."""
+        if self.api == "responses":
+            body = responses_request.request_of(
+                context, self._id, max_tokens=self._max_tokens, name=self.name
+            )
+            return {**body, "stream": True}
         # Reasoning models take the one name only, many other servers the other.
         limit = "max_completion_tokens" if is_at(self._wire.url, _NEWER_LIMIT_HOSTS) else "max_tokens"
-        return {
-            **request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        body = chat_request.request_of(context, self._id, max_tokens=self._max_tokens, limit_name=limit)
+        return {**body, "stream": True, "stream_options": {"include_usage": True}}
 
     async def stream(self, context: CompiledContext) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``context``, event by event; see ``ModelAdapter``.
@@ -158,17 +205,19 @@ class OpenAIModel:
         if not endpoint.trusted:
             # Read from the environment by the SDK, and nobody else's business.
             client.organization = client.project = None
-        answer = Answer(self.name, context, self._prefix)
-        events = self._wire.events(context, endpoint, answer, partial(_create, client), request)
+        answer: Arrival
+        if self.api == "responses":
+            answer, page = ResponsesAnswer(self.name, context, self._prefix), "/responses"
+        else:
+            answer, page = ChatAnswer(self.name, context, self._prefix), "/chat/completions"
+        events = self._wire.events(context, endpoint, answer, partial(_create, client, page), request)
         async with aclosing(events):
             async for event in events:
                 yield event
 
 
-async def _create(client: AsyncOpenAI, **body: Any) -> AsyncStream[Any]:
+async def _create(client: AsyncOpenAI, page: str, /, **body: Any) -> AsyncStream[Any]:
     """Ask for a stream of plain JSON data: to make the SDK's objects of it takes three times as long as all else."""
     from openai import AsyncStream
 
-    return await client.post(
-        "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any]
-    )
+    return await client.post(page, body=body, cast_to=object, stream=True, stream_cls=AsyncStream[Any])

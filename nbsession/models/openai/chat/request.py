@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import Block, Document, Image, Message, Text, ToolCall, ToolResult
-from nbsession.errors import ModelError, did_you_mean
-from nbsession.models.media import base64_of, check_image, text_of
-from nbsession.models.openai.strict_schema import strict
+from nbsession.errors import ModelError
+from nbsession.models.media import check_image, text_of
+from nbsession.models.openai.settings import call_id, data_url, file_name, given_settings, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +34,6 @@ SETTINGS = (
 """What ``Model(name, **settings)`` may set for a model of this API."""
 
 _RENAMED = {"effort": "reasoning_effort", "stop_sequences": "stop"}
-_LONGEST_ID = 40
 
 
 def request_of(
@@ -70,33 +68,16 @@ def request_of(
 
 def _settings(settings: Mapping[str, Any], model: str, limit_name: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name not in SETTINGS:
-            raise ModelError(
-                f"{model} has no setting {name!r}, got {value!r}{did_you_mean(name, SETTINGS)}",
-                kind="request",
-            )
-        if value is None:
-            continue
+    for name, value in given_settings(settings, SETTINGS, model).items():
         if name == "max_tokens":
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ModelError(
-                    f"max_tokens for {model} must be a positive whole number, got {value!r}", kind="request"
-                )
             fields[limit_name] = value
         elif name == "output_schema":
-            fields["response_format"] = _format(value)
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema_of(value)}
         elif name == "tool_choice":
             fields[name] = _tool_choice(value)
         else:
             fields[_RENAMED.get(name, name)] = value
     return fields
-
-
-def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    exact = strict(schema)
-    held = {"name": "output", "schema": schema if exact is None else exact, "strict": exact is not None}
-    return {"type": "json_schema", "json_schema": held}
 
 
 def _tool_choice(value: Any) -> Any:
@@ -119,7 +100,7 @@ def _tool(spec: ToolSpec, model: str) -> dict[str, Any]:
 def _assistant(message: Message) -> Iterable[dict[str, Any]]:
     calls = [
         {
-            "id": _call_id(block.id),
+            "id": call_id(block.id),
             "type": "function",
             "function": {
                 "name": block.name,
@@ -148,7 +129,7 @@ def _user(message: Message) -> Iterable[dict[str, Any]]:
         text = block.text
         yield {
             "role": "tool",
-            "tool_call_id": _call_id(block.call_id),
+            "tool_call_id": call_id(block.call_id),
             "content": f"Error: {text}" if block.is_error else text,
         }
     media = [
@@ -180,7 +161,7 @@ def _image_url(image: Image) -> str:
     if image.url and not image.data:
         return image.url
     check_image(image)
-    return _data_url(image.media_type, image.data)
+    return data_url(image.media_type, image.data)
 
 
 def _document(document: Document) -> dict[str, Any]:
@@ -191,20 +172,5 @@ def _document(document: Document) -> dict[str, Any]:
         )
     if (text := text_of(document)) is not None:
         return {"type": "text", "text": f"{document.title}\n\n{text}" if document.title else text}
-    name = document.title or "document"
-    file = {
-        "filename": name if name.endswith(".pdf") else f"{name}.pdf",
-        "file_data": _data_url(document.media_type, document.data),
-    }
-    return {"type": "file", "file": file}
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64_of(data)}"
-
-
-def _call_id(identifier: str) -> str:
-    """Return a call's id as it may be sent: those of other providers may be longer than this API takes."""
-    if len(identifier) <= _LONGEST_ID:
-        return identifier
-    return "call_" + hashlib.sha256(identifier.encode()).hexdigest()[:32]
+    data = data_url(document.media_type, document.data)
+    return {"type": "file", "file": {"filename": file_name(document.title), "file_data": data}}

@@ -1,0 +1,1 @@
+"""Chat Completions: its request and its stream."""
