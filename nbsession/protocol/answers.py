@@ -37,6 +37,7 @@ class UsageAnswer(BaseModel):
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
     web_searches: int = 0
+    cache_write_long_tokens: int = 0
     estimated: bool = False
 
 

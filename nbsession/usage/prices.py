@@ -62,11 +62,14 @@ def cost(model: str, usage: Usage, *, asked: str = "") -> float | None:
         price = long
     fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
     searches = usage.web_searches * float(_packaged()["web_search"])
+    write = price.get("cache_write", price["input"])
+    long_writes = usage.cache_write_long_tokens
     dollars = (
         fresh * price["input"]
         + usage.output_tokens * price["output"]
         + usage.cache_read_tokens * price.get("cache_read", price["input"])
-        + usage.cache_write_tokens * price.get("cache_write", price["input"])
+        + (usage.cache_write_tokens - long_writes) * write
+        + long_writes * price.get("cache_write_long", write)
     )
     return float(dollars) / _MILLION + searches
 
@@ -77,7 +80,11 @@ def saved(model: str, usage: Usage, *, asked: str = "") -> float | None:
     Negative where writing to the cache cost more than was read from it. ``usage`` is
     that of a single answer, ``asked`` as in ``cost``.
     """
-    without = cost(model, replace(usage, cache_read_tokens=0, cache_write_tokens=0), asked=asked)
+    without = cost(
+        model,
+        replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_long_tokens=0),
+        asked=asked,
+    )
     paid = cost(model, usage, asked=asked)
     return None if without is None or paid is None else without - paid
 
@@ -95,12 +102,14 @@ def set_price(
     output: float,
     cache_read: float | None = None,
     cache_write: float | None = None,
+    cache_write_long: float | None = None,
     window: int | None = None,
 ) -> None:
     """Set the price of ``model`` for this process, in US dollars per million tokens, and its window in tokens.
 
     It holds for the name with and without its provider before and a date after it, and for no
-    other size or model of a gateway. Where no price is given for the cache, its tokens cost what other input does.
+    other size or model of a gateway. Where no price is given for the cache, its tokens cost what other input does,
+    and what it keeps longer costs what else is written to it.
     Raises ``ValueError`` for a negative price.
     """
     price = {
@@ -108,6 +117,7 @@ def set_price(
         "output": output,
         "cache_read": cache_read,
         "cache_write": cache_write,
+        "cache_write_long": cache_write_long,
         "window": window,
     }
     given = {name: value for name, value in price.items() if value is not None}

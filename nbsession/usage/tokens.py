@@ -42,7 +42,8 @@ class Usage:
 
     ``input_tokens`` counts all input, what was read from and written to the
     provider's cache included; ``cache_read_tokens`` and ``cache_write_tokens``
-    are the shares of it. ``thinking_tokens`` is a share of ``output_tokens``.
+    are the shares of it. ``cache_write_long_tokens`` is the share of those written that
+    the provider keeps longer, for a higher price. ``thinking_tokens`` is a share of ``output_tokens``.
     ``web_searches`` counts those that the provider made, which it charges for.
     ``estimated`` says that a figure is an estimate, not a report.
     """
@@ -53,6 +54,7 @@ class Usage:
     cache_write_tokens: int = 0
     thinking_tokens: int = 0
     web_searches: int = 0
+    cache_write_long_tokens: int = 0
     estimated: bool = False
 
     def __add__(self, other: Usage) -> Usage:
@@ -63,6 +65,7 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
             self.thinking_tokens + other.thinking_tokens,
             self.web_searches + other.web_searches,
+            self.cache_write_long_tokens + other.cache_write_long_tokens,
             self.estimated or other.estimated,
         )
 

@@ -195,6 +195,7 @@ def test_every_setting_is_taken() -> None:
         "top_p": 0.5,
         "parallel_tool_calls": True,
         "metadata": {"a": "b"},
+        "cache_ttl": "12h",
     }
     sent = request(**{name: values.get(name, "x") for name in SETTINGS})
     assert sent["reasoning"] == {"effort": "low", "summary": "detailed"}

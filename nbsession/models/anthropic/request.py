@@ -37,10 +37,14 @@ SETTINGS = (
     "tool_choice",
     "output_schema",
     "citations",
+    "cache_ttl",
     "metadata",
     "service_tier",
 )
 """What ``Model(name, **settings)`` may set for a model of this API."""
+
+CACHE_TTLS = ("5m", "1h")
+"""How long what is marked for the cache is kept; the shorter is the default, the longer costs more to write."""
 
 COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 """The fields of a request whose tokens can be counted before it is sent."""
@@ -87,7 +91,7 @@ def request_of(
         _cite(messages)
     request.update(_settings(context.settings, model))
     if caching:
-        _mark_for_cache(request, _trailing(context))
+        _mark_for_cache(request, _trailing(context), _cache_mark(context.settings.get("cache_ttl"), model))
     return request
 
 
@@ -106,7 +110,7 @@ def _settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
                 f"{model} has no setting {name!r}, got {value!r}{did_you_mean(name, SETTINGS)}",
                 kind="request",
             )
-        if value is None or name == "citations":
+        if value is None or name in ("citations", "cache_ttl"):
             continue
         if name == "max_tokens" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ModelError(
@@ -235,7 +239,15 @@ def _trailing(context: CompiledContext) -> int:
     return count
 
 
-def _mark_for_cache(request: dict[str, Any], trailing: int) -> None:
+def _cache_mark(ttl: Any, model: str) -> dict[str, Any]:
+    if ttl not in (None, *CACHE_TTLS):
+        raise ModelError(
+            f"cache_ttl for {model} must be {' or '.join(map(repr, CACHE_TTLS))}, got {ttl!r}", kind="request"
+        )
+    return {"type": "ephemeral"} if ttl is None else {"type": "ephemeral", "ttl": ttl}
+
+
+def _mark_for_cache(request: dict[str, Any], trailing: int, mark: Mapping[str, Any]) -> None:
     """Mark the ends of what is stable; a provider reads back only up to where it was told to write."""
     stable: Sequence[dict[str, Any]] = request.get("system") or request.get("tools") or ()
     turns = [message["content"] for message in request["messages"] if message["role"] == "user"]
@@ -245,4 +257,4 @@ def _mark_for_cache(request: dict[str, Any], trailing: int) -> None:
         # Trailing context goes when the execution ends; what stands before it stays.
         marked.append(turns[-1][-1 - trailing])
     for block in marked:
-        block["cache_control"] = {"type": "ephemeral"}
+        block["cache_control"] = dict(mark)

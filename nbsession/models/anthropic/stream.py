@@ -206,6 +206,10 @@ class Answer:
         if (value := getattr(details, "thinking_tokens", None)) is not None:
             self._usage["thinking_tokens"] = value
         if (
+            value := getattr(getattr(usage, "cache_creation", None), "ephemeral_1h_input_tokens", None)
+        ) is not None:
+            self._usage["cache_write_long"] = value
+        if (
             value := getattr(getattr(usage, "server_tool_use", None), "web_search_requests", None)
         ) is not None:
             self._usage["web_searches"] = value
@@ -220,6 +224,7 @@ def usage_of(figures: Mapping[str, int]) -> Usage:
         output_tokens=figures.get("output_tokens", 0),
         cache_read_tokens=read,
         cache_write_tokens=written,
+        cache_write_long_tokens=figures.get("cache_write_long", 0),
         thinking_tokens=figures.get("thinking_tokens", 0),
         web_searches=figures.get("web_searches", 0),
     )

@@ -40,9 +40,13 @@ SETTINGS = (
     "parallel_tool_calls",
     "max_tool_calls",
     "prompt_cache_key",
+    "cache_ttl",
     "metadata",
 )
 """What ``Model(name, **settings)`` may set for a model of this API."""
+
+CACHE_TTLS = ("30m", "12h")
+"""How long what is cached is kept at least; the shorter is the default, the longer costs more to write."""
 
 _ELSEWHERE = '; Chat Completions has more: OpenAIModel(…, api="chat")'
 # Other models refuse to be asked for their reasoning; ids read o<n>… and gpt-<n>….
@@ -108,6 +112,13 @@ def _settings(context: CompiledContext, model: str) -> dict[str, Any]:
             text["verbosity"] = value
         elif name == "output_schema":
             text["format"] = {"type": "json_schema", **schema_of(value)}
+        elif name == "cache_ttl":
+            if value not in CACHE_TTLS:
+                raise ModelError(
+                    f"cache_ttl for {model} must be {' or '.join(map(repr, CACHE_TTLS))}, got {value!r}",
+                    kind="request",
+                )
+            fields["prompt_cache_options"] = {"ttl": value}
         elif name == "tool_choice":
             fields[name] = _tool_choice(value, context.tools, model)
         else:

@@ -250,6 +250,7 @@ def usage_of(response: Mapping[str, Any], searches: int = 0) -> Usage:
         output_tokens=usage.get("output_tokens") or 0,
         cache_read_tokens=read.get("cached_tokens") or 0,
         cache_write_tokens=read.get("cache_write_tokens") or 0,
+        cache_write_long_tokens=(read.get("cache_write_tokens_details") or {}).get("ttl_12h_tokens") or 0,
         thinking_tokens=written.get("reasoning_tokens") or 0,
         web_searches=counted.get("num_requests", searches),
     )
