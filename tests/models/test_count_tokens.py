@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,10 @@ from nbsession.context import CompiledContext, context_of
 from nbsession.errors import MissingKeyError, ModelError
 from nbsession.models import AnthropicModel
 from tests.support.fake_messages import FakeMessages, Reply, status
+
+if TYPE_CHECKING:
+    from nbsession.models import OpenAIModel
+    from tests.support.fake_responses import FakeResponses
 
 
 @component
@@ -78,3 +82,16 @@ async def test_a_count_is_asked_for_again_where_the_server_is_busy(messages_serv
 async def test_without_a_key_nothing_is_asked() -> None:
     with pytest.raises(MissingKeyError):
         await AnthropicModel("claude-test-1").count_tokens(context())
+
+
+async def test_openai_counts_what_would_be_sent_too(
+    responses_server: FakeResponses, responses: OpenAIModel, chat: OpenAIModel
+) -> None:
+    responses_server.will(Reply(body={"object": "response.input_tokens", "input_tokens": 42}), status(404))
+    assert await responses.count_tokens(context()) == 42
+    [request] = responses_server.requests
+    assert request.path == "/v1/responses/input_tokens"
+    assert sorted(request.body) == ["input", "instructions", "model", "reasoning", "tools"]
+    for model in (responses, chat):
+        with pytest.raises(ModelError, match=r"counts no tokens where it was asked.*context\.tokens"):
+            await model.count_tokens(context())

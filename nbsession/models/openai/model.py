@@ -215,6 +215,30 @@ class OpenAIModel:
             async for event in events:
                 yield event
 
+    async def count_tokens(self, context: CompiledContext) -> int:
+        """Ask the provider how many tokens the input of ``context`` has; nothing is answered or charged.
+
+        ``context.tokens`` is the estimate beside it. Raises ``ModelError`` as ``stream``
+        does, and where a server has no such count, as behind Chat Completions.
+        """
+        missing = (
+            f"{self.name} counts no tokens where it was asked, or is not known there; "
+            "check the model's id, or go by the estimate, context.tokens"
+        )
+        if self.api == "chat":
+            raise ModelError(missing, kind="request")
+        endpoint = self._wire.endpoint()
+        request = self.request(context)
+        counted = {name: value for name, value in request.items() if name in responses_request.COUNTED}
+        client = await self._wire.client(endpoint)
+        answer = await self._wire.asked(endpoint, partial(_count, client), counted, missing=missing)
+        tokens: int = answer["input_tokens"]
+        return tokens
+
+
+async def _count(client: AsyncOpenAI, /, **body: Any) -> Any:
+    return await client.post("/responses/input_tokens", body=body, cast_to=object)
+
 
 async def _create(client: AsyncOpenAI, page: str, /, **body: Any) -> AsyncStream[Any]:
     """Ask for a stream of plain JSON data: to make the SDK's objects of it takes three times as long as all else."""

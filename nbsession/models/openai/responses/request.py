@@ -48,6 +48,18 @@ SETTINGS = (
 CACHE_TTLS = ("30m", "12h")
 """How long what is cached is kept at least; the shorter is the default, the longer costs more to write."""
 
+COUNTED = (
+    "model",
+    "input",
+    "instructions",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning",
+    "text",
+)
+"""The fields of a request whose tokens can be counted before it is sent."""
+
 _ELSEWHERE = '; Chat Completions has more: OpenAIModel(…, api="chat")'
 # Other models refuse to be asked for their reasoning; ids read o<n>… and gpt-<n>….
 _REASONING = re.compile(r"^(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
