@@ -23,7 +23,7 @@ from nbsession.components.message import Assistant, Message, User
 from nbsession.components.mode import XML, Markdown
 from nbsession.components.model import Model
 from nbsession.components.section import Section
-from nbsession.components.server_tools import CodeExecution, FileSearch, WebFetch, WebSearch
+from nbsession.components.server_tools import CodeExecution, FileSearch, ToolSearch, WebFetch, WebSearch
 from nbsession.components.system import System
 from nbsession.components.timeline import Timeline
 
@@ -59,6 +59,7 @@ __all__ = [
     "Table",
     "TaskList",
     "Timeline",
+    "ToolSearch",
     "User",
     "WebFetch",
     "WebSearch",

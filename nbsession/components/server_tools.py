@@ -1,4 +1,4 @@
-"""``WebSearch``, ``WebFetch``, ``CodeExecution``, ``FileSearch``: tools that the model's provider runs itself.
+"""Tools that the model's provider runs itself: search of the web, of files and of tools, and code.
 
 They stand in the tree like any other tool, or in ``tools=``. Their calls and
 results come as part of the answer; nothing runs here. One that several providers have is the
@@ -11,11 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolSpec
+from nbsession.context import Foldable, Fragment, ToolUse
 from nbsession.errors import RenderError, ToolError
 from nbsession.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from nbsession.tree import Element, Fiber
 
 
 def WebSearch(
@@ -95,6 +98,32 @@ def FileSearch(
         max_num_results=max_results,
         filters=filters,
     )
+
+
+class _ToolSearch(Foldable):
+    def fold(self, fiber: Fiber, inner: Fragment) -> Fragment:
+        found = [
+            ToolUse(
+                use.tool, use.path, deferred=use.tool.audience == "model" and use.tool.spec.options is None
+            )
+            for use in inner.tools
+        ]
+        made = inner.folded(inner.body)
+        made.tools = (ToolUse(fiber.element.props["search"], fiber.path), *found)
+        return made
+
+
+_tool_search = _ToolSearch("ToolSearch", props=("search",))
+
+
+def ToolSearch(*children: Any, type: str | None = None, key: str | int | None = None) -> Element:
+    """Show the model the tools among ``children`` only when it has searched for them, which the provider does.
+
+    For many tools, which would fill the context. Whatever else stands in it compiles as it would outside.
+    What a search finds is kept in the conversation. ``type`` is the provider's own word for another
+    version of the search.
+    """
+    return _tool_search(*children, key=key, search=_tool("tool_search", type=type))
 
 
 def _tool(name: str, **options: Any) -> Tool:

@@ -241,23 +241,37 @@ class ToolSpec:
     """A tool as the model sees it: name, description and JSON schema of its input.
 
     ``options`` are those of a tool that the provider runs itself (it is known to
-    the model by its name), ``None`` for one that runs here.
+    the model by its name), ``None`` for one that runs here. ``deferred`` says that the model
+    is shown it only when it has searched for it.
     """
 
     name: str
     description: str
     input_schema: Mapping[str, Any]
     options: Mapping[str, Any] | None = None
+    deferred: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         if self.options is not None:
             return {"name": self.name, "options": dict(self.options)}
-        return {"name": self.name, "description": self.description, "input_schema": dict(self.input_schema)}
+        data: dict[str, Any] = {
+            "name": self.name,
+            "description": self.description,
+            "input_schema": dict(self.input_schema),
+        }
+        if self.deferred:
+            data["defer_loading"] = True
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ToolSpec:
-        options = data.get("options")
-        return cls(data["name"], data.get("description", ""), data.get("input_schema", {}), options)
+        return cls(
+            data["name"],
+            data.get("description", ""),
+            data.get("input_schema", {}),
+            data.get("options"),
+            data.get("defer_loading", False),
+        )
 
 
 def new_id(prefix: str) -> str:

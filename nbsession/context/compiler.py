@@ -108,7 +108,7 @@ def compile(  # noqa: A001  # the field's word for it
         system,
         flow,
         parts,
-        specs=[use.tool.spec for use in shown],
+        specs=[use.spec for use in shown],
         settings=asked,
         withheld=(*fragment.withheld, *notes) if notes else fragment.withheld,
         left_out=None if made is None else made.withheld,

@@ -7,6 +7,7 @@ root, not the tree. A component's fragment is its children's, joined; a host
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nbsession.content import Entry, Text
@@ -20,7 +21,7 @@ from nbsession.tree import Fiber, Host
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nbsession.content import Block
+    from nbsession.content import Block, ToolSpec
     from nbsession.context.target import Target
     from nbsession.context.withheld import Withheld
 
@@ -36,13 +37,22 @@ MEDIA = "media"
 
 
 class ToolUse:
-    """A tool and the place it stands at; ``part`` is what the model sees of it."""
+    """A tool and the place it stands at; ``part`` is what the model sees of it.
 
-    __slots__ = ("path", "tool")
+    One that is ``deferred`` it sees only when it has searched for it.
+    """
 
-    def __init__(self, tool: Tool, path: str) -> None:
+    __slots__ = ("deferred", "path", "tool")
+
+    def __init__(self, tool: Tool, path: str, *, deferred: bool = False) -> None:
         self.tool = tool
         self.path = path
+        self.deferred = deferred
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool as it is named to the model here."""
+        return replace(self.tool.spec, deferred=True) if self.deferred else self.tool.spec
 
     @property
     def part(self) -> Part:
@@ -52,7 +62,7 @@ class ToolUse:
         if part is None:
             if len(known) >= PLACES:
                 known.clear()
-            part = known[self.path] = tool_part(self.tool.spec, self.path)
+            part = known[self.path] = tool_part(self.spec, self.path)
         return part
 
 

@@ -246,9 +246,15 @@ def place_of(part: Part) -> str:
 
 
 def tool_part(spec: ToolSpec, path: str) -> Part:
-    """Make the part that stands for a tool's specification."""
+    """Make the part that stands for a tool's specification; one that is not shown yet costs nothing."""
     return Part(
-        "tool", path, canonical_json(spec.to_dict()), key=spec.name, title=spec.name, body=spec.description
+        "tool",
+        path,
+        canonical_json(spec.to_dict()),
+        key=spec.name,
+        title=spec.name,
+        body=spec.description,
+        tokens=0 if spec.deferred else None,
     )
 
 

@@ -272,7 +272,7 @@ def test_uses_of_its_tools_are_bounded_together() -> None:
 @pytest.mark.parametrize(
     ("tool", "said"),
     [
-        (WebFetch(), "has no tool 'web_fetch' of its own; it has code_execution, file_search, web_search"),
+        (WebFetch(), "has no tool 'web_fetch' of its own; it has code_execution, file_search, tool_search"),
         (WebSearch(blocked_domains=["a.org"]), r"has no blocked_domains, got \['a.org'\]; name those"),
     ],
 )

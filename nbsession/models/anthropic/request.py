@@ -249,7 +249,9 @@ def _cache_mark(ttl: Any, model: str) -> dict[str, Any]:
 
 def _mark_for_cache(request: dict[str, Any], trailing: int, mark: Mapping[str, Any]) -> None:
     """Mark the ends of what is stable; a provider reads back only up to where it was told to write."""
-    stable: Sequence[dict[str, Any]] = request.get("system") or request.get("tools") or ()
+    # What is found by a search only may not be marked.
+    tools = [tool for tool in request.get("tools", ()) if not tool.get("defer_loading")]
+    stable: Sequence[dict[str, Any]] = request.get("system") or tools
     turns = [message["content"] for message in request["messages"] if message["role"] == "user"]
     marked = [stable[-1]] if stable else []
     marked += [content[-1] for content in turns[-2:] if content]

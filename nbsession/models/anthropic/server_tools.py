@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ OWN_TOOLS = {
     "web_search": "web_search_20250305",
     "web_fetch": "web_fetch_20250910",
     "code_execution": "code_execution_20250825",
+    "tool_search": "tool_search_tool_bm25_20251119",
 }
 """The tools that Anthropic runs, and the API's word for each."""
 
+_DATE = re.compile(r"_\d{8}$")
 _RESULT = "_tool_result"
 
 
@@ -34,7 +37,9 @@ def tool_param(spec: ToolSpec, model: str, known: Mapping[str, str] = OWN_TOOLS)
     if kind is None:
         remedy = f"it has {', '.join(sorted(known))}" if known else "take it out, or use another model"
         raise ModelError(f"{model} has no tool {spec.name!r} of its own; {remedy}", kind="request")
-    return {"type": kind, "name": spec.name, **options}
+    # Each kind of search has a name of its own, which is its type's without the date.
+    name = _DATE.sub("", kind) if spec.name == "tool_search" else spec.name
+    return {"type": kind, "name": name, **options}
 
 
 def is_server_step(kind: str) -> bool:
@@ -66,5 +71,7 @@ def _told(content: Any) -> str:
     if "return_code" in content:
         output = (content.get("stdout", ""), content.get("stderr", ""), f"exit {content['return_code']}")
         return "\n".join(str(line).rstrip() for line in output if line)
+    if (found := content.get("tool_references")) is not None:
+        return ", ".join(str(tool.get("tool_name")) for tool in found) or "nothing found"
     named = [str(content[name]) for name in ("title", "url", "file_id") if content.get(name)]
     return " · ".join(named) or str(content.get("type", ""))

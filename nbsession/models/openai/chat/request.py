@@ -90,7 +90,8 @@ def _tool_choice(value: Any) -> Any:
 def _tool(spec: ToolSpec, model: str) -> dict[str, Any]:
     if spec.options is not None:
         raise ModelError(
-            f"{model} has no tool {spec.name!r} of its own; take it out of the tree, or use an Anthropic model",
+            f"{model} has no tool {spec.name!r} of its own by Chat Completions; take it out of the tree, "
+            'or use a model that has it (OpenAI\'s by api="responses")',
             kind="request",
         )
     function = {"name": spec.name, "description": spec.description, "parameters": dict(spec.input_schema)}

@@ -92,7 +92,7 @@ def request_of(
     if context.tools:
         request["tools"] = [_tool(spec, name) for spec in context.tools]
     request.update(_settings(context, name))
-    own = [spec for spec in context.tools if spec.options is not None]
+    own = [spec for spec in context.tools if spec.name in INCLUDED and spec.options is not None]
     if bound := _most_uses(own, name):
         request.setdefault("max_tool_calls", bound)
     reasons = reasoning_is_told(model)
@@ -163,13 +163,16 @@ def _tool(spec: ToolSpec, model: str) -> dict[str, Any]:
     if spec.options is not None:
         return tool_param(spec, model)
     # Left out, "strict" is true here, and refuses what Python's signatures may say.
-    return {
+    function: dict[str, Any] = {
         "type": "function",
         "name": spec.name,
         "description": spec.description,
         "parameters": dict(spec.input_schema),
         "strict": False,
     }
+    if spec.deferred:
+        function["defer_loading"] = True
+    return function
 
 
 def _most_uses(own: Sequence[ToolSpec], model: str) -> int:

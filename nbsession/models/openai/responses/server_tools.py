@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ServerTool
 from nbsession.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from nbsession.content import ToolSpec
 
-OWN_TOOLS = {"web_search": "web_search", "code_execution": "code_interpreter", "file_search": "file_search"}
+OWN_TOOLS = {
+    "web_search": "web_search",
+    "code_execution": "code_interpreter",
+    "file_search": "file_search",
+    "tool_search": "tool_search",
+}
 """The tools that OpenAI runs, and the API's word for each."""
 
 INCLUDED = {
@@ -20,7 +24,7 @@ INCLUDED = {
     "code_execution": "code_interpreter_call.outputs",
     "file_search": "file_search_call.results",
 }
-"""What has to be asked for, lest a step come without what it found."""
+"""What has to be asked for, lest a step come without what it found, by the tools that are charged or bounded."""
 
 _NAMES = {kind: name for name, kind in OWN_TOOLS.items()}
 _MOST = 500
@@ -55,8 +59,8 @@ def tool_param(spec: ToolSpec, model: str) -> dict[str, Any]:
 
 def step_of(item: Mapping[str, Any]) -> ServerTool:
     """Return what an output item of the API's own tool says: call and result stand in one."""
-    # A field that is null in an answer is refused in a request.
-    raw = {name: value for name, value in item.items() if value is not None}
+    # What an answer alone has, and a field that is null in it, is refused in a request.
+    raw = {name: value for name, value in item.items() if value is not None and name != "created_by"}
     return ServerTool(raw.get("id", ""), step_name(raw), _told(raw), raw, is_result=True)
 
 
@@ -76,6 +80,7 @@ def _told(item: Mapping[str, Any]) -> str:
     for result in item.get("results") or ():
         passage = " ".join(str(result.get("text") or "").split())[:_MOST]
         lines.append(" · ".join(filter(None, (result.get("filename"), passage))))
+    lines += [str(tool.get("name") or tool.get("type")) for tool in item.get("tools") or ()]
     if item.get("status") in ("failed", "incomplete"):
         lines.append(str(item["status"]))
     return "\n".join(filter(None, lines))
@@ -89,5 +94,7 @@ def _asked(item: Mapping[str, Any]) -> str:
     if action.get("type") not in (None, "search"):
         name = f"{name}.{action['type']}"
     words = action.get("queries") or item.get("queries") or [action.get("query")]
-    given = [word for word in (*words, action.get("pattern"), action.get("url")) if word]
+    asked = item.get("arguments")
+    asked = list(asked.values()) if isinstance(asked, Mapping) else [asked]
+    given = [word for word in (*words, *asked, action.get("pattern"), action.get("url")) if word]
     return f"{name}({', '.join(map(repr, given))})"
