@@ -44,7 +44,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture: bytes with a media type, or a URL."""
+    """A picture: bytes with a media type, a URL, or the id of a file that the provider has."""
 
     media_type: str
     data: bytes = b""
@@ -52,9 +52,10 @@ class Image:
     alt: str = ""
     width: int = 0
     height: int = 0
+    file_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        data = {
             "type": "image",
             "media_type": self.media_type,
             "data": base64.b64encode(self.data).decode("ascii"),
@@ -63,31 +64,34 @@ class Image:
             "width": self.width,
             "height": self.height,
         }
+        return {**data, "file_id": self.file_id} if self.file_id else data
 
     def __str__(self) -> str:
-        return f"[image: {self.alt or self.url or self.media_type}]"
+        return f"[image: {self.alt or self.url or self.file_id or self.media_type}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document: bytes with a media type, or a URL."""
+    """A document: bytes with a media type, a URL, or the id of a file that the provider has."""
 
     media_type: str
     data: bytes = b""
     url: str = ""
     title: str = ""
+    file_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        data = {
             "type": "document",
             "media_type": self.media_type,
             "data": base64.b64encode(self.data).decode("ascii"),
             "url": self.url,
             "title": self.title,
         }
+        return {**data, "file_id": self.file_id} if self.file_id else data
 
     def __str__(self) -> str:
-        return f"[document: {self.title or self.url or self.media_type}]"
+        return f"[document: {self.title or self.url or self.file_id or self.media_type}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +212,18 @@ def block_from_dict(data: Mapping[str, Any]) -> Block:
         return Thinking(data["text"], data["raw"])
     if kind == "image":
         raw = base64.b64decode(data["data"])
-        return Image(data["media_type"], raw, data["url"], data["alt"], data["width"], data["height"])
+        return Image(
+            data["media_type"],
+            raw,
+            data["url"],
+            data["alt"],
+            data["width"],
+            data["height"],
+            data.get("file_id", ""),
+        )
     if kind == "document":
         raw = base64.b64decode(data["data"])
-        return Document(data["media_type"], raw, data["url"], data["title"])
+        return Document(data["media_type"], raw, data["url"], data["title"], data.get("file_id", ""))
     if kind == "server_tool":
         return ServerTool(data["call_id"], data["name"], data["text"], data["raw"], data["is_result"])
     raise ValueError(f"unknown content block type {kind!r}")

@@ -124,7 +124,11 @@ def _said(block: Block, calls: dict[str, str]) -> str:
         return f"← call {number}{' failed' if block.is_error else ''}: {said}"
     if isinstance(block, Image | Document):
         name = block.alt if isinstance(block, Image) else block.title
-        place = block.url or f"{len(block.data):,} bytes {hashlib.sha256(block.data).hexdigest()[:16]}"
+        place = (
+            block.url
+            or block.file_id
+            or f"{len(block.data):,} bytes {hashlib.sha256(block.data).hexdigest()[:16]}"
+        )
         return f"[{block.media_type} {name!r}: {place}]"
     if isinstance(block, ServerTool):
         return f"[{'result' if block.is_result else 'call'} of the provider’s own tool {block.name}: {block}]"

@@ -206,6 +206,8 @@ def _tool_result(result: ToolResult) -> dict[str, Any]:
 
 
 def _image_source(image: Image) -> dict[str, Any]:
+    if image.file_id:
+        return {"type": "file", "file_id": image.file_id}
     if image.url and not image.data:
         return {"type": "url", "url": image.url}
     check_image(image)
@@ -213,8 +215,10 @@ def _image_source(image: Image) -> dict[str, Any]:
 
 
 def _document(document: Document) -> dict[str, Any]:
-    if document.url and not document.data:
-        source: dict[str, Any] = {"type": "url", "url": document.url}
+    if document.file_id:
+        source: dict[str, Any] = {"type": "file", "file_id": document.file_id}
+    elif document.url and not document.data:
+        source = {"type": "url", "url": document.url}
     elif (text := text_of(document)) is not None:
         source = {"type": "text", "media_type": "text/plain", "data": text}
     else:

@@ -159,6 +159,11 @@ def _part(block: Block) -> dict[str, Any] | None:
 
 
 def _image_url(image: Image) -> str:
+    if image.file_id:
+        raise ModelError(
+            f"{image} is given by its id, and this API takes pictures by their bytes or a URL; load it first",
+            kind="request",
+        )
     if image.url and not image.data:
         return image.url
     check_image(image)
@@ -166,6 +171,8 @@ def _image_url(image: Image) -> str:
 
 
 def _document(document: Document) -> dict[str, Any]:
+    if document.file_id:
+        return {"type": "file", "file": {"file_id": document.file_id}}
     if document.url and not document.data:
         raise ModelError(
             f"{document} is given by its URL, and this API takes documents by their bytes only; load it first",

@@ -246,7 +246,8 @@ def _part(block: Block) -> dict[str, Any] | None:
     if isinstance(block, Text):
         return {"type": "input_text", "text": block.text}
     if isinstance(block, Image):
-        return {"type": "input_image", "detail": "auto", "image_url": _image_url(block)}
+        place = {"file_id": block.file_id} if block.file_id else {"image_url": _image_url(block)}
+        return {"type": "input_image", "detail": "auto", **place}
     if isinstance(block, Document):
         return _document(block)
     return None
@@ -260,6 +261,8 @@ def _image_url(image: Image) -> str:
 
 
 def _document(document: Document) -> dict[str, Any]:
+    if document.file_id:
+        return {"type": "input_file", "file_id": document.file_id}
     if document.url and not document.data:
         return {"type": "input_file", "file_url": document.url}
     if (text := text_of(document)) is not None:
