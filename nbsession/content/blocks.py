@@ -165,7 +165,7 @@ class ServerTool:
     """A step of a tool that the provider ran itself: its call, or (``is_result``) what it gave.
 
     ``call_id`` pairs the two. ``text`` is what is shown of it; ``raw`` is the
-    provider's own block, replayed byte for byte.
+    provider's own block, replayed byte for byte; without one the step is only shown.
     """
 
     call_id: str

@@ -141,7 +141,8 @@ def _words(block: Block, kinds: frozenset[str]) -> Block:
     if isinstance(block, Document):
         return Text(str(block)) if "documents" in kinds else block
     if isinstance(block, ServerTool):
-        return Text(block.text) if "steps" in kinds else block
+        # One without the provider's own block is told to the reader, and to no model.
+        return Text(block.text if block.raw else "") if "steps" in kinds else block
     if isinstance(block, Text):
         return Text(block.text) if "citations" in kinds else block
     if isinstance(block, ToolCall):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.context import Capabilities
 from nbsession.errors import ModelError
+from nbsession.models.anthropic.context_editing import editing
 from nbsession.models.anthropic.diagnosis import Answers, Question
 from nbsession.models.anthropic.request import COUNTED, DEFAULT_MAX_TOKENS, request_of
 from nbsession.models.anthropic.stream import Answer
@@ -156,7 +157,7 @@ class AnthropicModel:
         refuse_unfit(context, self)
         endpoint = self._wire.endpoint()
         request = self.request(context)
-        create = (await self._wire.client(endpoint)).messages.create
+        create = editing((await self._wire.client(endpoint)).messages.create)
         question = Question(self._answers, context, endpoint.url) if self._asks_cache(endpoint) else None
         if question is not None:
             create = question.asking(create)

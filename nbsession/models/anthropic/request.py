@@ -18,6 +18,8 @@ from nbsession.content import (
 )
 from nbsession.errors import ModelError, did_you_mean
 from nbsession.models.anthropic.closed_schema import closed
+from nbsession.models.anthropic.context_editing import FIELD as CONTEXT_EDITING
+from nbsession.models.anthropic.context_editing import edits_of
 from nbsession.models.anthropic.server_tools import OWN_TOOLS, tool_param
 from nbsession.models.media import base64_of, check_image, text_of
 
@@ -38,6 +40,7 @@ SETTINGS = (
     "output_schema",
     "citations",
     "cache_ttl",
+    "context_management",
     "metadata",
     "service_tier",
 )
@@ -122,6 +125,9 @@ def _settings(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
             output["format"] = {"type": "json_schema", "schema": closed(value)}
         elif name == "thinking":
             fields[name] = _thinking(value)
+        elif name == CONTEXT_EDITING:
+            if (edits := edits_of(value, model)) is not None:
+                fields[name] = edits
         elif name == "tool_choice":
             fields[name] = _tool_choice(value)
         elif name == "stop_sequences":
@@ -161,7 +167,7 @@ def _block(block: Block) -> dict[str, Any] | None:
     if isinstance(block, Text):
         return _text(block)
     if isinstance(block, ServerTool):
-        return dict(block.raw)
+        return dict(block.raw) or None
     if isinstance(block, ToolCall):
         return {"type": "tool_use", "id": block.id, "name": block.name, "input": dict(block.input)}
     if isinstance(block, ToolResult):

@@ -19,6 +19,8 @@ from nbsession.events import (
     ModelEvent,
     TextDelta,
 )
+from nbsession.models.anthropic.context_editing import FIELD as CONTEXT_EDITING
+from nbsession.models.anthropic.context_editing import cleared
 from nbsession.models.anthropic.server_tools import is_server_step, step_of
 from nbsession.models.arrival import OpenBlock
 from nbsession.usage import Usage
@@ -187,6 +189,15 @@ class Answer:
         if self._reason in _CUT:
             self._held = None
         yield from self._release()
+        yield from self._told_cleared(event)
+
+    def _told_cleared(self, event: Any) -> Iterable[ModelEvent]:
+        step = cleared(event.to_dict(warnings=False).get(CONTEXT_EDITING))
+        if step is not None:
+            index, self._blocks = self._blocks, self._blocks + 1
+            yield ContentBlockStart(index, "server_tool", id=step.call_id, name=step.name)
+            yield TextDelta(index, step.text, 0)
+            yield ContentBlockStop(index, step)
 
     def _stop(self) -> Iterable[ModelEvent]:
         """Close what is open; an answer that has not said why it ends is not complete."""
