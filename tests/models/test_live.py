@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import BaseModel
 
-from nbsession import App, StopReason, Timeline
+from nbsession import App, StopReason, System, Timeline, component, tool
 from nbsession.content import Image, Message, Text, ToolCall
 from nbsession.context import CompiledContext, context_of
 from nbsession.errors import MissingKeyError, ModelError
@@ -33,6 +34,7 @@ from nbsession.events import (
     TextDelta,
 )
 from nbsession.models import Capabilities, retry
+from nbsession.usage import Usage
 from tests.support.fake_messages import FakeMessages, Reply, broken
 from tests.support.live import KEY, ask, context, failure, finished
 
@@ -44,6 +46,21 @@ if TYPE_CHECKING:
 
 LONG = "Hello you there. " * 8
 WORDS = "Grüße ☃ and 😀, done."
+
+
+@tool
+def add_note(note: str) -> str:
+    """Keep a note."""
+    return f"Noted: {note}"
+
+
+@component
+def Notepad() -> list[Any]:
+    return [System("You keep notes."), add_note, Timeline()]
+
+
+class Groceries(BaseModel):
+    items: list[str]
 
 
 async def answered(provider: Provider, reply: Reply) -> list[Any]:
@@ -66,6 +83,40 @@ async def test_a_tool_call_ends_with_its_whole_input(provider: Provider) -> None
     deltas = [event.partial_json for event in events if isinstance(event, InputJsonDelta)]
     assert json.loads("".join(deltas)) == given
     assert [type(event) for event in events[-3:]] == [ContentBlockStop, MessageDelta, MessageStop]
+
+
+async def test_every_provider_s_figures_are_told_in_the_same_terms(provider: Provider) -> None:
+    provider.server.will(provider.text(WORDS))
+    model = provider.model()
+    *_, ending, _ = await ask(model)
+    await model.aclose()
+    assert isinstance(ending, MessageDelta)
+    assert ending.usage == Usage(
+        input_tokens=36, output_tokens=17, cache_read_tokens=20, cache_write_tokens=5, thinking_tokens=3
+    )
+
+
+async def test_a_session_calls_tools_and_reads_the_answer_into_a_model(provider: Provider) -> None:
+    provider.server.will(
+        provider.calling("add_note", '{"note": "milk"}', "call_1"), provider.text('{"items": ["milk"]}')
+    )
+    model = provider.model()
+    session = App(Notepad, model=model).session()
+    result = await session.send("Note: milk", output=Groceries)
+    session.close()
+    await model.aclose()
+    assert result.output == Groceries(items=["milk"])
+    assert [str(run.result) for run in result.tool_calls] == ["Noted: milk"]
+    bodies = [request.body for request in provider.server.requests]
+    assert [json.loads(json.dumps(session.request(tick))) for tick in session.ticks] == bodies
+    assert "Noted: milk" in json.dumps(bodies[1])
+    assert '"items"' in json.dumps(bodies[0])
+
+
+async def test_a_request_that_is_too_long_says_so_with_the_limit(provider: Provider) -> None:
+    provider.server.will(provider.status(400, "prompt is too long: 208310 tokens > 200000 maximum"))
+    error = await failure(provider.model())
+    assert (error.too_long, error.counted, error.room) == (True, 208310, 200000)
 
 
 # What the wire does to an answer
