@@ -77,7 +77,7 @@ def test_a_request_holds_the_context_and_no_more() -> None:
     }
 
 
-@pytest.mark.parametrize("model", ["o3", "gpt-5", "gpt-5-mini-2025-08-07", "gpt-6.1-sol", "gpt-10-nova"])
+@pytest.mark.parametrize("model", ["o3", "gpt-5", "gpt-5-mini-2025-08-07", "gpt-6.1-sol", "ft:o4-mini:us::x"])
 def test_a_model_that_reasons_is_asked_for_its_reasoning_sealed_and_in_summary(model: str) -> None:
     sent = request(model=model)
     assert (sent["include"], sent["reasoning"]) == (["reasoning.encrypted_content"], {"summary": "auto"})
@@ -295,6 +295,20 @@ def test_steps_of_its_tools_go_back_as_they_came_and_texts_with_their_phase() ->
         raw,
         {"type": "message", "role": "assistant", "content": "Found.", "phase": "final_answer"},
     ]
+
+
+def test_a_step_whose_reasoning_was_left_out_is_text_to_a_model_that_reasons() -> None:
+    raw = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "x"},
+    }
+    step = ServerTool("ws_1", "web_search", "web_search('x')", raw, is_result=True)
+    said = {"type": "message", "role": "assistant", "content": "web_search('x')"}
+    assert request(user("Hi"), assistant(step), model="gpt-6-sol")["input"][1] == said
+    assert request(user("Hi"), assistant(Thinking("", REASONED), step), model="gpt-6-sol")["input"][2] == raw
+    assert request(user("Hi"), assistant(step), model="gpt-4.1")["input"][1] == raw
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ COUNTED = (
 
 _ELSEWHERE = '; Chat Completions has more: OpenAIModel(…, api="chat")'
 # Other models refuse to be asked for their reasoning; ids read o<n>… and gpt-<n>….
-_REASONING = re.compile(r"^(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
+_REASONING = re.compile(r"^(?:ft:)?(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
 
 
 def request_of(
@@ -86,7 +86,8 @@ def request_of(
     request: dict[str, Any] = {"model": model, "store": False}
     if system := "\n\n".join(part.text for part in context.system):
         request["instructions"] = system
-    request["input"] = [item for message in context.messages for item in _items(message)]
+    reasons = reasoning_is_told(model)
+    request["input"] = [item for message in context.messages for item in _items(message, reasons=reasons)]
     if max_tokens is not None:
         request["max_output_tokens"] = max_tokens
     if context.tools:
@@ -95,7 +96,6 @@ def request_of(
     own = [spec for spec in context.tools if spec.name in INCLUDED and spec.options is not None]
     if bound := _most_uses(own, name):
         request.setdefault("max_tool_calls", bound)
-    reasons = reasoning_is_told(model)
     if reasons and context.settings.get("thinking") is None:
         request.setdefault("reasoning", {}).setdefault("summary", "auto")
     include = ["reasoning.encrypted_content"] if reasons or "reasoning" in request else []
@@ -188,17 +188,21 @@ def _most_uses(own: Sequence[ToolSpec], model: str) -> int:
     return sum(filter(None, uses))
 
 
-def _items(message: Message) -> Iterable[dict[str, Any]]:
-    return _assistant(message) if message.role == "assistant" else _user(message)
+def _items(message: Message, *, reasons: bool) -> Iterable[dict[str, Any]]:
+    return _assistant(message, reasons=reasons) if message.role == "assistant" else _user(message)
 
 
-def _assistant(message: Message) -> Iterable[dict[str, Any]]:
+def _assistant(message: Message, *, reasons: bool) -> Iterable[dict[str, Any]]:
     blocks = list(message.content)
+    # A step may be refused where the reasoning that led to it was left out.
+    bare = reasons and not any(isinstance(block, Thinking) for block in blocks)
     while blocks and isinstance(blocks[-1], Thinking):
         blocks.pop()  # reasoning that nothing followed is refused
     for block in blocks:
         if isinstance(block, Text):
             yield _said(block)
+        elif isinstance(block, ServerTool) and bare:
+            yield _said(Text(block.text))
         elif isinstance(block, ToolCall):
             arguments = json.dumps(dict(block.input), ensure_ascii=False)
             yield {
