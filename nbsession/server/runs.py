@@ -90,7 +90,7 @@ class Runs:
         """Go on with what was taken before a restart; what another server runs is left to it, and asked after later."""
         since = (0.0, "")
         try:
-            for _ in range(2):  # what is used meanwhile moves to the front, away from what is still to be read
+            for _ in range(2):  # what is used meanwhile moves to the front, away from what is still unread
                 since = await self._resume_since(since)
         except NbsessionError as error:
             LOG.warning("the runs that were taken before wait: %s", error)
