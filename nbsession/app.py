@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbsession.server import Limits, Server
-    from nbsession.session import Execution
+    from nbsession.session import Execution, Observer
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.tools import Rule, Tool
 
@@ -46,6 +46,9 @@ class App:
     (functions of the entries, or of them and the session, sync or async) decide what
     ``Timeline()`` shows; what one costs by ``session.spawn`` is the session's. ``permissions`` are rules over tool
     calls, made by ``allow``, ``ask`` and ``deny``, of which the last that matches decides.
+
+    The attribute ``observe``, where it is set, is called at each session's birth with its id and its root's
+    name, and gives what is told of its events as they happen; ``nbsession.traces`` sets it.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class App:
         self.budget = Budget.of(budget)
         self.policies = Policies(policies).functions
         self.permissions = rules_given(permissions, "App(permissions=)")
+        self.observe: Callable[[str, str], Observer] | None = None
         self.home = Home()
         self._sessions: dict[str, Session] = {}
 
@@ -183,7 +187,7 @@ class App:
 
     def like(self, root: Component | Element, *, model: Any = None, store: SessionStore | None = None) -> App:
         """Return an app with another root, and perhaps another model or store, that is like this one otherwise."""
-        return App(
+        like = App(
             root,
             model=self.model if model is None else model,
             store=store,
@@ -193,6 +197,8 @@ class App:
             policies=self.policies,
             permissions=self.permissions,
         )
+        like.observe = self.observe
+        return like
 
     def branches(self, session: Session) -> Iterator[Branch]:
         """Give the sessions of a session's family that are open here or kept, as its history needs them."""

@@ -8,6 +8,7 @@ from nbsession.session.check import Finding, Findings
 from nbsession.session.comparison import Comparison, answer
 from nbsession.session.execution import Execution
 from nbsession.session.explain import REPEAT, Explanation, Worth
+from nbsession.session.feed import Observer
 from nbsession.session.forecast import Forecast, reported_by
 from nbsession.session.freeze import Combination, Frozen
 from nbsession.session.home import Home
@@ -37,6 +38,7 @@ __all__ = [
     "Grade",
     "Home",
     "Mount",
+    "Observer",
     "Outline",
     "Place",
     "Prediction",

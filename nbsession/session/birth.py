@@ -68,6 +68,8 @@ def core_of(
             core.outbox.begin_fork(shared, state.version, state.changes)
     if fork is not None:
         core.mail.take()  # what waits there is for the parent
+    if app.observe is not None:
+        core.feed.observer = app.observe(session.id, node.type.name)
     return core
 
 

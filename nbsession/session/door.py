@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, ToolUse
     from nbsession.events import Event
     from nbsession.record import EventLog
+    from nbsession.session.feed import Observer
     from nbsession.session.home import Home
     from nbsession.session.options import Options
     from nbsession.session.questions import Answer
@@ -187,6 +188,7 @@ class Owner(Protocol):
     policies: tuple[Policy, ...]
     permissions: tuple[Rule, ...]
     tool_uses: tuple[ToolUse, ...]
+    observe: Callable[[str, str], Observer] | None
 
     def element(self, props: Mapping[str, Any]) -> Any:
         """Return the root element with these props."""

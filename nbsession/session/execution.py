@@ -240,12 +240,16 @@ class Execution:
     def start(self) -> None:
         """Commit the message and begin to run; the session calls it when its turn has come."""
         self.status = "running"
-        self.emit(ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))))
+        self._context.run(self._enter)
         self._work.commit_message()
         outbox = self._core.outbox
         outbox.add(outbox.execution(self, "running"))
-        self._context.run(lambda: _inside.set((*_inside.get(), self)))
         self._begin(self._drive())
+
+    def _enter(self) -> None:
+        """Begin in the context of who sent it, also where the one before it in the line starts it."""
+        _inside.set((*_inside.get(), self))
+        self.emit(ExecutionStart(self.id, self.session.id, "\n\n".join(map(_text, self.drafts))))
 
     def bury(self) -> None:
         """End an execution whose event loop was closed under it, on the loop that runs now."""

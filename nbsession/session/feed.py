@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing, contextmanager
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbsession import threads
 from nbsession.errors import NbsessionError, SessionError
@@ -19,7 +19,7 @@ from nbsession.events import (
 from nbsession.record import EventLog, Seam, stored_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from nbsession.record import Outbox
     from nbsession.timeline import Record, Tick
@@ -29,17 +29,22 @@ KEPT = 10_000
 PAGE = 1_000
 """Events that are read from the store at a time."""
 
+Observer: TypeAlias = "Callable[[Event], object]"
+"""What is called with each durable event as it happens, by whoever does it: it neither waits nor raises."""
+
 
 class Feed:
     """All events of one session, in the order of their numbers.
 
     The newest are in memory, all of them in the store. A reader costs nothing while
     it rests: one that comes back late goes on from the store. ``sequence`` is the
-    number of the last durable event.
+    number of the last durable event. ``observer``, if there is one, is called where an
+    event happens: in the task of the tool that starts, and in the sender's context where an execution does.
     """
 
     def __init__(self, outbox: Outbox, record: Record, ticks: Sequence[Tick]) -> None:
         self.sequence = 0
+        self.observer: Observer | None = None
         self._outbox = outbox
         self._record = record
         self._ticks = ticks
@@ -58,6 +63,8 @@ class Feed:
             if self._outbox.keeps:
                 self._outbox.note(event)
                 self._log.settled = self._outbox.stored
+            if self.observer is not None:
+                self.observer(event)
         else:
             event.sequence = self.sequence
         if self._held is not None:

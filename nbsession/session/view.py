@@ -15,7 +15,7 @@ from nbsession.session.options import checked_ticks
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from nbsession.context import Withheld
     from nbsession.events import Event
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbsession.session.closing import Closing
     from nbsession.session.core import SessionCore
     from nbsession.session.execution import Execution
+    from nbsession.session.feed import Observer
     from nbsession.session.freeze import Frozen
     from nbsession.session.notes import Notes
     from nbsession.session.outline import Outline
@@ -81,6 +82,23 @@ class SessionView:
     def sent(self, request_id: str) -> Execution | None:
         """Return the execution of what was sent under a request id, ``None`` where nothing was."""
         return cast("Execution | None", self._core.requests.known(request_id))
+
+    def observe(self, observe: Callable[[str, str], Observer] | None) -> None:
+        """Have what ``observe`` gives for its id and its root's name called with its durable events as they happen.
+
+        On the home loop, in the task and the context where each happens; it must neither wait nor raise. ``None``
+        ends it. To read along, at one's own pace, there is ``subscribe``.
+        """
+        observer = None if observe is None else observe(self.id, self._root().type.name)
+
+        def observing() -> None:
+            self._core.feed.observer = observer
+
+        self._core.home.call(observing)
+
+    def _root(self) -> Any:
+        """Return the element at the top of its tree."""
+        raise NotImplementedError
 
     @property
     def sequence(self) -> int:
