@@ -160,7 +160,7 @@ def described(tick: Tick, older: Tick | None, shelf: Shelf, asked: Mapping[str, 
             "output": tick.usage.output_tokens,
         },
         "cost": tick.cost,
-        "seconds": None if tick.ended is None else round(tick.ended - tick.started, 3),
+        "seconds": None if tick.ended is None or not tick.started else round(tick.ended - tick.started, 3),
         "stop_reason": "interrupted" if tick.interrupted else tick.stop_reason,
         "error": "" if tick.error is None else f"{type(tick.error).__name__}: {tick.error}",
     }

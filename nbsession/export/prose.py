@@ -77,7 +77,7 @@ def _turn(turn: Turn) -> Iterator[str]:
 
 def _tick(tick: Tick, asked: Mapping[str, Asked]) -> Iterator[str]:
     model = f" · {inline(tick.model or tick.asked)}" if tick.model or tick.asked else ""
-    source = f" ({tick.source})" if tick.source in ("live", "recorded", "simulated") else ""
+    source = f" ({tick.source})" if tick.source else ""
     yield f"### Tick {tick.number}{model}{source} · ≈{tick.context.tokens:,} tokens sent"
     for said in tick.response:
         if isinstance(said, Thinking) and said.text.strip():

@@ -5,5 +5,7 @@ loaded before spans are asked for.
 """
 
 from nbsession.traces.instrument import instrument
+from nbsession.traces.load import Traces, load
+from nbsession.traces.trace import Trace
 
-__all__ = ["instrument"]
+__all__ = ["Trace", "Traces", "instrument", "load"]

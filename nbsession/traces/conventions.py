@@ -27,6 +27,8 @@ RESPONSE_MODEL = "gen_ai.response.model"
 STREAM = "gen_ai.request.stream"
 FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
+OLD_PROVIDER = "gen_ai.system"
+OLD_CACHE_WRITE = "gen_ai.usage.cache_creation.input_tokens"
 OUTPUT_TYPE = "gen_ai.output.type"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
@@ -44,6 +46,9 @@ TOOL_DESCRIPTION = "gen_ai.tool.description"
 TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_RESULT = "gen_ai.tool.call.result"
 ERROR_TYPE = "error.type"
+
+ESTIMATED = "nbsession.usage.estimated"
+"""Our own: whether the figures of a usage are estimates, as those of a simulated model."""
 
 SETTINGS = {
     "effort": "gen_ai.request.reasoning.level",
@@ -82,12 +87,13 @@ def plain(text: str) -> str:
 
 def usage_attributes(usage: Usage) -> dict[str, Any]:
     """Return what a usage says, without what is not used at all."""
-    counts = {
+    more = {
         CACHE_READ: usage.cache_read_tokens,
         CACHE_WRITE: usage.cache_write_tokens,
         REASONING_TOKENS: usage.thinking_tokens,
+        ESTIMATED: usage.estimated,
     }
-    used = {name: count for name, count in counts.items() if count}
+    used = {name: value for name, value in more.items() if value}
     return {INPUT_TOKENS: usage.input_tokens, OUTPUT_TOKENS: usage.output_tokens, **used}
 
 
@@ -137,7 +143,8 @@ def _parts(blocks: Iterable[Block]) -> Iterator[dict[str, Any]]:
         elif isinstance(block, ToolCall):
             yield {"type": "tool_call", "id": block.id, "name": block.name, "arguments": dict(block.input)}
         elif isinstance(block, ToolResult):
-            yield {"type": "tool_call_response", "id": block.call_id, "response": block.text}
+            failed = {"is_error": True} if block.is_error else {}
+            yield {"type": "tool_call_response", "id": block.call_id, "response": block.text, **failed}
             yield from _parts(item for item in block.content if not isinstance(item, Text))
         elif isinstance(block, ServerTool):
             kind = "server_tool_call_response" if block.is_result else "server_tool_call"
