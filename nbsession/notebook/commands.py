@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
 from nbsession.notebook import answering, arguments, serving
+from nbsession.notebook.opened import Opened, opened_of
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
 from nbsession.notebook.remote import Remote, far_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.sessions import Sessions
     from nbsession.session import Session
+    from nbsession.traces import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Commands:
         self._by_name: Mapping[str, Callable[[Line], Shown]] = {
             "new": self._new,
             "connect": self._connect,
+            "open": self._open,
             "use": self._use,
             "list": self._list,
             "knobs": self._knobs,
@@ -103,8 +106,20 @@ class Commands:
         )
         return f"{remote} {'begins' if made else 'goes on after ' + _count(len(remote.ticks), 'tick')}"
 
+    def _open(self, line: Line) -> Shown:
+        traces = self.sessions.load(line.words[0])
+        which = line.word(1)
+        if which is None and len(traces) > 1:
+            return tables.traces(traces, line.words[0])
+        trace = traces[0 if which is None else which]
+        self.sessions.open(trace, line.get("name"))
+        notes = [f"- {note}" for note in trace.notes]
+        return "\n".join([f"{_opened(trace)}; %session inspect shows it tick by tick", *notes])
+
     def _use(self, line: Line) -> Shown:
         session = self.sessions.use(line.words[0])
+        if (opened := opened_of(session)) is not None:
+            return _opened(opened.trace)
         if (remote := far_of(session)) is not None:
             return f"{remote}: {_count(len(remote.ticks), 'tick')}"
         return f"{self._title(session)}: {_count(len(session.timeline), 'entry', 'entries')}; {_model_of(session)}"
@@ -133,8 +148,8 @@ class Commands:
 
     def _context(self, line: Line) -> Shown:
         session = self.sessions.current
-        if (remote := far_of(session)) is not None:
-            return _context_of(remote, line)
+        if (kept := far_of(session) or opened_of(session)) is not None:
+            return _context_of(kept, line)
         older = _tick(session, line.options["diff"]) if "diff" in line.options else None
         at, without = line.word(0), line.get("without")
         if without is not None:
@@ -345,16 +360,20 @@ def expression(source: str, namespace: Mapping[str, Any]) -> Callable[[Any], obj
     return lambda tick: eval(code, {**namespace, "tick": tick})  # noqa: S307  # the line's own author wrote it
 
 
-def _context_of(remote: Remote, line: Line) -> Shown:
-    """Show a context of a session at a server."""
+def _opened(trace: Trace) -> str:
+    return f"{trace.id!r} ({_count(len(trace.ticks), 'tick')}) is a {trace.source}, to be looked at"
+
+
+def _context_of(kept: Remote | Opened, line: Line) -> Shown:
+    """Show a context of a session at a server, or of a trace."""
     if asked := [f"--{name}" for name in ("without", "json", "cache") if name in line.options]:
-        raise SessionError(f"{asked[0]} works on the session's own tree, which is at {remote.url}")
+        raise SessionError(f"{asked[0]} works on the session's own tree, {kept.beyond}")
     at = line.word(0)
-    older = remote.tick(_tick(remote, line.options["diff"]).number) if "diff" in line.options else None
+    older = kept.tick(_tick(kept, line.options["diff"]).number) if "diff" in line.options else None
     if at is None:
-        context, title = remote.compile(), "What would be sent now"
+        context, title = kept.compile(), "What would be sent now"
     else:
-        tick = remote.tick(_tick(remote, _number("context", at)).number)
+        tick = kept.tick(_tick(kept, _number("context", at)).number)
         context, title = tick.context, f"What was sent at tick {tick.number}"
     title += f", compared with tick {older.number}" if older is not None else ""
     return ShowContext(context, older.context if older is not None else None, title)
@@ -370,7 +389,7 @@ def _model_of(session: Session) -> str:
     return f"model {model.name} ({said})"
 
 
-def _tick(session: Session | Remote, number: int) -> Any:
+def _tick(session: Session | Remote | Opened, number: int) -> Any:
     ticks = session.ticks
     if not 0 <= number < len(ticks):
         there = f"it has ticks 0 to {len(ticks) - 1}" if ticks else "it has none yet"

@@ -184,6 +184,14 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 _SESSIONS,
             ),
             Command(
+                "open",
+                "look at what another tool recorded: Inspect's logs, OTLP JSON, chatlas's turns; one CONVERSATION where there are several",
+                ("PATH", "CONVERSATION"),
+                1,
+                (NAME,),
+                _SESSIONS,
+            ),
+            Command(
                 "resume",
                 "open a stored session again, of the current session's app",
                 ("ID",),

@@ -137,6 +137,11 @@ class Remote:
         """The name of its root component."""
         return self._component
 
+    @property
+    def beyond(self) -> str:
+        """What is said of the session's own tree."""
+        return f"which is at {self.url}"
+
     def __str__(self) -> str:
         return f"session {self.id!r} ({self._component}) at {self.url}"
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
     from nbsession.app import App
     from nbsession.notebook.loop import Engine
+    from nbsession.notebook.opened import Opened
     from nbsession.notebook.remote import Remote
     from nbsession.session import Home, Prediction, Session
     from nbsession.stores.base import SessionInfo, SessionStore
+    from nbsession.traces import Trace, Traces
     from nbsession.tree import Component
 
 
@@ -172,6 +174,21 @@ class Sessions:
         self.add(cast("Session", remote), name, url)
         self._current = name or remote.id
         return remote, made
+
+    def load(self, path: str) -> Traces:
+        """Read what another tool recorded; raises ``SessionError`` for what is no such file."""
+        from nbsession.traces import load
+
+        return load(path)
+
+    def open(self, trace: Trace, name: str | None = None) -> Opened:
+        """Know a trace by a name, as a session that is only looked at, and make it the current one."""
+        from nbsession.notebook.opened import Opened
+
+        opened = Opened(trace, self.engine.loop)
+        self.add(cast("Session", opened), name, f"a {trace.source}")
+        self._current = name or trace.id
+        return opened
 
     def fork(
         self,

@@ -5,7 +5,7 @@ Also what one asks of it: forks, previews, sweeps, an outline.
 
 from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
-from nbsession.session.comparison import Comparison, answer
+from nbsession.session.comparison import Comparison, Ticked, answer
 from nbsession.session.execution import Execution
 from nbsession.session.explain import REPEAT, Explanation, Worth
 from nbsession.session.feed import Observer
@@ -49,6 +49,7 @@ __all__ = [
     "StopReason",
     "Sweep",
     "SweepRow",
+    "Ticked",
     "Worth",
     "answer",
     "checked_ticks",

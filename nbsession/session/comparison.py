@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from nbsession.context import ContextDiff
 
@@ -12,6 +12,19 @@ if TYPE_CHECKING:
 
     from nbsession.context import Part
     from nbsession.timeline import Tick
+
+
+@runtime_checkable
+class Ticked(Protocol):
+    """What has ticks to be compared: a session, or a trace of another tool."""
+
+    @property
+    def id(self) -> str:
+        """What it is called."""
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """Every tick."""
 
 
 class Pair(NamedTuple):

@@ -12,6 +12,7 @@ from nbsession.context import CompiledContext
 from nbsession.context.part import Part, message_part, tool_part
 from nbsession.errors import ModelError
 from nbsession.export import Conversation, conversation_of, ending_of, markdown, save, tour
+from nbsession.session import Comparison
 from nbsession.timeline import Record, Tick, ToolRun
 from nbsession.usage import Usage, estimate
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbsession.content import Block
+    from nbsession.session import Ticked
     from nbsession.traces.call import Call, Said, Told
 
 ENDINGS = (".html", ".md", ".json")
@@ -46,6 +48,10 @@ class Trace:
     def conversation(self) -> Conversation:
         """Its turns, as they are exported."""
         return conversation_of(self.id, tuple(self.timeline), self.ticks, {}, {})
+
+    def compare(self, other: Ticked) -> Comparison:
+        """Set it beside another trace or a session, and say where they part; ``Session.compare`` does so, too."""
+        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def export(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write it to a file: a page with a scrubber (``.html``), text (``.md``) or data (``.json``).

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.content import visible
+from nbsession.notebook.opened import opened_of
 from nbsession.notebook.remote import far_of
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from nbsession.stores.base import SessionInfo, SessionStore
     from nbsession.timeline import History, Tick
     from nbsession.tools import Question
+    from nbsession.traces import Traces
 
 LONGEST = 60
 """Characters of a message or value that stand in a row."""
@@ -118,7 +121,7 @@ def ticks(session: Session) -> Table:
     asked = {entry.id: entry.text for entry in session.timeline.all() if entry.role == "user"}
     present = {entry.id for entry in session.timeline}
     left = [tick.number for tick in made if tick.head_after is not None and tick.head_after not in present]
-    days = {_local(tick.started).date() for tick in made}
+    days = {_local(tick.started).date() for tick in made if tick.started}
     form = "%H:%M:%S" if len(days) <= 1 else "%Y-%m-%d %H:%M:%S"
     waits = {question.tick for question in session.waiting}
     rows = [
@@ -144,7 +147,22 @@ def ticks(session: Session) -> Table:
             Column("cost", "n"),
         ),
         rows,
-        _words_of(made[-1].number, left) if made else (),
+        _words_of(made[-1].number, left)[: None if opened_of(session) is None else 1] if made else (),
+    )
+
+
+def traces(found: Traces, path: str) -> Table:
+    """Lay out the conversations of a file that another tool wrote, and how one of them is opened."""
+    rows = [
+        Row((trace.id, f"{len(trace.ticks):,}", trace.ticks[-1].model, shortened(trace.ticks[-1].text)))
+        for trace in found
+    ]
+    return Table(
+        f"Conversations in {path}",
+        [count(len(found), "conversation"), found[0].source],
+        (Column("id"), Column("ticks", "n"), Column("answered by"), Column("last answer")),
+        rows,
+        [Word("open", f"%session open {shlex.join([path, found[0].id])}", "to look at it, tick by tick")],
     )
 
 
@@ -180,7 +198,7 @@ def _tick_row(tick: Tick, message: str, form: str, marks: Sequence[str]) -> Row:
     return Row(
         (
             str(tick.number),
-            _local(tick.started).strftime(form),
+            _local(tick.started).strftime(form) if tick.started else "unknown",
             shortened(message),
             f"≈{tick.context.tokens:,}",
             _read(tick),
@@ -254,7 +272,7 @@ def _session_row(name: str, target: str, session: Session, *, here: bool) -> Row
             "waits" if session.status == "idle" and session.waiting else session.status,
             f"{len(session.ticks):,}",
             f"{session.parent} {where}".strip() if session.parent else "–",
-            templates.minute(last.ended or last.started) if last else "–",
+            templates.minute(last.ended or last.started) if last and last.started else "–",
             _model_of(session),
         ),
         here,
