@@ -8,6 +8,7 @@ from nbsession.errors import SessionError
 from nbsession.notebook.remote import Place
 from nbsession.session import Home, Session
 from nbsession.timeline import Branch, History
+from nbsession.usage import Usage
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,8 +41,8 @@ class Opened:
         self.timeline = trace.timeline
         self.app = Place(Home())
         self.app.home.bind(loop)
-        last = trace.ticks[-1]
-        self.model = Named(last.model, trace.source)
+        self.model = Named(trace.ticks[-1].model, trace.source)
+        self.usage = Usage.sum([tick.usage for tick in trace.ticks])
         self.status = "idle"
         self.parent = self.forked = self.current = None
         self.waiting = self.sweeps = self.left_out = ()
@@ -71,7 +72,7 @@ class Opened:
 
     def branch(self, at: int | None = None, *, before: bool = False) -> Any:
         """Refuse: there is no tree that could be rendered."""
-        raise self._refusal("a tree")
+        raise SessionError(f"a {self.trace.source} tells of no components")
 
     def compare(self, other: Ticked) -> Comparison:
         """Set it beside a session or another trace, and say where they part."""

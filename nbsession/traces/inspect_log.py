@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 ATTACHMENT = "attachment://"
 
+_NOT_SENT = ("attempt_timeout", "batch", "cache", "max_connections", "max_retries", "timeout")
+"""Settings of Inspect's own."""
+
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -50,11 +53,12 @@ def sample_of(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Told:
     name = str(sample.get("id", UNKNOWN))
     told = Told(f"{name}/{epoch}" if epoch > 1 else name, source_of(header))
     attachments = mapping(sample.get("attachments"))
-    pool = listed(mapping(sample.get("events_data")).get("messages"))
+    pooled = listed(mapping(sample.get("events_data")).get("messages"))
+    pool = list(messages_of(told, _attached(pooled, attachments)))
     for event in listed(sample.get("events")):
         kind = mapping(event).get("event")
         if kind == "model":
-            told.calls.append(_call(told, _attached(_with_input(event, pool), attachments)))
+            told.calls.append(_call(told, _attached(event, attachments), pool))
         elif kind == "tool":
             _result(told, _attached(event, attachments))
     if not told.calls:
@@ -88,7 +92,7 @@ def messages_of(told: Told, messages: Sequence[Any]) -> Iterator[Said]:
         yield Said(role if role in _ROLES else "user", (*content, *calls))
 
 
-def _call(told: Told, event: Mapping[str, Any]) -> Call:
+def _call(told: Told, event: Mapping[str, Any], pool: Sequence[Said]) -> Call:
     output = mapping(event.get("output"))
     choices = listed(output.get("choices"))
     first = mapping(choices[0]) if choices else {}
@@ -98,10 +102,14 @@ def _call(told: Told, event: Mapping[str, Any]) -> Call:
     usage = mapping(output.get("usage"))
     started = _seconds(event.get("timestamp"))
     return Call(
-        list(messages_of(told, listed(event.get("input")))),
+        _input(told, event, pool),
         said.content,
         [_tool(tool) for tool in map(mapping, listed(event.get("tools")))],
-        {name: value for name, value in mapping(event.get("config")).items() if value is not None},
+        {
+            name: value
+            for name, value in mapping(event.get("config")).items()
+            if value is not None and name not in _NOT_SENT
+        },
         str(event.get("model", UNKNOWN)),
         str(output.get("model") or ""),
         stop_reason(first.get("stop_reason")),
@@ -166,15 +174,12 @@ def _content(told: Told, content: Any) -> Iterator[Block]:
             yield told.odd(f"content of the type {kind!r}", part)
 
 
-def _with_input(event: Mapping[str, Any], pool: Sequence[Any]) -> Mapping[str, Any]:
-    """Put in what an event was asked with, where that stands in the sample's pool of messages."""
+def _input(told: Told, event: Mapping[str, Any], pool: Sequence[Said]) -> list[Said]:
+    """Return what a model was asked with: it stands in the event, or by its places in the sample's pool of messages."""
     refs = [ref for ref in listed(event.get("input_refs")) if isinstance(ref, list) and len(ref) == 2]
     if event.get("input") or not refs:
-        return event
-    return {
-        **event,
-        "input": [message for start, end in refs for message in pool[number(start) : number(end)]],
-    }
+        return list(messages_of(told, listed(event.get("input"))))
+    return [said for start, end in refs for said in pool[number(start) : number(end)]]
 
 
 def _attached(value: Any, attachments: Mapping[str, Any]) -> Any:

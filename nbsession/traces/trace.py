@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ class _Build:
     def __init__(self, told: Told, trace: Trace) -> None:
         self._told = told
         self._trace = trace
+        self._called: dict[str, str] = {}
+        self._made: dict[int, Part] = {}
         self._parts: dict[tuple[str, int], Part] = {}
         self._before: list[str] = []
         self._executions = 0
@@ -137,21 +140,14 @@ class _Build:
         system: list[Part] = []
         flow: list[Part] = []
         counts: dict[str, int] = {}
-        called: dict[str, str] = {}
         for said in call.messages:
-            called |= {block.id: block.name for block in said.content if isinstance(block, ToolCall)}
             if said.role == "system" and not flow:
                 text = "\n\n".join(map(str, said.content))
                 system.append(Part("system", "system", text, key=str(len(system) or "")))
                 continue
             if said.role == "system":
                 self._told.note("a system message in the middle of a conversation stands in the user's turn")
-            role = "user" if said.role == "system" else said.role
-            content = tuple(_named(block, called) for block in said.content)
-            made = message_part("timeline", content, key="", role=role)
-            count = counts[made.digest] = counts.get(made.digest, -1) + 1
-            made.key = f"{made.digest[:12]}.{count}"
-            flow.append(self._parts.setdefault((made.digest, count), made))
+            flow.append(self._part(said, counts))
         return CompiledContext(
             system,
             flow,
@@ -160,6 +156,22 @@ class _Build:
             settings=call.settings,
             model=call.asked,
         )
+
+    def _part(self, said: Said, counts: dict[str, int]) -> Part:
+        """Return the part that a message is: the same one wherever the record has that message."""
+        made = self._made.get(id(said))
+        if made is None:
+            self._called |= {block.id: block.name for block in said.content if isinstance(block, ToolCall)}
+            content = tuple(_named(block, self._called) for block in said.content)
+            role = "user" if said.role == "system" else said.role
+            made = self._made[id(said)] = message_part("timeline", content, key="", role=role)
+        count = counts[made.digest] = counts.get(made.digest, -1) + 1
+        known = self._parts.get((made.digest, count))
+        if known is None:
+            key = f"{made.digest[:12]}.{count}"
+            known = message_part("timeline", made.blocks, key=key, role=made.role)
+            self._parts[made.digest, count] = known
+        return known
 
     def _new(self, call: Call, digests: list[str]) -> Sequence[Said]:
         """Return the messages that were not in the call before: what follows those that both have."""
@@ -211,7 +223,8 @@ def _after_system(messages: Sequence[Said]) -> Iterator[Said]:
 
 
 def _results(call: Call) -> Iterator[ToolResult]:
-    for said in call.messages:
+    """Give the results that a call sends for the first time: those behind the model's last message."""
+    for said in takewhile(lambda said: said.role != "assistant", reversed(call.messages)):
         yield from (block for block in said.content if isinstance(block, ToolResult))
 
 

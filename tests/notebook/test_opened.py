@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from nbsession.notebook.opened import Opened
+from nbsession.notebook.panels.inspector import Inspector
+from nbsession.traces import load
 from tests.notebook.kernels import Kernel, Ran, running_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nbsession import Session
 
 FILES = Path(__file__).parents[1] / "traces" / "files"
 LOG = FILES / "weather.eval"
@@ -68,6 +74,35 @@ def test_it_is_inspected_tick_by_tick_and_its_texts_stay_texts(kernel: Kernel) -
     assert "&lt;script&gt;" in page
     assert SCRIPT not in page
     assert "foreign trace from inspect 0.3.285" in page
+    assert "tells of no components" in page
+
+
+async def test_every_place_of_the_scrubber_can_be_gone_to_and_nothing_would_be_sent_now() -> None:
+    trace = load(LOG)["bern"]
+    panel = Inspector(cast("Session", Opened(trace, asyncio.get_running_loop())))
+    assert "It rains in Bern." in panel.html()
+    for place, shown in enumerate(("weather", "Take an umbrella.")):
+        panel.hear({"me": 1, "k": "go", "tick": place})
+        assert panel.marks[0] == place
+        assert shown in str(panel.answer())
+    panel.hear({"me": 1, "k": "compare", "beside": "none"})
+    panel.hear({"me": 1, "k": "go", "tick": 2})
+    assert panel.is_now
+    assert "what would be sent now needs a session" in panel.said
+    panel.hear({"me": 1, "k": "go", "tick": 0})
+    panel.hear({"me": 1, "k": "session", "id": "other"})
+    assert "there is no fork 'other'" in panel.said
+
+
+async def test_two_traces_stand_side_by_side_in_the_inspector() -> None:
+    loop = asyncio.get_running_loop()
+    one, other = (cast("Session", Opened(trace, loop)) for trace in load(LOG))
+    panel = Inspector(one, [("other", other)])
+    panel.hear({"me": 1, "k": "company", "id": "hostile"})
+    panel.hear({"me": 1, "k": "go", "tick": 0})
+    assert not panel.said
+    assert "&lt;script&gt;" in panel.html()
+    assert SCRIPT not in panel.html()
 
 
 def test_its_ticks_and_their_contexts_are_shown_and_compared(kernel: Kernel) -> None:

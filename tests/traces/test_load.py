@@ -83,7 +83,7 @@ def test_an_inspect_log_has_its_version_tools_settings_usage_times_and_scores() 
         assert trace.id == "bern"
         assert "scored by includes: C" in trace.notes
         assert [spec.name for spec in tick.context.tools] == ["weather"]
-        assert tick.context.settings["temperature"] == 0.5
+        assert dict(tick.context.settings) == {"max_tokens": 100, "temperature": 0.5}
         usage = tick.usage
         assert (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens) == (56, 16, 9)
         assert not usage.estimated
