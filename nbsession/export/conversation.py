@@ -61,10 +61,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A session's turns on the path to its head."""
+    """A session's turns on the path to its head; ``notes`` say what else is to be known of it."""
 
     session: str
     turns: tuple[Turn, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ticks(self) -> list[Tick]:
@@ -88,6 +89,7 @@ class Conversation:
             "version": 1,
             "session": self.session,
             "turns": turns,
+            **({"notes": list(self.notes)} if self.notes else {}),
             **shelf.to_dict(),
         }
 

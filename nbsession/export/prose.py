@@ -30,7 +30,10 @@ _TOKENS_OF_TEXT = frozenset({
 
 def markdown(conversation: Conversation) -> str:
     """Return the conversation: messages and answers as quotes, calls and results as code."""
-    lines = [f"# Session {inline(conversation.session)}"]
+    lines = [
+        f"# Session {inline(conversation.session)}",
+        *(f"- {inline(note)}" for note in conversation.notes),
+    ]
     for turn in conversation.turns:
         lines += _turn(turn)
     return "\n\n".join(lines) + "\n"
@@ -77,7 +80,7 @@ def _turn(turn: Turn) -> Iterator[str]:
 
 def _tick(tick: Tick, asked: Mapping[str, Asked]) -> Iterator[str]:
     model = f" · {inline(tick.model or tick.asked)}" if tick.model or tick.asked else ""
-    source = f" ({tick.source})" if tick.source else ""
+    source = f" ({tick.source if tick.source.isalpha() else inline(tick.source)})" if tick.source else ""
     yield f"### Tick {tick.number}{model}{source} · ≈{tick.context.tokens:,} tokens sent"
     for said in tick.response:
         if isinstance(said, Thinking) and said.text.strip():

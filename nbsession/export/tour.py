@@ -34,6 +34,7 @@ def tour(conversation: Conversation) -> str:
         _visible(shown),
         SHEETS,
         session=conversation.session,
+        notes=conversation.notes,
         text=Turns.text(conversation.turns),
     )
     return document(f"Session {conversation.session}", body, script, SHEETS)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbsession.content import Document, Image, Text, Thinking, ToolCall, ToolResult
+from nbsession.content import Document, Image, Text, Thinking, ToolCall, ToolResult, visible
 
 if TYPE_CHECKING:
     from nbsession.content import Block, ToolSpec
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 """What stands for a name that a record does not have."""
+
+LONGEST = 200
+"""Characters of a note, and of a tool's name."""
 
 STOPPED = {
     "stop": "end_turn",
@@ -73,9 +76,9 @@ class Told:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Say something of how it was read, once."""
-        if text not in self.notes:
-            self.notes.append(text)
+        """Say something of how it was read, once, in a line."""
+        if (said := in_a_line(text)) not in self.notes:
+            self.notes.append(said)
 
     def odd(self, what: str, value: Any) -> Text:
         """Keep what is not known as text, and say so."""
@@ -157,6 +160,17 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def in_a_line(text: str) -> str:
+    """Return what a record says where it is named in a sentence: one line, not long, nothing hidden."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def source_of(tool: str) -> str:
+    """Say of which tool a record is, as the source of what is told."""
+    return in_a_line(f"foreign trace from {tool}")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

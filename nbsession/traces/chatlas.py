@@ -22,6 +22,7 @@ from nbsession.traces.call import (
     mapping,
     number,
     result_of,
+    source_of,
     stop_reason,
     thinking_of,
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from nbsession.content import Block, ToolResult
 
-SOURCE = "foreign trace from chatlas (version unknown)"
+SOURCE = source_of("chatlas (version unknown)")
 
 
 def is_turn(value: Any) -> bool:

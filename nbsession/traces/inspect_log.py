@@ -23,6 +23,7 @@ from nbsession.traces.call import (
     mapping,
     number,
     result_of,
+    source_of,
     stop_reason,
     thinking_of,
 )
@@ -41,17 +42,12 @@ _NOT_SENT = ("attempt_timeout", "batch", "cache", "max_connections", "max_retrie
 _ROLES = ("system", "user", "assistant", "tool")
 
 
-def source_of(header: Mapping[str, Any]) -> str:
-    """Say by which version of Inspect a log was written; ``header`` is the log without its samples."""
-    packages = mapping(mapping(header.get("eval")).get("packages"))
-    return f"foreign trace from inspect {packages.get('inspect_ai', '(version unknown)')}"
-
-
 def sample_of(sample: Mapping[str, Any], header: Mapping[str, Any]) -> Told:
-    """Read one sample."""
+    """Read one sample; ``header`` is the log without its samples."""
     epoch = number(sample.get("epoch"))
     name = str(sample.get("id", UNKNOWN))
-    told = Told(f"{name}/{epoch}" if epoch > 1 else name, source_of(header))
+    version = mapping(mapping(header.get("eval")).get("packages")).get("inspect_ai", "(version unknown)")
+    told = Told(f"{name}/{epoch}" if epoch > 1 else name, source_of(f"inspect {version}"))
     attachments = mapping(sample.get("attachments"))
     pooled = listed(mapping(sample.get("events_data")).get("messages"))
     pool = list(messages_of(told, _attached(pooled, attachments)))

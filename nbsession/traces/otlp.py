@@ -27,6 +27,7 @@ from nbsession.traces.call import (
     mapping,
     number,
     result_of,
+    source_of,
     stop_reason,
     thinking_of,
 )
@@ -91,9 +92,7 @@ def read(documents: Iterable[Mapping[str, Any]]) -> list[Told]:
     for span in sorted(spans.values(), key=lambda span: span.began):
         if span.operation not in (*MODEL_CALLS, TOOL_CALLS):
             continue
-        told = found.setdefault(
-            span.conversation, Told(span.conversation, f"foreign trace from {span.scope}")
-        )
+        told = found.setdefault(span.conversation, Told(span.conversation, source_of(span.scope)))
         if span.operation == TOOL_CALLS:
             _result(told, span)
         else:

@@ -48,7 +48,8 @@ class Trace:
     @property
     def conversation(self) -> Conversation:
         """Its turns, as they are exported."""
-        return conversation_of(self.id, tuple(self.timeline), self.ticks, {}, {})
+        told = conversation_of(self.id, tuple(self.timeline), self.ticks, {}, {})
+        return replace(told, notes=(self.source, *self.notes))
 
     def compare(self, other: Ticked) -> Comparison:
         """Set it beside another trace or a session, and say where they part; ``Session.compare`` does so, too."""

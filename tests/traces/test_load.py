@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,30 @@ def test_a_trace_is_exported_as_a_session_is_and_its_texts_stay_texts(
     with pytest.raises(SessionError, match="is there already"):
         trace.export(path)
     trace.export(path, force=True)
+
+
+@pytest.mark.parametrize("ending", [".html", ".md", ".json"])
+def test_an_exported_trace_says_what_is_to_be_known_of_it(tmp_path: Path, ending: str) -> None:
+    trace = talk("chatlas.json")
+    path = tmp_path / f"page{ending}"
+    trace.export(path)
+    for note in trace.notes:
+        assert note in path.read_text("utf-8")
+
+
+def test_what_a_record_calls_its_tool_is_one_line_without_anything_hidden_and_no_markup(
+    tmp_path: Path,
+) -> None:
+    log = a_log()
+    log["eval"]["packages"]["inspect_ai"] = f"1\n\x1b[31m{SCRIPT}" + "x" * 500
+    trace = load(write(tmp_path / "log.json", log))[0]
+    assert trace.source.startswith(f"foreign trace from inspect 1 ⟨U+001B⟩[31m{SCRIPT}xxx")
+    assert len(trace.source) == 200
+    for ending in (".html", ".md"):
+        trace.export(tmp_path / f"page{ending}")
+    assert SCRIPT not in (tmp_path / "page.html").read_text("utf-8")
+    written = (tmp_path / "page.md").read_text("utf-8")
+    assert written.count(SCRIPT) == written.count(f"`{trace.source}`") > 0
 
 
 def test_a_trace_is_exported_as_what_can_be_written_of_it_only(tmp_path: Path) -> None:
@@ -414,6 +439,17 @@ def test_a_log_that_was_packed_by_deflate_and_one_of_a_run_that_goes_on_are_read
     trace = load(path)[0]
     assert trace.source == "foreign trace from inspect 0.3.285"
     assert "the run that wrote the log had not ended" in trace.notes
+
+
+def test_a_log_that_nothing_here_unpacks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setattr(zipfile.ZipFile, "read", _as_before_python_3_14)
+    with pytest.raises(SessionError, match=r'pip install "nbsession\[traces\]"'):
+        load(FILES / "weather.eval")
+
+
+def _as_before_python_3_14(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    raise NotImplementedError
 
 
 # Files that are none

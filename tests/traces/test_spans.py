@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -528,3 +530,17 @@ async def test_text_that_is_no_unicode_reaches_no_exporter(collected: Collected)
 def test_anything_but_an_app_or_a_session_is_refused() -> None:
     with pytest.raises(SessionError, match=r"takes an App or a Session, got Component: <component Guide>"):
         instrument(Guide)  # type: ignore[arg-type]
+
+
+def test_opentelemetry_is_loaded_only_where_spans_are_asked_for() -> None:
+    code = (
+        "import sys, nbsession.traces; print(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_without_opentelemetry_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    with pytest.raises(SessionError, match=r'pip install "nbsession\[otel\]"'):
+        instrument(guide())

@@ -66,6 +66,7 @@ const tour = (root, data) => {
   });
   root.replaceChildren(
     make("h1", "", `Session ${data.session}`),
+    ...(data.notes ?? []).map((note) => make("p", "said", note)),
     make("nav", "scrubber", back, slider, on),
     where,
     make(
