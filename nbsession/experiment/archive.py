@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbsession.errors import SessionNotFoundError
 from nbsession.experiment.bench import whole
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ class Archive:
         self._ledger = ledger
 
     def session(self, id: str) -> Session:
-        """Open one, which stays open."""
+        """Open one, which stays open. Raises ``SessionNotFoundError`` where it was deleted."""
+        self._refuse_gone(id)
         return self._app.session(id)
 
     async def result(self, id: str) -> Result:
-        """Read what one gave; it stays open only if it was."""
+        """Read what one gave; it stays open only if it was. Raises ``SessionNotFoundError`` where it was deleted."""
+        self._refuse_gone(id)
         was_open = id in self._app.opened
         session = self._app.session(id)
         try:
@@ -38,3 +41,9 @@ class Archive:
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         """Read long answers, by digest."""
         return self._ledger.texts(digests)
+
+    def _refuse_gone(self, id: str) -> None:
+        if not self._app.knows(id):
+            raise SessionNotFoundError(
+                f"the session {id!r} of this trial is not in the store any more: it was deleted; the trial's figures stay"
+            )

@@ -9,7 +9,8 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nbsession.errors import SessionError
+from nbsession import threads
+from nbsession.errors import SessionError, SessionNotFoundError
 from nbsession.experiment.pairs import preferences_of
 from nbsession.experiment.report import Report
 from nbsession.experiment.scoring import score, stale
@@ -295,7 +296,8 @@ class Run:
             self._trials.append(Trial(task.number, task.case, task.arm, task.repeat, task.key, means.archive))
             if not task.number % _AT_A_TIME:
                 await asyncio.sleep(0)
-        return means.ledger.read({task.key for task in self._tasks})
+        keys = {task.key for task in self._tasks}
+        return await threads.beside(lambda: means.ledger.read(keys))
 
     async def _take_up(self, kept: Mapping[str, Kept]) -> list[Task]:
         """Take up what is there, scoring anew where scorer or case is another one; return the tasks that are left."""
@@ -312,22 +314,29 @@ class Run:
             else:
                 self._settle(trial)
         gate = asyncio.Semaphore(_SCORING)
-        await asyncio.gather(*[self._score(trial, scored, gate) for trial, scored in again])
-        return in_turn(missing)
+        scored = await asyncio.gather(*[self._score(trial, there, gate) for trial, there in again])
+        gone = [trial for (trial, _), done in zip(again, scored, strict=True) if not done]
+        return in_turn([*missing, *(self._tasks[trial.number] for trial in gone)])
 
     def _of_these_scorers(self, scored: Scored) -> Scored:
         """Leave out what other scorers gave, which stays in the store."""
         return {each.name: scored[each.name] for each in self.design.scorers if each.name in scored}
 
-    async def _score(self, trial: Trial, there: Scored, gate: asyncio.Semaphore) -> None:
+    async def _score(self, trial: Trial, there: Scored, gate: asyncio.Semaphore) -> bool:
+        """Score a trial of the store anew; where its session was deleted, it is to be asked again."""
         async with gate:
             scorers = stale(self.design.scorers, trial.case, there)
-            result = await trial.archive.result(trial.session_id)
+            try:
+                result = await trial.archive.result(trial.session_id)
+            except SessionNotFoundError:
+                trial.status, trial.reused = "unsent", False
+                return False
             scored = await score(scorers, result, trial.case, self._means.bench.home.user_loop)
             scored = {**there, **scored}
             await self._means.ledger.rescore(trial.key, scored)
             trial.scored = self._of_these_scorers(scored)
             self._settle(trial)
+            return True
 
     async def _ask(self, tasks: Sequence[Task]) -> None:
         means = self._means

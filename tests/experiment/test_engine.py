@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nbsession import ModelError, SessionError, StoreError
 from nbsession.experiment import Experiment
 from nbsession.experiment.pace import Pace, provider_of
+from nbsession.models import SimulatedModel
 from nbsession.stores import MemoryStore
 from tests.support.quiz import Teacher, cases, quiz, right
 
@@ -43,6 +45,20 @@ async def test_any_engine_may_do_the_trials_and_none_counts_twice() -> None:
     run = Experiment(quiz(model), cases(), score=right).run(executor=Backwards())
     assert len([trial async for trial in run]) == 4
     assert (run.progress.done, run.arms["default"].mean, model.asked) == (4, 0.25, 4)
+
+
+async def test_tasks_and_outcomes_travel_between_processes() -> None:
+    class Posted:
+        async def outcomes(self, tasks: Sequence[Task], bench: Bench) -> AsyncGenerator[Outcome]:
+            for task in tasks:
+                outcome = await bench.perform(pickle.loads(pickle.dumps(task)), Pace(1))
+                yield pickle.loads(pickle.dumps(outcome))
+
+    store = MemoryStore()
+    models = {"a": SimulatedModel(), "b": SimulatedModel()}
+    run = await Experiment(quiz(), cases(), models=models, score=right).run(store=store, executor=Posted())
+    assert (run.progress.done, run.progress.failed) == (8, 0)
+    assert run.trials[0].session().ticks[0].text == run.trials[0].text
 
 
 async def test_what_an_engine_breaks_with_is_raised_and_what_ended_is_kept() -> None:

@@ -7,16 +7,28 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, ModelError, SessionBusyError, System, Timeline, component, tool, use_knob
+from nbsession import (
+    App,
+    ModelError,
+    SessionBusyError,
+    SessionNotFoundError,
+    System,
+    Timeline,
+    component,
+    tool,
+    use_knob,
+)
 from nbsession.experiment import Case, Experiment
-from nbsession.stores import MemoryStore, SqlStore
+from nbsession.stores import MemoryStore, RedisStore, SqlStore
 from nbsession.testing import call, pause
+from tests.support import postgres, redis
 from tests.support.quiz import Teacher, cases, quiz, right
 
 if TYPE_CHECKING:
@@ -224,10 +236,56 @@ async def test_another_process_that_runs_it_is_named(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL", "Redis"])
+async def test_every_store_keeps_an_experiment(kind: str, tmp_path: Path) -> None:
+    with ExitStack() as servers:
+
+        def opened() -> Any:
+            return RedisStore(url) if kind == "Redis" else SqlStore(url)
+
+        if kind == "SQLite":
+            url = f"sqlite:///{tmp_path / 'runs.db'}"
+        elif kind == "PostgreSQL":
+            url = postgres.url(servers.enter_context(postgres.server()))
+        else:
+            url = servers.enter_context(redis.server()).url
+        store, model = opened(), Teacher(lambda _: "Rome " * 200)
+        first = await Experiment(quiz(model), cases(), knobs=TONES, score=right).run(store=store)
+        before = [(trial.text, trial.session_id) for trial in first.trials]
+        store.close()
+        store = opened()
+        again = await Experiment(quiz(model), cases(), knobs=TONES, score=[right, long]).run(store=store)
+        assert (model.asked, again.progress.reused) == (8, 8)
+        assert [(trial.text, trial.session_id) for trial in again.trials] == before
+        assert again.arms["terse"].mean_of("long") == 1.0
+        assert again.trials[3].session().ticks[0].context.hash == again.trials[3].figures.context
+        store.close()
+
+
+def long(result: Result, case: Case) -> bool:
+    return len(result.text) > 500
+
+
+async def test_a_trial_whose_session_was_deleted_says_so_and_is_asked_again_where_it_has_to_be_scored() -> (
+    None
+):
+    store, model = MemoryStore(), Teacher()
+    run = await Experiment(quiz(model), cases(), score=right).run(store=store)
+    store.delete([run.trials[1].session_id])
+    with pytest.raises(SessionNotFoundError, match="of this trial is not in the store any more"):
+        run.trials[1].session()
+    again = await Experiment(quiz(model), cases(), score=right).run(store=store)
+    assert (again.progress.reused, model.asked) == (4, 4)
+    last = await Experiment(quiz(model), cases(), score=long).run(store=store)
+    assert (last.progress.done, last.progress.reused, model.asked) == (4, 3, 5)
+    assert last.trials[1].session().ticks
+
+
 DRIVER = """
 import asyncio, os, signal, sys
 from nbsession.experiment import Experiment
 from nbsession.stores import SqlStore
+from tests.support import postgres, redis
 from tests.support.quiz import Teacher, quiz, right, cases
 
 def respond(context):

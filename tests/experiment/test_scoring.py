@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, SessionError, System, Timeline, component
+from nbsession import App, SessionError, StopReason, System, Timeline, component
 from nbsession.experiment import Case, Experiment, contains, judge
+from nbsession.experiment.scoring import scorers_of
+from nbsession.session.result import result_of
 from tests.support.quiz import Teacher, cases, quiz, right
 
 if TYPE_CHECKING:
@@ -66,6 +70,32 @@ async def test_names_of_scorers_are_told_apart() -> None:
 def test_what_is_no_scorer_is_refused_at_once(score: Any) -> None:
     with pytest.raises(SessionError, match="function of a result and its case"):
         Experiment(quiz(), ["hi"], score=score)
+
+
+async def test_an_async_scorer_runs_on_the_users_loop_and_a_sync_one_beside() -> None:
+    ran: list[object] = []
+
+    async def theirs(result: Result, case: Case) -> bool:
+        ran.append(asyncio.get_running_loop())
+        return True
+
+    def beside(result: Result, case: Case) -> bool:
+        ran.append(threading.current_thread())
+        return True
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        for scorer in scorers_of([theirs, beside]):
+            scores = await scorer.score(result_of((), StopReason.end_turn, ""), Case("hi"), loop)
+            assert list(scores.values.values()) == [1.0]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert ran[0] is loop
+    assert ran[1] is not threading.current_thread()
 
 
 def test_a_scorer_of_pairs_is_refused_before_anything_is_sent() -> None:
