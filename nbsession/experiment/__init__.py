@@ -11,7 +11,7 @@ from nbsession.experiment.engine import Engine
 from nbsession.experiment.experiment import Experiment
 from nbsession.experiment.judge import judge
 from nbsession.experiment.plan import ArmPlan, Plan
-from nbsession.experiment.report import Report
+from nbsession.experiment.report import Flip, Report
 from nbsession.experiment.run import Progress, Run
 from nbsession.experiment.scorers import contains, equals, matches, valid
 from nbsession.experiment.trial import Trial
@@ -23,6 +23,7 @@ __all__ = [
     "Case",
     "Engine",
     "Experiment",
+    "Flip",
     "Plan",
     "Progress",
     "Report",

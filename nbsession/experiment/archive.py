@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionNotFoundError
 from nbsession.experiment.bench import whole
@@ -22,10 +22,14 @@ class Archive:
         self._app = app
         self._ledger = ledger
 
-    def session(self, id: str) -> Session:
-        """Open one, which stays open. Raises ``SessionNotFoundError`` where it was deleted."""
+    def session(self, id: str, model: Any = None) -> Session:
+        """Open one, which stays open, with the model that it was asked of. Raises ``SessionNotFoundError`` where it was deleted."""
         self._refuse_gone(id)
-        return self._app.session(id)
+        was_open = id in self._app.opened
+        session = self._app.session(id)
+        if model is not None and not was_open:
+            session.model = model
+        return session
 
     async def result(self, id: str) -> Result:
         """Read what one gave; it stays open only if it was. Raises ``SessionNotFoundError`` where it was deleted."""

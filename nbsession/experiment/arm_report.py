@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,19 @@ class ArmReport:
     def by_case(self, score: str | None = None) -> dict[str, list[float]]:
         """Return the scores of each case that has any, by its id, in the order of its repetitions."""
         name = self._named(score)
-        values: dict[str, list[float]] = {}
+        scored = {
+            case: [value for trial in trials if (value := trial.number_of(name)) is not None]
+            for case, trials in self.cases.items()
+        }
+        return {case: values for case, values in scored.items() if values}
+
+    @cached_property
+    def cases(self) -> dict[str, list[Trial]]:
+        """The trials of each case, by its id."""
+        found: dict[str, list[Trial]] = {}
         for trial in self.trials:
-            if (value := trial.number_of(name)) is not None:
-                values.setdefault(trial.case.name, []).append(value)
-        return values
+            found.setdefault(trial.case.name, []).append(trial)
+        return found
 
     @property
     def mean(self) -> Mean:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbsession.experiment.pace import provider_of
+from nbsession.experiment.words import dollars
 from nbsession.usage import Usage, calibrated, cost
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Plan:
         return None if None in taken else sum(each or 0.0 for each in taken)
 
     def __repr__(self) -> str:
-        return f"<Plan of at least {self.calls:,} calls, ≈{self.tokens:,} tokens in, {_dollars(self.cost)}>"
+        return f"<Plan of at least {self.calls:,} calls, ≈{self.tokens:,} tokens in, {dollars(self.cost)}>"
 
     def __str__(self) -> str:
         rows = [("arm", "model", "calls", "reused", "≈ tokens in", "≈ cost", "≈ time")]
@@ -89,12 +90,12 @@ class Plan:
                 f"{arm.calls:,}",
                 f"{arm.reused:,}",
                 f"{arm.tokens:,}",
-                _dollars(arm.cost) + ("" if arm.answers or not arm.cost else " + answers"),
+                dollars(arm.cost) + ("" if arm.answers or not arm.cost else " + answers"),
                 _time(arm.seconds),
             )
             for arm in self.arms.values()
         ]
-        totals = ("all", "", f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", _dollars(self.cost))
+        totals = ("all", "", f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", dollars(self.cost))
         rows.append((*totals, _time(self.seconds)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -104,8 +105,11 @@ class Plan:
                 lines += ["", f"{arm.name}, beside {first.name}:", str(arm.diff)]
             elif arm is not first:
                 lines += ["", f"{arm.name} sends what {first.name} does"]
+        reasons: dict[str, list[str]] = {}
+        for arm in self.arms.values():
             if arm.batch:
-                lines += ["", f"{arm.name} in a batch: {arm.batch}"]
+                reasons.setdefault(arm.batch, []).append(arm.name)
+        lines += [f"\nno batch for {', '.join(names)}: {reason}" for reason, names in reasons.items()]
         return "\n".join(lines)
 
 
@@ -157,12 +161,6 @@ def _against_a_batch(context: CompiledContext) -> str:
     if provider_of(context.model) != "anthropic":
         return f"{context.model or 'its model'} takes none"
     return ""
-
-
-def _dollars(amount: float | None) -> str:
-    if amount is None:
-        return "price unknown"
-    return f"${amount:.4f}" if amount < 1 else f"${amount:,.2f}"
 
 
 def _time(seconds: float | None) -> str:

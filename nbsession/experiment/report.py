@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 from nbsession.errors import SessionError, did_you_mean
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.frame import frame_of, plot_of
+from nbsession.experiment.words import dollars
 from nbsession.statistics import compare, corrected
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nbsession.experiment.arm import Arm
+    from nbsession.experiment.case import Case
     from nbsession.experiment.trial import Trial
     from nbsession.statistics import Comparison
 
@@ -27,6 +30,21 @@ class Arms(dict[str, ArmReport]):
         if not isinstance(name, str) and str(name) in self:
             return self[str(name)]
         raise SessionError(f"there is no arm {name!r}{did_you_mean(str(name), self)}")
+
+
+class Flip(NamedTuple):
+    """A case that two arms do not score alike: the mean of its repetitions under each, and the trials of each."""
+
+    case: Case
+    a: float
+    b: float
+    trials_a: Sequence[Trial]
+    trials_b: Sequence[Trial]
+
+    @property
+    def difference(self) -> float:
+        """``a`` less ``b``."""
+        return self.a - self.b
 
 
 class Report:
@@ -57,6 +75,18 @@ class Report:
             )
         return compare(one, other)
 
+    def flips(self, a: str, b: str, *, score: str | None = None) -> list[Flip]:
+        """Return the cases that two arms do not score alike, those that lie furthest apart first."""
+        one, other = self.arms[a], self.arms[b]
+        ours, theirs = one.by_case(score), other.by_case(score)
+        found = []
+        for name in ours.keys() & theirs.keys():
+            mean, its = fmean(ours[name]), fmean(theirs[name])
+            if mean != its:
+                trials_a, trials_b = one.cases[name], other.cases[name]
+                found.append(Flip(trials_a[0].case, mean, its, trials_a, trials_b))
+        return sorted(found, key=lambda flip: (-abs(flip.difference), flip.trials_a[0].number))
+
     def against_first(self, *, score: str | None = None) -> dict[str, Comparison]:
         """Compare each arm with the first one, corrected for their number, by name."""
         first, *others = self.arms.values()
@@ -84,9 +114,8 @@ class Report:
         rows = [("arm", *(self.scores or ["score"]), "tokens", "cost", "seconds")]
         for arm in self.arms.values():
             scores = [str(arm.interval_of(name)) for name in self.scores]
-            cost = "?" if arm.cost is None else f"${arm.cost:.4f}"
             seconds = "–" if arm.latency is None else f"{arm.latency:.2f}"
-            rows.append((arm.name, *(scores or ["–"]), f"{arm.tokens:,}", cost, seconds))
+            rows.append((arm.name, *(scores or ["–"]), f"{arm.tokens:,}", dollars(arm.cost), seconds))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         if self.scores and len(self.arms) > 1:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.ledger import Kept
     from nbsession.experiment.outcome import Outcome, Task
     from nbsession.experiment.pairs import Preferences
+    from nbsession.experiment.report import Flip
     from nbsession.experiment.scoring import Scored
     from nbsession.statistics import Comparison
 
@@ -194,6 +195,10 @@ class Run:
         arms = self.arms
         return await preferences_of(arms[a].trials, arms[b].trials, judge, self._means.ledger)
 
+    def flips(self, a: str, b: str, *, score: str | None = None) -> list[Flip]:
+        """Return the cases that two arms do not score alike; see ``Report.flips``."""
+        return self.report.flips(a, b, score=score)
+
     @property
     def failures(self) -> list[Trial]:
         """The trials that failed, held out or not, each with its ``error``; the next run asks them again."""
@@ -235,6 +240,8 @@ class Run:
             told.append(
                 f"{how.done} of {how.total} trials ended" + (f"; {self.reason}" if self.reason else "")
             )
+        if self.done and (error := self.outcome.exception()) is not None:
+            told.append(f"it stopped: {type(error).__name__}: {error}")
         if how.failed:
             told.append(f"{how.failed} failed, such as {self.failures[0]!r}: {self.failures[0].error}")
         if how.refused:

@@ -81,10 +81,7 @@ class Trial:
         """Open its session, to be looked at, gone on with or forked. Raises ``SessionError`` before there is one."""
         if not self.session_id:
             raise SessionError(f"{self!r} has no session: it was not sent")
-        session = self.archive.session(self.session_id)
-        if self.arm.model is not None:
-            session.model = self.arm.model
-        return session
+        return self.archive.session(self.session_id, self.arm.model)
 
     def __repr__(self) -> str:
         again = f", again {self.repeat}" if self.repeat else ""

@@ -28,6 +28,19 @@ async def test_two_arms_are_compared_case_by_case_with_a_verdict() -> None:
     assert run.compare("friendly", "terse").difference == -1.0
 
 
+async def test_the_cases_that_flipped_stand_with_both_arms_trials() -> None:
+    run = await Experiment(quiz(), cases(), knobs=TONES, score=right, repeat=2).run()
+    flips = run.flips("friendly", "terse")
+    assert [(flip.case.id, flip.difference) for flip in flips] == [
+        ("italy", -1.0),
+        ("spain", -1.0),
+        ("norway", -1.0),
+    ]
+    assert {trial.text for trial in flips[0].trials_b} == {"Rome"}
+    assert len(flips[0].trials_a) == 2
+    assert run.flips("terse", "terse") == []
+
+
 async def test_few_cases_are_too_few_to_say() -> None:
     run = await Experiment(quiz(), cases("Italy", "Spain"), knobs=TONES, score=right).run()
     assert run.compare("terse", "friendly").verdict == "too few cases to say (n=2)"

@@ -69,6 +69,7 @@ async def test_what_an_engine_breaks_with_is_raised_and_what_ended_is_kept() -> 
     with pytest.raises(ConnectionError):
         _ = [trial async for trial in run]
     assert run.progress.done == 1
+    assert "it stopped: ConnectionError: the cluster is gone" in str(run)
     assert (await Experiment(quiz(), cases()).run(store=store)).progress.reused == 1
 
 
