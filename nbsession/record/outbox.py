@@ -46,6 +46,10 @@ class Kept(Protocol):
         """The request id that it was sent with and the digest of its message, if it has an id."""
 
     @property
+    def asked(self) -> Mapping[str, Any]:
+        """What it was asked for besides its message, as far as that can be kept."""
+
+    @property
     def left(self) -> tuple[str | None, str | None] | None:
         """Where its message stands, if it may be sent again: after an entry, up to its last one."""
 
@@ -205,6 +209,8 @@ class Outbox:
             "stop_reason": str(stop_reason),
             "reason": reason,
         }
+        if status == "running" and (asked := execution.asked):
+            data["options"] = dict(asked)
         if execution.request is not None:
             data["request"] = list(execution.request)
             if execution.left is not None:

@@ -134,6 +134,10 @@ class Turn(Protocol):
         """The request id that it was sent with and the digest of its message, if it has an id."""
 
     @property
+    def asked(self) -> Mapping[str, Any]:
+        """What it was asked for besides its message, as far as that can be kept."""
+
+    @property
     def left(self) -> Any:
         """Where its message stands, if it may be sent again."""
 

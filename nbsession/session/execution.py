@@ -199,7 +199,7 @@ class Execution:
     @classmethod
     def again(cls, core: SessionCore, id: str, row: Mapping[str, Any]) -> Execution:
         """Return an execution that has ended, also in an earlier process, by its row; one that failed fails again."""
-        execution = cls(core.session, core, (), Options())
+        execution = cls(core.session, core, (), Options.again(row.get("options", {})))
         cut = row["status"] == "interrupted"
         execution.id, execution.status, execution._past = id, "interrupted" if cut else "done", True
         ticks = [tick for tick in core.ticks if tick.execution == id]
@@ -226,6 +226,11 @@ class Execution:
         if self.options.request_id is None:
             return None
         return self.options.request_id, digest_of(self.drafts)
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What it was asked for besides its message, as far as that can be kept."""
+        return self.options.kept()
 
     @property
     def left(self) -> Left | None:

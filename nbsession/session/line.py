@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from nbsession.session.options import Options
@@ -33,8 +34,9 @@ class Line:
         return [*[again() for again in self.past], *self.begun][-FINISHED:]
 
     def options_of(self, execution: str) -> Options:
-        """Return what an execution of this process was asked for besides its message, to go on with."""
-        asked = next((turn.options for turn in self.begun if turn.id == execution), Options())
+        """Return what an execution was asked for besides its message, to go on with; of an earlier process what is kept."""
+        turns = chain(reversed(self.begun), (again() for again in reversed(self.past)))
+        asked = next((turn.options for turn in turns if turn.id == execution), Options())
         return asked._replace(request_id=None, metadata={})
 
     def enqueue(self, execution: Turn) -> None:

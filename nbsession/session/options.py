@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import SessionError
+from nbsession.tools import Output
+from nbsession.usage import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbsession.context import ToolUse
-    from nbsession.tools import Output
-    from nbsession.usage import Budget
 
 
 class Options(NamedTuple):
@@ -24,6 +24,26 @@ class Options(NamedTuple):
     request_id: str | None = None
     output: Output | None = None
     budget: Budget | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """Return as JSON data what of it goes on after a restart: the limits, and the schema of the output."""
+        limits = {} if self.budget is None else self.budget._asdict()
+        data = {
+            "max_ticks": self.max_ticks,
+            "budget": {name: limit for name, limit in limits.items() if limit is not None},
+            "output": None if self.output is None else dict(self.output.schema),
+        }
+        return {name: value for name, value in data.items() if value}
+
+    @classmethod
+    def again(cls, kept: Mapping[str, Any]) -> Options:
+        """Read what was kept."""
+        output = kept.get("output")
+        return cls(
+            max_ticks=kept.get("max_ticks"),
+            budget=Budget.of(kept.get("budget")),
+            output=None if output is None else Output(output),
+        )
 
 
 def checked_ticks(max_ticks: Any) -> int:

@@ -31,6 +31,7 @@ from nbsession.events import (
 )
 from nbsession.stores import MemoryStore, SqlStore
 from nbsession.testing import ScriptedModel, call
+from nbsession.usage import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -626,3 +627,28 @@ async def test_a_confirmation_is_answered_with_input_that_names_types_of_its_own
     session.answer(event.question, {"decision": {"approved": True, "remark": "late"}})
     await execution
     assert session.timeline[2].text == "filed late"
+
+
+class Trip(BaseModel):
+    city: str
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+async def test_an_answer_after_a_restart_is_bound_by_what_was_asked_for_before(end: str) -> None:
+    store = MemoryStore()
+    session = agent(Log(), model=ScriptedModel(call("send", to="you")), store=store).session("s")
+    execution = session.send("Go.", max_ticks=2, output=Trip, budget={"tokens": 100_000})
+    await until_asked(session, execution)
+    kept = store
+    if end == "killed":
+        kept = MemoryStore()
+        kept.append("s", store.load("s") or [], dict(store._texts), revision=0)
+    await session.aclose()
+    model = ScriptedModel('{"city": "Rome"}', "no object")
+    again = agent(Log(), model=model, store=kept).session("s")
+    result = await again.answer(again.waiting[0].id, True)
+    assert result.output == {"city": "Rome"}  # the type itself cannot be kept
+    assert model.contexts[0].settings["output_schema"]["title"] == "Trip"
+    assert again.executions[-1].options.budget == Budget(tokens=100_000)
+    assert again.executions[-1].max_ticks == 2
+    assert (await again.send("More.")).stop_reason is StopReason.end_turn
