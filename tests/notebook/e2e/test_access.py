@@ -86,6 +86,11 @@ CELLS = (
     "app.session('guide').preview(tone='terse')",
     "%session inspect",
     "%session knobs --freeze tone=friendly,terse",
+    "%session check",
+    "%session context --cache",
+    "%session bisect tick.number > 0",
+    "%session break on tool=none_of_these",
+    "app.session('guide').compare(app.session('guide').fork(0))",
     "%%session\nBook it.",
 )
 ASKING = len(CELLS) - 1
@@ -102,6 +107,10 @@ def test_nothing_grave_is_found_in_any_output_live_or_saved(notebook: MakeNotebo
     expect(output(opened, 8)).to_contain_text("broken by")
     output(opened, 9).get_by_label("with row").select_option(index=1)
     page.evaluate(UNFOLD)
+    output(opened, 2).get_by_role("button", name="Edit and re-run").first.click()
+    output(opened, 2).get_by_role("button", name="Copy as Python").last.click()
+    expect(output(opened, 2).get_by_role("button", name="Send in a fork")).to_be_visible()
+    expect(output(opened, 2).locator("textarea[readonly]")).to_be_visible()
     both(opened, "live")
     opened.start(ASKING)
     allow = output(opened, ASKING).locator("button[data-do^=yes]")
