@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -79,7 +80,8 @@ def compile(  # noqa: A001  # the field's word for it
         fragment = fragment.followed_by(after)
     if needs_timeline and not fragment.timelines:
         raise _no_timeline(root, left_out)
-    uses = _tools(fragment.tools, tools)
+    given = tuple(tools)
+    uses = _tools(_told_apart(fragment.tools, given), given)
     if len(fragment.names) > 1:
         _check_names(fragment.names)
     if len(fragment.timelines) > 1:
@@ -172,6 +174,21 @@ def _tokens(fragment: Fragment, tools: Sequence[Part], sent: Sequence[FlowItem] 
     """Sum the estimates up; of what is ``sent`` where that is not as the tree has it."""
     total = sum([part.tokens for part in tools])
     return total + (fragment.tokens if sent is None else sum([item.tokens for item in sent]))
+
+
+def _told_apart(in_tree: Sequence[ToolUse], given: Sequence[ToolUse]) -> Sequence[ToolUse]:
+    """Let tools that have a longer name have that, where another tool has their own."""
+    if all(use.tool.qualified is None for use in in_tree):
+        return in_tree
+    known = Counter(
+        name for use in dict.fromkeys((*in_tree, *given)) for name in {use.tool.name, *use.tool.aliases}
+    )
+    return [
+        use
+        if use.tool.qualified is None or known[use.tool.name] == 1
+        else ToolUse(use.tool.qualified, use.path)
+        for use in in_tree
+    ]
 
 
 def _tools(in_tree: Sequence[ToolUse], given: Iterable[ToolUse]) -> list[ToolUse]:

@@ -61,3 +61,25 @@ def object_schema(schema: dict[str, Any]) -> dict[str, Any]:
     if not reference:
         return schema
     return {**schema["$defs"][reference.rpartition("/")[2]], "$defs": schema["$defs"]}
+
+
+_UNCHECKED = ("$ref", "$dynamicRef", "pattern", "patternProperties", "propertyNames", "format")
+
+
+def checkable(schema: Any) -> Any:
+    """Return what of somebody else's schema can be checked in a time that its size bounds: no references, no patterns."""
+    if isinstance(schema, list):
+        return [checkable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {}
+    for word, value in schema.items():
+        if word == "properties" and isinstance(value, dict):
+            kept[word] = {name: checkable(item) for name, item in value.items()}
+        elif word in ("default", "const", "enum", "examples"):
+            kept[word] = value
+        elif word not in _UNCHECKED and not (
+            word == "additionalProperties" and "patternProperties" in schema
+        ):
+            kept[word] = checkable(value)
+    return kept

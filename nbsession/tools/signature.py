@@ -21,6 +21,8 @@ from nbsession.errors import CompileError, ToolError
 from nbsession.tools import docstring
 from nbsession.tools.input_faults import explain, unknown_parameters
 from nbsession.tools.input_model import input_model, input_schema, is_field
+from nbsession.tools.json_schema import checkable
+from nbsession.tools.schema_faults import faults_against
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -51,8 +53,8 @@ class Signature:
 
     def __init__(
         self,
-        model: type[BaseModel],
-        schema: dict[str, Any],
+        model: type[BaseModel] | None,
+        schema: Mapping[str, Any],
         *,
         description: str,
         context: str,
@@ -68,7 +70,7 @@ class Signature:
         self.schema = schema
         self.description = description
         self.context = context
-        self.names = _accepted_names(model, schema)
+        self.names = None if model is None else _accepted_names(model, schema)
 
     def spec(self, name: str, description: str) -> ToolSpec:
         """Return the spec under a name and a description, the same object each time."""
@@ -88,6 +90,8 @@ class Signature:
 
         if not isinstance(given, Mapping):
             raise ToolError(f"invalid input for {tool}: expected an object, got {type(given).__name__}")
+        if self._model is None:
+            return self._by_schema(tool, given)
         faults = unknown_parameters(given, self.names) if self.names is not None else []
         cleaned = {key: value for key, value in given.items() if self.names is None or key in self.names}
         try:
@@ -98,6 +102,15 @@ class Signature:
             if not faults:
                 return self._arguments(values)
         raise ToolError(f"invalid input for {tool}:\n" + "\n".join(f"- {fault}" for fault in faults))
+
+    def _by_schema(self, tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            faults = faults_against(checkable(self.schema), dict(given))
+        except Exception:  # noqa: BLE001  # somebody else's schema may hold anything, and they check the input themselves
+            faults = []
+        if faults:
+            raise ToolError(f"invalid input for {tool}:\n" + "\n".join(f"- {fault}" for fault in faults))
+        return {self._whole: dict(given)}
 
     def _arguments(self, values: BaseModel) -> dict[str, Any]:
         if self._whole:
@@ -202,17 +215,17 @@ def signature_of(
     function: Callable[..., Any],
     name: str,
     *,
-    input: type[BaseModel] | None,
+    input: type[BaseModel] | Mapping[str, Any] | None,
     injected: type,
     captured: Mapping[str, Any],
 ) -> Signature:
     """Return the signature of a tool's function, from what is kept where that still holds.
 
-    ``input`` is the model of the long form; a parameter annotated ``injected``
+    ``input`` is the model or the schema of the long form; a parameter annotated ``injected``
     is no part of the input. Raises ``CompileError`` for what has no schema.
     """
     record = code_of(function, name)
-    if record is None:
+    if record is None or isinstance(input, Mapping):  # one function stands for many schemas
         return _derive(function, name, input, injected, captured)
     written: Any = _written(function)
     facts = (
@@ -302,7 +315,7 @@ def _refuse_shape(function: Callable[..., Any], code: types.CodeType, name: str)
 def _derive(
     function: Callable[..., Any],
     name: str,
-    input: type[BaseModel] | None,
+    input: type[BaseModel] | Mapping[str, Any] | None,
     injected: type,
     captured: Mapping[str, Any],
 ) -> Signature:
@@ -336,7 +349,7 @@ def _derive(
 def _of_model(
     function: Callable[..., Any],
     name: str,
-    input: type[BaseModel],
+    input: type[BaseModel] | Mapping[str, Any],
     parameters: list[inspect.Parameter],
     description: str,
     context: str,
@@ -344,9 +357,15 @@ def _of_model(
     required = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     if len(required) != 1:
         raise CompileError(
-            f"the handler of tool {name!r} ({_place(function)}) must take one parameter, the {input.__name__}, "
+            f"the handler of tool {name!r} ({_place(function)}) must take one parameter, the {'dict' if isinstance(input, Mapping) else input.__name__}, "
             f"besides a ToolContext; it takes {len(required)}"
         )
+    if isinstance(input, Mapping):
+        if input.get("type") != "object":
+            raise CompileError(
+                f"tool {name!r}: the schema of its input must be of type 'object', got {input.get('type')!r}"
+            )
+        return Signature(None, input, description=description, context=context, whole=required[0].name)
     schema = input_schema(input, name)
     own = schema.pop("description", "")
     return Signature(input, schema, description=own or description, context=context, whole=required[0].name)

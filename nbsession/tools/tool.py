@@ -32,9 +32,11 @@ class Tool:
     """A function that a model may call. Tools are compared by identity.
 
     Usually made by ``@tool``. The long form names everything: ``input`` is a
-    pydantic model, and ``handler`` gets an instance of it. ``timeout`` is in
+    pydantic model, and ``handler`` gets an instance of it, or a JSON schema of an object, which the
+    model is given as it is, and ``handler`` gets the input as a dict. ``timeout`` is in
     seconds; ``thread=False`` runs a sync handler on the event loop itself, which
-    it must not block. Calling a tool calls its function.
+    it must not block. Calling a tool calls its function. ``qualified`` is the same tool under a
+    longer name, which it has where another tool has its own; without it, two of one name are an error.
 
     A method marked ``@tool`` is a tool of each instance: ``agent.search`` is the same
     one for as long as anything holds it. Read from the class it may be called, and not
@@ -59,6 +61,7 @@ class Tool:
         "name",
         "parallel",
         "parts",
+        "qualified",
         "thread",
         "timeout",
     )
@@ -67,7 +70,7 @@ class Tool:
         self,
         name: str | None = None,
         description: str | None = None,
-        input: type[BaseModel] | None = None,
+        input: type[BaseModel] | Mapping[str, Any] | None = None,
         *,
         handler: Callable[..., Any],
         audience: Audience = "model",
@@ -96,6 +99,7 @@ class Tool:
         self._input = input
         self._signature: Signature | None = None
         self._spec: ToolSpec | None = None
+        self.qualified: Tool | None = None
         self.parts: dict[str, Any] = {}  # what stands for it in contexts, by path; the compiler keeps it here
         if audience != "model" or aliases or timeout is not None or confirm is not False:
             _check_options(self)

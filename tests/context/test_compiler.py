@@ -84,6 +84,46 @@ def test_two_tools_of_one_name_name_both_places() -> None:
         _ = render([One(), Two()]).context
 
 
+def qualified(name: str, longer: str) -> Any:
+    made = tool(name=name)(lambda: longer)
+    made.qualified = made.replace(name=longer)
+    return made
+
+
+def test_a_tool_with_a_longer_name_has_it_where_another_has_its_own() -> None:
+    names = [
+        spec.name
+        for spec in render([look, qualified("look", "far_look"), qualified("see", "far_see")]).context.tools
+    ]
+    assert names == ["look", "far_look", "see"]
+
+
+def test_of_two_tools_with_longer_names_both_have_them() -> None:
+    mounted = render([qualified("look", "a_look"), qualified("look", "b_look")])
+    assert [spec.name for spec in mounted.context.tools] == ["a_look", "b_look"]
+    assert mounted.tools["b_look"]() == "b_look"
+
+
+def test_an_alias_is_a_name_that_another_tool_has() -> None:
+    @tool(aliases=["see"])
+    def watch() -> str:
+        """Watch."""
+        return "own"
+
+    mounted = render([watch, qualified("see", "far_see")])
+    assert mounted.tools["see"] is watch
+    assert mounted.tools["far_see"]() == "far_see"
+
+
+async def test_a_tool_that_is_given_keeps_its_name_beside_one_with_a_longer_one() -> None:
+    @component
+    def Tree() -> Any:
+        return [System("s"), qualified("look", "far_look"), Timeline()]
+
+    session = App(Tree, model=ScriptedModel("done"), tools=[look]).session()
+    assert [spec.name for spec in session.compile().tools] == ["far_look", "look"]
+
+
 async def test_the_nearest_tool_wins() -> None:
     def named(says: str) -> Any:
         @tool(name="look")

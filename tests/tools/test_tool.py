@@ -429,6 +429,60 @@ class TestValidate:
         assert go.replace(description="").spec.description == ""
         assert Tool(name="go", input=Place, handler=search.handler).spec.description == "Somewhere."
 
+    def test_a_schema_in_place_of_a_model_is_given_as_it_is_and_checks_the_input(self) -> None:
+        schema = {
+            "type": "object",
+            "properties": {"town": {"type": "string", "x-own": 1}, "pattern": {"type": "integer"}},
+            "required": ["town"],
+            "additionalProperties": False,
+        }
+        go = Tool("go", "Go.", schema, handler=lambda given: f"in {given['town']}")
+        assert go.spec.to_dict() == {"name": "go", "description": "Go.", "input_schema": schema}
+        assert go(**go.validate({"town": "Bern", "pattern": 1})) == "in Bern"
+        with pytest.raises(ToolError, match="invalid input for go:\n- town: is to be filled in"):
+            go.validate({})
+        with pytest.raises(ToolError, match="- twon: is to be left out"):
+            go.validate({"town": "Bern", "twon": "Bern"})
+        with pytest.raises(ToolError, match="expected an object, got list"):
+            go.validate([])  # type: ignore[arg-type]  # as a model may give it
+
+    def test_tools_of_many_schemas_may_share_a_handler(self) -> None:
+        def told(given: dict[str, Any], context: ToolContext) -> str:
+            return f"{context.name}: {given}"
+
+        tools = [
+            Tool(f"t{n}", "", {"type": "object", "required": [f"p{n}"]}, handler=told) for n in range(20)
+        ]
+        assert [made.spec.input_schema["required"] for made in tools] == [[f"p{n}"] for n in range(20)]
+        assert tools[3].signature.context == "context"
+
+    def test_a_schema_of_no_object_is_refused(self) -> None:
+        with pytest.raises(
+            CompileError, match="tool 'f': the schema of its input must be of type 'object', got 'array'"
+        ):
+            _ = Tool("f", "", {"type": "array"}, handler=lambda given: given).spec
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+            {"properties": {"a": {"pattern": "^(a+)+$"}}},
+            {"properties": {"a": {"type": {"no": "type"}}}},
+            {"properties": {"a": {"anyOf": 5}}},
+            {"patternProperties": {"^a$": {"type": "integer"}}, "additionalProperties": False},
+            {
+                "additionalProperties": {"$ref": "#/$defs/x"},
+                "$defs": {"x": {"allOf": [{"$ref": "#/$defs/x"}]}},
+            },
+        ],
+    )
+    def test_what_of_a_schema_may_take_for_ever_or_says_nothing_is_left_to_whoever_wrote_it(
+        self, schema: dict[str, Any]
+    ) -> None:
+        given = {"a": "a" * 50 + "!"}
+        go = Tool("go", "", {"type": "object", **schema}, handler=lambda given: given)
+        assert go.validate(given) == {"given": given}
+
     def test_a_model_that_takes_anything_gets_it(self) -> None:
         class Open(pydantic.BaseModel, extra="allow"):
             a: int
