@@ -47,9 +47,8 @@ async def run_tool(
 ) -> Outcome:
     """Run one call to its end; whatever the tool raises becomes an error result.
 
-    The input is validated first. A sync tool runs in a worker thread (with
-    ``thread=False`` here), an async one on ``user_loop`` where that is another
-    loop that runs, else here; context variables reach it. What a generator yields
+    The input is validated first. A sync tool runs in a worker thread, an async one on ``user_loop``
+    where that is another loop that runs, else here; with ``thread=False`` both run here. Context variables reach it. What a generator yields
     is told by ``context``, as text where it is no JSON; the last of it is the value
     where it returns none. Another iterator is read as a list, of 1,000 items at most. A result that
     cannot be said, as a function, is an error. Only ``Pause`` and cancellation are raised: that is carried to an async
@@ -143,7 +142,8 @@ async def _invoke(
         if inspect.isgenerator(run.value):  # as any sync tool that wants no thread: on this loop
             return await _finish(run.value, tell)
         work = functools.partial(_finish, run.value, tell)
-    if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
+    elsewhere = user_loop is not None and user_loop.is_running() and tool.thread
+    if user_loop is None or not elsewhere or user_loop is asyncio.get_running_loop():
         return await work()
 
     async def named() -> _Run:

@@ -34,7 +34,7 @@ class Tool:
     Usually made by ``@tool``. The long form names everything: ``input`` is a
     pydantic model, and ``handler`` gets an instance of it, or a JSON schema of an object, which the
     model is given as it is, and ``handler`` gets the input as a dict. ``timeout`` is in
-    seconds; ``thread=False`` runs a sync handler on the event loop itself, which
+    seconds; ``thread=False`` runs a handler on the sessions' own event loop, which
     it must not block. Calling a tool calls its function. ``qualified`` is the same tool under a
     longer name, which it has where another tool has its own; without it, two of one name are an error.
 
@@ -221,8 +221,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
     (Google, NumPy or Sphinx style). ``audience="user"`` keeps it from the model;
     ``aliases`` are other names that a call may use; ``timeout`` is in seconds;
     ``confirm`` asks before each call (or a function of input and context decides);
-    ``parallel`` says that it may run beside others; ``thread=False`` runs a sync
-    function on the event loop instead of a worker thread. What a generator yields is
+    ``parallel`` says that it may run beside others; ``thread=False`` runs it
+    on the sessions' own event loop, a sync function instead of in a worker thread, an async one instead of on
+    a notebook's loop, which a cell may block. What a generator yields is
     progress, as told by ``ToolContext.emit``; what it returns, or else the last that it
     yielded, is the result. In a class, it makes the
     method a tool of each instance; it stands above ``@classmethod`` and

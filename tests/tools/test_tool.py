@@ -764,6 +764,14 @@ class TestUserLoop:
         outcome = await run_tool(where, ToolCall("1", "where", {}), context(), user_loop=user_loop)
         assert outcome.value == (True, "ada")
 
+    async def test_without_a_thread_it_stays_on_this_loop(self, user_loop: asyncio.AbstractEventLoop) -> None:
+        @tool(thread=False)
+        async def where() -> bool:
+            return asyncio.get_running_loop() is user_loop
+
+        outcome = await run_tool(where, ToolCall("1", "where", {}), context(), user_loop=user_loop)
+        assert outcome.value is False
+
     async def test_cancelling_reaches_the_tool_there(self, user_loop: asyncio.AbstractEventLoop) -> None:
         started, cancelled = threading.Event(), threading.Event()
 
