@@ -158,6 +158,7 @@ def _tools(
             item["schema"],
             handler=_handler(server, item, remember),
             timeout=CALL,
+            thread=False,  # the server lives there, too
             confirm=choice.confirm(item["name"], listed),
             parallel=item["reads"],
         )

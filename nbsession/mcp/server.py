@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from nbsession.content import bounded, visible
 from nbsession.errors import NbsessionError, ToolError
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from nbsession.mcp.link import Link
     from nbsession.mcp.listing import Listed
     from nbsession.tools import ToolContext
-
-T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds that a server has to start and to list its tools."""
@@ -84,7 +82,7 @@ class Server:
 
     The SDK's scopes have to be left by the task that entered them, so one task owns each connection: all that others do
     is wait for it, and ask. ``tools`` is what was listed last, ``None`` before that; ``note`` is told what a user should
-    know. It lives on the loop on which it was started, and may be called from any.
+    know. All of it is for the loop that its session lives on.
     """
 
     def __init__(self, name: str, link: Link, note: Callable[[str], object]) -> None:
@@ -92,7 +90,6 @@ class Server:
         self._name = name
         self._link = link
         self._note = note
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._owner: asyncio.Task[None] | None = None
         self._next: asyncio.Future[Connection] | None = None
         self._hurry: asyncio.Event | None = None
@@ -103,7 +100,8 @@ class Server:
     @property
     def runs(self) -> bool:
         """Whether it runs, or is being started."""
-        return self._owner is not None and not self._owner.done()
+        owner = self._owner
+        return owner is not None and not owner.done() and owner.get_loop() is asyncio.get_running_loop()
 
     async def listed(self) -> list[Listed]:
         """Return its tools as they are now; it is started where it does not run. Raises ``ServerError``."""
@@ -122,33 +120,15 @@ class Server:
         assert self.tools is not None
         return self.tools
 
-    async def call(self, tool: str, input: dict[str, Any], context: ToolContext) -> Any:
-        """Call a tool, from any loop, and return the SDK's result; cancelling this tells the server. Raises ``ToolError``."""
-        return await self._at_home(lambda: self._call(tool, input, context))
-
     async def stop(self) -> None:
         """End it, with all that it started, and wait for that."""
-        await self._at_home(self._stop)
-
-    async def _stop(self) -> None:
         owner, self._owner = self._owner, None
         if owner is not None and not owner.done():
             owner.cancel()
             await asyncio.wait({owner})
 
-    async def _at_home(self, start: Callable[[], Awaitable[T]]) -> T:
-        home = self._loop
-        if home is None or home is asyncio.get_running_loop() or home.is_closed():
-            return await start()
-
-        async def carried() -> T:
-            return await start()
-
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(carried(), home))
-
-    # Calls
-
-    async def _call(self, tool: str, input: dict[str, Any], context: ToolContext) -> Any:
+    async def call(self, tool: str, input: dict[str, Any], context: ToolContext) -> Any:
+        """Call a tool and return the SDK's result; cancelling this tells the server. Raises ``ToolError``."""
         from mcp import MCPError
 
         progress = _progress(context)
@@ -192,10 +172,9 @@ class Server:
     async def _connected(self) -> Connection:
         """Return the connection, once there is one; a server that died is started again at once, and not after its delay."""
         if not self.runs:
-            self._loop = asyncio.get_running_loop()
             self._hurry = asyncio.Event()
             self._expect()
-            self._owner = self._loop.create_task(self._own(), name=f"nbsession mcp {self._name}")
+            self._owner = asyncio.create_task(self._own(), name=f"nbsession mcp {self._name}")
         assert self._next is not None
         assert self._hurry is not None
         self._hurry.set()
