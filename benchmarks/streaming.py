@@ -24,7 +24,7 @@ from nbsession.context import context_of
 from nbsession.events import TextDelta
 from nbsession.models.anthropic import request as anthropic_request
 from nbsession.models.anthropic.model import AnthropicModel
-from nbsession.models.openai import request as openai_request
+from nbsession.models.openai.chat import request as openai_request
 from nbsession.models.openai.model import OpenAIModel
 from nbsession.usage import estimate
 
