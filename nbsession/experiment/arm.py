@@ -10,7 +10,7 @@ from typing import Any
 
 from nbsession.errors import KnobError, ModelError, SessionError
 from nbsession.knobs import equal
-from nbsession.models import resolve
+from nbsession.models.resolve import resolve
 
 DEFAULT = "default"
 """The name of an arm that sets nothing."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAGIC = "%%session"
 SWEEP = "sweep"
 ANSWER = "answer"
+EXPERIMENT = "experiment"
 
 
 class Rewriter:
@@ -46,7 +47,7 @@ class Rewriter:
 
 
 class AwaitedLines:
-    """A token transformer that makes a ``%session sweep`` or ``answer`` line at the left edge a native ``await``.
+    """A token transformer that makes a ``%session sweep``, ``answer`` or ``experiment`` line at the left edge a native ``await``.
 
     As ``Rewriter`` does, and for the same reason: it may take long. Elsewhere (in a
     loop or function, where nothing can be awaited) the line blocks.
@@ -61,7 +62,11 @@ class AwaitedLines:
             return None
         for line in tokens_by_line:
             words = [token.string for token in line[:3]]
-            if words[:2] == ["%", "session"] and words[2:] in ([SWEEP], [ANSWER]) and line[0].start[1] == 0:
+            if (
+                words[:2] == ["%", "session"]
+                and words[2:] in ([SWEEP], [ANSWER], [EXPERIMENT])
+                and line[0].start[1] == 0
+            ):
                 return _Awaited(line[0].start)  # type: ignore[no-untyped-call]  # as IPython has it
         return None
 

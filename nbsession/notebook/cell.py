@@ -24,6 +24,7 @@ from nbsession.notebook.remote import far_of
 
 if TYPE_CHECKING:
     from nbsession.context import CompiledContext
+    from nbsession.experiment import Run
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.loop import Handle
     from nbsession.notebook.sessions import Sessions
@@ -38,7 +39,7 @@ INTERRUPTED = "interrupted"
 _KEPT = "stopped by the interrupt; what came is kept"
 
 Ask = Callable[[str], str]
-T = TypeVar("T", "Result", "Sweep")
+T = TypeVar("T", "Result", "Sweep", "Run")
 
 
 class SessionInterrupted(KeyboardInterrupt):
@@ -176,6 +177,16 @@ async def see_sweep_through(sweep: Sweep, view: View) -> Sweep:
     return await sweep
 
 
+async def see_run_through(run: Run, view: View) -> Run:
+    """Show an experiment's run to its end, on the app's home loop."""
+    try:
+        await view.follow()
+    except BaseException:
+        run.abort("the view failed")
+        raise
+    return await run
+
+
 async def wait(
     running: Running, work: Handle[T] | asyncio.Task[T], leave: Callable[[], bool] | None = None
 ) -> T | None:
@@ -293,15 +304,11 @@ async def _outcome(work: Handle[T] | asyncio.Task[T]) -> T:
 
 
 def _unless_stopped(ended: T) -> T:
-    from nbsession.session import Result, Sweep
-
-    if isinstance(ended, Sweep):
-        stopped, reason = bool(ended.reason), ended.reason
-    else:
-        assert isinstance(ended, Result)
-        stopped, reason = ended.stop_reason == "aborted", ended.reason
-    if stopped:
-        raise SessionInterrupted(f"{reason or 'stopped'}; what came is kept")
+    stop_reason = getattr(
+        ended, "stop_reason", None
+    )  # of a sweep and of a run there is a reason where it was stopped
+    if stop_reason == "aborted" or (stop_reason is None and ended.reason):
+        raise SessionInterrupted(f"{ended.reason or 'stopped'}; what came is kept")
     return ended
 
 

@@ -54,6 +54,7 @@ class Extension:
         self.send = self.magics.send
         self.answer = self.magics.answer
         self.sweep = self.magics.sweep
+        self.experiment = self.magics.experiment
         self._rewriter = Rewriter(shell)
         self._awaited = AwaitedLines(shell)
         self._complete = completion.matcher(self.sessions)

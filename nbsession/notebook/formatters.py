@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nbsession.context import CompiledContext, ContextDiff, Part
+    from nbsession.experiment import Plan, Run
     from nbsession.session import (
         Bisection,
         Comparison,
@@ -175,6 +176,25 @@ def _grade(grade: Grade) -> str:
     return tables.bundle(findings.grade(grade))["text/html"]
 
 
+def _run_of_an_experiment(run: Run) -> str:
+    from nbsession.notebook.experiment import sheet
+
+    return sheet.bundle(run)["text/html"]
+
+
+def _run_text(run: Run, printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook.experiment import sheet
+
+    printer.text(sheet.bundle(run)["text/plain"])
+
+
+def _plan(plan: Plan) -> str:
+    from nbsession.notebook.experiment import sheet
+    from nbsession.notebook.panels import tables
+
+    return tables.bundle(sheet.plan(plan))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -238,6 +258,8 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.freeze", "Frozen"): _frozen,
     ("session.bisect", "Bisection"): _bisection,
     ("session.prediction", "Grade"): _grade,
+    ("experiment.run", "Run"): _run_of_an_experiment,
+    ("experiment.plan", "Plan"): _plan,
     ("session.explain", "Explanation"): _explanation,
     ("session.comparison", "Comparison"): _comparison,
 }
@@ -246,6 +268,7 @@ _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
     "text/html": dict(_FORMATTERS),
     "text/plain": {
         ("session.sweep", "Sweep"): _sweep_text,
+        ("experiment.run", "Run"): _run_text,
         ("session.check", "Findings"): _findings_text,
         ("session.freeze", "Frozen"): _frozen_text,
     },

@@ -255,6 +255,26 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
                 1,
                 group=_NOW,
             ),
+            Command(
+                "experiment",
+                "ask cases under every combination of knob values, score the answers, and say what differs",
+                ("CASES", "KNOB=A,B…"),
+                1,
+                (
+                    Option(
+                        "--score", "scorers, by the names of functions, or equals, contains, matches", "A,B"
+                    ),
+                    Option("--models", "models to ask each combination of (default: the session's)", "A,B"),
+                    Option("--repeat", "ask each case so many times", "N", _positive),
+                    Option("--plan", "say what it would ask and cost, and send nothing"),
+                    Option(
+                        "--max-cost", "ask no more once all would pass so many US dollars", "USD", _dollars
+                    ),
+                    Option("--as", "bind the run to a variable", "VAR", _identifier),
+                ),
+                _NOW,
+                verbatim=True,
+            ),
             Command("check", "what is doubtful about what would be sent, before anything is", group=_NOW),
             Command(
                 "break",

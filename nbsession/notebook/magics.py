@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import answering, arguments, cell, commands, kernel
-from nbsession.notebook.awaiting import ANSWER, MAGIC, SWEEP
+from nbsession.notebook.awaiting import ANSWER, EXPERIMENT, MAGIC, SWEEP
 from nbsession.notebook.panels import findings, tables
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from nbsession.experiment import Run
     from nbsession.notebook.arguments import Line
     from nbsession.notebook.cell import Ask, Request, View
     from nbsession.notebook.loop import Handle
@@ -87,6 +88,9 @@ class Magics:
                 if asked.command.name == SWEEP:
                     self._block_on_sweep(asked)
                     return
+                if asked.command.name == EXPERIMENT:
+                    self._block_on_experiment(asked)
+                    return
                 if asked.command.name == ANSWER:
                     self._block_on_answer(asked)
                     return
@@ -151,6 +155,42 @@ class Magics:
                 work = self.sessions.engine.submit(cell.see_sweep_through(sweep, view))
                 cell.block(sweep, work, cell.Questions(cell.deny))
                 pair.show(sweep)
+
+    async def experiment(self, line: str) -> None:
+        """Run ``%session experiment`` on the kernel's loop; ``line`` is what follows ``%session``."""
+        with one_line_errors():
+            session, run, view = self._experiment(arguments.parse_command(line), to_await=True)
+            if run is None or view is None:
+                return
+            work = self._on_home(session, cell.see_run_through(run, view))
+            async with kernel.live_comms(self.shell):
+                with kernel.interruptible_tools():
+                    await cell.wait(run, work)
+
+    def _experiment(self, line: Line, *, to_await: bool) -> tuple[Session, Run | None, View | None]:
+        """Show an experiment's plan, then begin it and show it, unless the plan is all that is asked for."""
+        from nbsession.notebook.experiment import request, sheet
+        from nbsession.notebook.experiment.view import RunView
+
+        session = self.sessions.current
+        made = request.experiment(session, line, self.sessions.namespace)
+        show(sheet.plan(made.plan()))
+        if line.get("plan"):
+            return session, None, None
+        if not to_await:
+            self._refuse_to_block(session, "%session experiment")
+        run = made.run(budget=line.get("max-cost", self.settings.budget or None))
+        self._bind(line, run)
+        view = RunView(run, live=self._is_live)
+        view.display()
+        return session, run, view
+
+    def _block_on_experiment(self, line: Line) -> None:
+        with self.sessions.blocking():
+            _, run, view = self._experiment(line, to_await=False)
+            if run is not None and view is not None:
+                work = self.sessions.engine.submit(cell.see_run_through(run, view))
+                cell.block(run, work, cell.Questions(cell.deny))
 
     def _refuse_to_block(self, session: Session, magic: str) -> None:
         if self.sessions.engine.is_the_cells:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-STATIC = tuple(Path(__file__).parents[1] / family / "static" for family in ("view", "panels", "sweep"))
+STATIC = tuple(
+    Path(__file__).parents[1] / family / "static" for family in ("view", "panels", "sweep", "experiment")
+)
 """The folders of templates, styles and scripts; a name stands in one of them only."""
 
 
