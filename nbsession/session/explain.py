@@ -197,9 +197,8 @@ class Explanation:
 
     async def _ask_all(self) -> None:
         """Ask in rounds, so that all have had the same number of answers wherever a budget ends it."""
-        await scored(
-            self._setting.score, self.tick
-        )  # which is answered already: a fault shows before anything is sent
+        # That tick is answered already, so what is wrong with the score shows before anything is sent.
+        await scored(self._setting.score, self.tick)
         gate = asyncio.Semaphore(CONCURRENCY)
         try:
             await asyncio.gather(
@@ -222,8 +221,9 @@ class Explanation:
                 self._answers[path].append((tick, await scored(self._setting.score, tick)))
             except BudgetError as error:
                 self.stopped = str(error)
-            except NbsessionError as error:
-                self.failures.append(str(error))
+            except Exception as error:  # noqa: BLE001  # an answer's failure is its own, and is kept
+                known = isinstance(error, NbsessionError)
+                self.failures.append(str(error) if known else f"{type(error).__name__}: {error}")
 
     def _conclude(self) -> None:
         measures = self._measures()
