@@ -24,14 +24,14 @@ def instrument(
 ) -> None:
     """Make OpenTelemetry spans of what a session does, or all sessions of an app, those to come included.
 
-    A span ``invoke_agent <root component>`` an execution, below the one that is current where it is sent; in it
-    ``chat <model>`` each model call and ``execute_tool <tool>`` each tool that runs, which is current there, so that
-    spans of its own, in threads too, stand below it. Sub-agents stand below the tool that spawned them. They go to ``tracer_provider``, by default the
-    one that OpenTelemetry is set up with; without any, nothing happens. No text of messages, tools' inputs and
-    results or errors is in them, unless ``content`` is true, or, where it is not given,
-    ``$OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``SPAN_ONLY`` or ``SPAN_AND_EVENT``. A
-    second call replaces the first. Raises ``SessionError`` for anything else than an app or a session, and where
-    OpenTelemetry is not installed.
+    An execution is a span ``invoke_agent <root component>``, below the one that is current where it is sent. In it
+    stand a span ``chat <model>`` for each model call and one ``execute_tool <tool>`` for each tool that runs; that is
+    current while it does, so that a tool's own spans, in threads too, and the executions that it spawns stand below
+    it. They go to ``tracer_provider``, by default the one that OpenTelemetry is set up with; without any, nothing
+    happens. No text of messages, of tools' inputs and results, or of errors is in them, unless ``content`` is true
+    or, where it is not given, ``$OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``SPAN_ONLY`` or
+    ``SPAN_AND_EVENT``. A second call replaces the first; ``session.observe(None)`` ends it. Raises ``SessionError``
+    for anything else than an app or a session, and where OpenTelemetry is not installed.
     """
     if not isinstance(what, (App, Session)):
         raise SessionError(

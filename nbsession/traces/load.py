@@ -57,7 +57,8 @@ class Traces(Sequence[Trace]):
         return found
 
     def __repr__(self) -> str:
-        return f"<Traces of {self.path!r}: {len(self)} conversations, {self._traces[0].source}>"
+        several = "" if len(self) == 1 else "s"
+        return f"<Traces of {self.path!r}: {len(self)} conversation{several}, {self._traces[0].source}>"
 
 
 def load(path: str | os.PathLike[str]) -> Traces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
@@ -245,3 +246,24 @@ async def test_a_tick_that_was_stopped_before_it_was_compiled_used_nothing_also_
     again = App(Agent, model=ScriptedModel(), store=store).session("s")
     ends = [event async for event in again.executions[0] if isinstance(event, TickEnd)]
     assert [end.usage.output_tokens for end in ends] == [0]
+
+
+async def test_an_observer_hears_each_durable_event_where_it_happens_until_it_is_taken_away() -> None:
+    heard: list[tuple[str, Event]] = []
+    task = contextvars.ContextVar("task", default="elsewhere")
+    session = counting(None, call("count", to=2), "One.", "Two.")
+
+    def observe(id: str, root: str) -> Any:
+        assert (id, root) == ("s", "Notepad")
+        return lambda event: heard.append((task.get(), event))
+
+    session.observe(observe)
+    task.set("the sender's")
+    events = await drain(session.send("Count"))
+    assert [event for _, event in heard] == [event for event in events if event.durable]
+    assert {where for where, event in heard if event.type in ("execution_start", "tool_start")} == {
+        "the sender's"
+    }
+    session.observe(None)
+    await session.send("Again")
+    assert len(heard) == len(numbers(events))
