@@ -61,7 +61,9 @@ def tick_at(core: SessionCore, at: Any) -> Tick:
     except TypeError:
         raise SessionError(f"a tick is named by its number, got {at!r}") from None
     if not -len(core.ticks) <= at < len(core.ticks):
-        raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {len(core.ticks)} ticks")
+        count = len(core.ticks)
+        there = f"{count} tick{'s' if count != 1 else ''}"
+        raise SessionError(f"there is no tick {at}; session {core.session.id!r} has {there}")
     tick: Tick = core.ticks[at]
     return tick
 
