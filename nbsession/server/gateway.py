@@ -205,6 +205,8 @@ class Gateway:
         return None
 
     async def _open(self, id: str) -> Session:
+        if "\0" in id:  # which no store takes
+            raise _unknown(id)
         metadata = await self._beside(lambda: self._kept(id))
         note = Note.of(metadata)
         served = self.served.get(note.app) if note.app else next(iter(self.served.values()))

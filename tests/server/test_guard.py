@@ -138,8 +138,8 @@ async def test_what_is_not_json_is_refused(kind: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/sessions/{}", "/sessions/{}/events", "/sessions/s/ticks/{}", "/sessions/s/runs/{}"]
 )
-async def test_an_id_is_never_a_path(name: str, path: str) -> None:
-    app = notepad()
+async def test_an_id_is_never_a_path(name: str, path: str, tmp_path: Path) -> None:
+    app = notepad(store=SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}"))
     async with client_of(app) as client:
         await client.post("/sessions", json={"id": "s"})
         answer = await client.get(httpx.URL(f"http://127.0.0.1{path.format(name)}"))
