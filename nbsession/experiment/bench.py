@@ -130,7 +130,10 @@ class Bench:
         try:
             await self._ask(session, task, pace, outcome)
         finally:
-            await session.aclose()
+            try:
+                await session.aclose()
+            except Exception as error:  # noqa: BLE001  # a clean-up that fails takes back no answer, and stops nobody
+                outcome.error = outcome.error or f"{type(error).__name__}: {error}"
             rows, outcome.texts = self._scratch.take(session.id)
             outcome.rows = [_born(row, task) for row in rows]
         return outcome

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Trial:
     """One case under one arm; ``repeat`` counts the repetitions from 0.
 
-    ``status`` is ``"done"``, ``"failed"`` (``error`` says why), ``"refused"`` (a budget kept it from going on) or
+    ``status`` is ``"done"`` (where ``error`` may say that a clean-up failed), ``"failed"`` (``error`` says why), ``"refused"`` (a budget kept it from going on) or
     ``"unsent"``, before it was sent and where it never was. ``figures`` are its tokens, cost (US dollars), seconds,
     ticks and tool calls; ``scores`` are numbers by name, ``None`` where a scorer had nothing to say, and a text that
     says why where it failed. ``reused`` says that it was in the store, and was not asked again.

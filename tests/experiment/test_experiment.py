@@ -125,6 +125,24 @@ async def test_a_trial_that_fails_keeps_its_error_and_stops_nobody() -> None:
     assert run.failures[0].session().ticks[0].error is not None
 
 
+async def test_a_clean_up_that_fails_takes_back_no_answer_and_stops_nobody() -> None:
+    @component
+    def Untidy() -> Any:
+        def opened() -> Any:
+            def close() -> None:
+                raise OSError("it is stuck")
+
+            return close
+
+        use_effect(opened, [])
+        return Timeline()
+
+    run = await Experiment(App(Untidy, model=Teacher(lambda _: "hm")), ["one", "two"]).run()
+    assert [(trial.status, trial.text) for trial in run.trials] == [("done", "hm")] * 2
+    assert "it is stuck" in run.trials[0].error
+    assert run.trials[0].session().ticks
+
+
 async def test_the_same_order_is_asked_each_time_and_no_arm_is_behind() -> None:
     first, second = Teacher(), Teacher()
     for model in (first, second):
