@@ -109,7 +109,7 @@ class Bench:
         if arm.name not in self._stamps:
             self._stamps[arm.name] = self._stamp(arm)
         told = json.dumps([self._stamps[arm.name], context.hash, context.model, copy, repeat])
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+        return _digest(told)
 
     def _stamp(self, arm: Arm) -> str:
         app, template = self._app, self._templates[arm.name]
@@ -117,9 +117,8 @@ class Bench:
         tools = {name: fingerprint(tool.handler) for name, tool in compiled.toolbox.items()}
         own_label = arm.label if arm.model is not None and arm.label != arm.model.name else ""
         told = [self.values(arm), tools, _options(compiled.model), own_label, app.max_ticks]
-        return json.dumps(
-            [*told, [fingerprint(policy) for policy in app.policies]], sort_keys=True, default=repr
-        )
+        policies = [fingerprint(policy) for policy in app.policies]
+        return _digest(json.dumps([*told, policies], sort_keys=True, default=repr))
 
     async def perform(self, task: Task, pace: Pace) -> Outcome:
         """Do a task, and score what came of it; only being cancelled is raised."""
@@ -183,6 +182,10 @@ def _options(model: Any) -> dict[str, Any]:
     asked = context_of(messages=[Message("user", (Text("?"),))])
     request: dict[str, Any] = model.request(asked)
     return {name: value for name, value in request.items() if name not in _CONTENTS}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 async def _answered(session: Session, task: Task, pace: Pace) -> Result:

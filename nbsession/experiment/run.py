@@ -315,13 +315,18 @@ class Run:
                 missing.append(task)
                 continue
             trial.status, trial.figures, trial.session_id = "done", found.figures, found.session
-            trial.scored, trial.reused = self._of_these_scorers(found.scored), True
+            trial.scored, trial.error, trial.reused = self._of_these_scorers(found.scored), found.error, True
             if stale(task.scorers, task.case, found.scored):
                 again.append((trial, found.scored))
             else:
                 self._settle(trial)
         gate = asyncio.Semaphore(_SCORING)
-        scored = await asyncio.gather(*[self._score(trial, there, gate) for trial, there in again])
+        scoring = [asyncio.create_task(self._score(trial, there, gate)) for trial, there in again]
+        try:
+            scored = await asyncio.gather(*scoring)
+        finally:
+            for each in scoring:
+                each.cancel()
         gone = [trial for (trial, _), done in zip(again, scored, strict=True) if not done]
         return in_turn([*missing, *(self._tasks[trial.number] for trial in gone)])
 
