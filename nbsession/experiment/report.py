@@ -9,7 +9,7 @@ from nbsession.errors import SessionError, did_you_mean
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.frame import frame_of, plot_of
 from nbsession.experiment.words import dollars
-from nbsession.statistics import compare, corrected
+from nbsession.statistics import compare, corrected, figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,13 @@ class Flip(NamedTuple):
     def difference(self) -> float:
         """``a`` less ``b``."""
         return self.a - self.b
+
+    def __str__(self) -> str:
+        sides = ((self.a, self.trials_a), (self.b, self.trials_b))
+        told = [
+            f"{figure(mean)} under {trials[0].arm.name!r} ({trials[0].text!r:.60})" for mean, trials in sides
+        ]
+        return f"{self.case.name!r} ({self.case}): {', '.join(told)}"
 
 
 class Report:

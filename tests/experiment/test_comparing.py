@@ -38,6 +38,9 @@ async def test_the_cases_that_flipped_stand_with_both_arms_trials() -> None:
     ]
     assert {trial.text for trial in flips[0].trials_b} == {"Rome"}
     assert len(flips[0].trials_a) == 2
+    assert str(flips[0]) == (
+        "'italy' (The capital of Italy?): 0.00 under 'friendly' ('I am not sure.'), 1.00 under 'terse' ('Rome')"
+    )
     assert run.flips("terse", "terse") == []
 
 
