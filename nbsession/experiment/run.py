@@ -99,12 +99,7 @@ class Run:
 
     def wait(self) -> Run:
         """Wait for its end, from a program without a loop or inside a running one."""
-        home = self._means.bench.home
-        theirs, home.user_loop = home.user_loop, None  # which this may block: nothing is to run there now
-        try:
-            home.run(self._wait)
-        finally:
-            home.user_loop = theirs
+        self._means.bench.home.run(self._wait)
         return self
 
     async def __aiter__(self) -> AsyncIterator[Trial]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from nbsession import threads
@@ -17,7 +18,7 @@ from nbsession.errors import SessionError
 from nbsession.session.shared_loop import PATIENCE, SLICE, Carried, SharedLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 T = TypeVar("T")
 
@@ -160,7 +161,8 @@ class Home:
         From another thread than the home loop's it waits; without any loop it
         makes one, which all that run at the same time share; on the running home
         loop itself, where nothing else can work, it nests (with nest-asyncio2,
-        applied at that first use only). An interrupt from the keyboard cancels the
+        applied at that first use only). Where it blocks the loop of a user's async tools, these
+        run on the home loop meanwhile. An interrupt from the keyboard cancels the
         coroutine and waits until it has wound up.
         """
         running = _running_loop()
@@ -180,7 +182,8 @@ class Home:
             if carried is not None and not shares and self._shared.holds(loop):
                 self._shared.keep(carried.ended)
         if carried is not None:
-            return self._shared.run(carried) if shares else carried.wait()
+            with self._without(running):
+                return self._shared.run(carried) if shares else carried.wait()
         if running is None:
             return loop.run_until_complete(start())
         if not threads.can_start():  # such a loop is the browser's, and does not nest
@@ -188,6 +191,17 @@ class Home:
                 "nothing may block here, for there is one thread only; await session.send(...)"
             )
         return _nested(running, start())
+
+    @contextmanager
+    def _without(self, blocked: asyncio.AbstractEventLoop | None) -> Iterator[None]:
+        """Give no async tool to a loop that is blocked: it would wait for ever."""
+        theirs = self.user_loop
+        if blocked is not None and blocked is theirs:
+            self.user_loop = None
+        try:
+            yield
+        finally:
+            self.user_loop = theirs
 
 
 def _loop_to_bind() -> asyncio.AbstractEventLoop:

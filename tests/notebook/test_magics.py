@@ -185,14 +185,15 @@ import threading
 async def where() -> str:
     "Say where it runs."
     return threading.current_thread().name
-bot = App(Echo, model=ScriptedModel(call("where"), "done", call("where"), "done"), tools=[where])
+bot = App(Echo, model=ScriptedModel(*[call("where"), "done"] * 3), tools=[where])
 %session new bot
 """)
     )
     fine(any_kernel.run("%%session --as free\nwhere?"))
     fine(any_kernel.run("%%time\n%%session --as blocked\nwhere?"))
-    names = fine(any_kernel.run("print(*[r.tool_calls[0].result.text for r in (free, blocked)])")).text
-    assert names == "MainThread nbsession\n"
+    fine(any_kernel.run(f"run = {CURRENT}.run('where?')"))
+    names = fine(any_kernel.run("print(*[r.tool_calls[0].result.text for r in (free, blocked, run)])")).text
+    assert names == "MainThread nbsession nbsession\n"
 
 
 # Options
