@@ -60,7 +60,9 @@ class Send(Addressed):
     )
     model: Annotated[str, Field(max_length=200)] | None = None
     max_ticks: Annotated[int, Field(ge=1, le=1000)] | None = None
-    budget: Annotated[float, Field(gt=0)] | None = Field(None, description="US dollars for this message.")
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="US dollars for this message."
+    )
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     output: dict[str, JsonValue] | None = Field(
         None, description="The JSON schema of the object to answer with; the model is told of it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import SessionError
@@ -30,7 +31,7 @@ class Options(NamedTuple):
         limits = {} if self.budget is None else self.budget._asdict()
         data = {
             "max_ticks": self.max_ticks,
-            "budget": {name: limit for name, limit in limits.items() if limit is not None},
+            "budget": {name: limit for name, limit in limits.items() if _limits(limit)},
             "output": None if self.output is None else dict(self.output.schema),
         }
         return {name: value for name, value in data.items() if value}
@@ -44,6 +45,11 @@ class Options(NamedTuple):
             budget=Budget.of(kept.get("budget")),
             output=None if output is None else Output(output),
         )
+
+
+def _limits(limit: float | None) -> bool:
+    """Say whether a limit is one: an infinite one is none, and no JSON either."""
+    return limit is not None and math.isfinite(limit)
 
 
 def checked_ticks(max_ticks: Any) -> int:

@@ -652,3 +652,12 @@ async def test_an_answer_after_a_restart_is_bound_by_what_was_asked_for_before(e
     assert again.executions[-1].options.budget == Budget(tokens=100_000)
     assert again.executions[-1].max_ticks == 2
     assert (await again.send("More.")).stop_reason is StopReason.end_turn
+
+
+async def test_a_limit_without_end_is_none_and_is_kept_as_none() -> None:
+    store = MemoryStore()
+    session = agent(Log(), model=ScriptedModel("Hi."), store=store).session("s")
+    result = await session.send("Go.", budget={"usd": float("inf"), "tokens": 100_000})
+    assert result.stop_reason is StopReason.end_turn
+    rows = [row.data for row in store.load("s") or [] if row.kind == "execution"]
+    assert rows[0]["options"] == {"budget": {"tokens": 100_000}}
