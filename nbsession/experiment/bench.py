@@ -15,6 +15,7 @@ from nbsession.experiment.outcome import Figures, Outcome, Task
 from nbsession.experiment.pace import LIMITED
 from nbsession.experiment.probe import Probe
 from nbsession.experiment.scoring import score
+from nbsession.models import request_for
 from nbsession.session.options import Options
 from nbsession.session.result import StopReason, result_of
 from nbsession.stores import MemoryStore
@@ -92,6 +93,14 @@ class Bench:
     def values(self, arm: Arm) -> dict[str, Any]:
         """Return the value of every knob under an arm."""
         return self._templates[arm.name].knobs.values()
+
+    async def prepare(self) -> None:
+        """Let the models that have to learn from their servers what they take, so that contexts are compiled for that."""
+        for arm in self.arms:
+            model = self._templates[arm.name]._core.compiled(arm.model).model
+            prepare = getattr(model, "prepare", None)
+            if prepare is not None:
+                await prepare()
 
     def compile(self, arm: Arm, case: Case) -> CompiledContext:
         """Compile what a case is sent as under an arm; nothing is sent."""
@@ -177,10 +186,10 @@ def _template(base: Session, arm: Arm) -> Session:
 
 def _options(model: Any) -> dict[str, Any]:
     """Return what a model's adapter asks of its provider, whatever the context is: limits, thinking and the like."""
-    if getattr(model, "request", None) is None:
+    try:
+        request = request_for(model, context_of(messages=[Message("user", (Text("?"),))]))
+    except ModelError:  # no provider answers it
         return {}
-    asked = context_of(messages=[Message("user", (Text("?"),))])
-    request: dict[str, Any] = model.request(asked)
     return {name: value for name, value in request.items() if name not in _CONTENTS}
 
 

@@ -293,6 +293,7 @@ class Run:
     async def _lay_out(self) -> dict[str, Kept]:
         """Compile every context, before anything is sent, and read what the store has of these trials."""
         design, means = self.design, self._means
+        await means.bench.prepare()
         for task in tasks_of(means.bench, design.cases, design.arms, design.repeat, design.scorers):
             self._tasks.append(task)
             self._trials.append(Trial(task.number, task.case, task.arm, task.repeat, task.key, means.archive))

@@ -16,7 +16,10 @@ import pytest
 
 from nbsession import (
     App,
+    Fit,
     ModelError,
+    Priority,
+    Section,
     SessionBusyError,
     SessionNotFoundError,
     System,
@@ -25,6 +28,7 @@ from nbsession import (
     tool,
     use_knob,
 )
+from nbsession.context import Capabilities
 from nbsession.experiment import Case, Experiment
 from nbsession.stores import MemoryStore, RedisStore, SqlStore
 from nbsession.testing import call, pause
@@ -132,6 +136,30 @@ async def test_other_options_of_a_model_ask_again() -> None:
     for model.most in (100, 50, 100):
         await Experiment(quiz(model), cases("Italy")).run(store=store)
     assert model.asked == 2
+
+
+async def test_a_model_that_learns_what_it_takes_is_asked_for_that_first() -> None:
+    class Local(Teacher):
+        known = False
+
+        @property
+        def capabilities(self) -> Capabilities:
+            return Capabilities(window=200 if self.known else None)
+
+        async def prepare(self) -> bool:
+            self.known, before = True, self.known
+            return not before
+
+    @component
+    def Reader() -> Any:
+        return Fit(Priority(-1, Section("A fact. " * 500)), Timeline())
+
+    store, model = MemoryStore(), Local()
+    first = await Experiment(App(Reader, model=model), ["hi"]).run(store=store)
+    again = await Experiment(App(Reader, model=model), ["hi"]).run(store=store)
+    assert (again.progress.reused, model.asked) == (1, 1)
+    assert model.contexts[0].tokens < 200
+    assert not first.failures
 
 
 async def test_a_changed_scorer_scores_again_what_is_there_and_asks_nothing() -> None:
