@@ -53,16 +53,17 @@ def run(options: argparse.Namespace) -> int:
 def demo(
     folder: Path | None, *, browser: bool = True, port: int | None = None, arguments: Sequence[str] = ()
 ) -> None:
-    """Open JupyterLab on the first notebook and return when it is stopped.
+    """Open JupyterLab on the first lesson and return when it is stopped; say what is done meanwhile.
 
-    The notebook is opened where it stands if ``folder`` holds it already, else
-    it is copied there. Without a folder that is ``notebooks`` in the current
-    directory if it holds the notebook, else a new ``nbsession-demo``.
+    The lessons are opened where they stand if ``folder`` holds the first already, else
+    they are copied there. Without a folder that is ``notebooks`` in the current
+    directory if it holds that, else a new ``nbsession-demo``. What is there is not written over.
     ``arguments`` are handed to JupyterLab as they are.
     """
     from jupyterlab.labapp import LabApp
 
     notebook = _place(folder)
+    print(_about_the_model())
     # Not the notebook as an argument: then the printed address would not lead to it.
     options = [f"--ServerApp.root_dir={notebook.parent}", f"--LabApp.default_url=/lab/tree/{notebook.name}"]
     if not browser:
@@ -74,7 +75,7 @@ def demo(
         options.append("--allow-root")
     # A kernel of the user's own named python3 would not have nbsession.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    print(f"opening {notebook}", flush=True)
+    print(f"JupyterLab opens on {notebook}; Ctrl+C here ends it", flush=True)
     LabApp.launch_instance([*options, *arguments])
 
 
@@ -88,7 +89,7 @@ def check() -> int:
     import nbformat
     from nbclient import NotebookClient
 
-    notebook: Any = nbformat.reads(_source().read_text("utf-8"), as_version=4)
+    notebook: Any = nbformat.reads(_source().joinpath(FIRST_NOTEBOOK).read_text("utf-8"), as_version=4)
     with tempfile.TemporaryDirectory(prefix="nbsession-check-", ignore_cleanup_errors=True) as scratch:
         client = NotebookClient(
             notebook,
@@ -106,13 +107,13 @@ def check() -> int:
 
 
 def _source() -> Traversable:
-    """The notebook that came with the package: inside an installed one, beside it in a checkout."""
+    """The lessons that came with the package: inside an installed one, beside it in a checkout."""
     package = resources.files("nbsession")
-    installed = package / "notebooks" / FIRST_NOTEBOOK
-    if installed.is_file():
+    installed = package / "notebooks"
+    if installed.joinpath(FIRST_NOTEBOOK).is_file():
         return installed
-    beside = Path(str(package)).parent / "notebooks" / FIRST_NOTEBOOK
-    if not beside.is_file():
+    beside = Path(str(package)).parent / "notebooks"
+    if not (beside / FIRST_NOTEBOOK).is_file():
         raise Failure(f"{FIRST_NOTEBOOK} is missing from this installation; reinstall nbsession")
     return beside
 
@@ -123,9 +124,32 @@ def _place(folder: Path | None) -> Path:
         folder = here if (here / FIRST_NOTEBOOK).is_file() else Path("nbsession-demo")
     notebook = folder / FIRST_NOTEBOOK
     if not notebook.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        notebook.write_text(_source().read_text("utf-8"), "utf-8")
+        copied = _copy(_source(), folder)
+        print(f"copied {copied} notebooks, the lessons and more, to {folder}")
     return notebook.resolve()
+
+
+def _copy(source: Traversable, folder: Path) -> int:
+    """Copy the notebooks of a folder and those below it that are not there; return how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copied = 0
+    for each in sorted(source.iterdir(), key=lambda each: each.name):
+        if each.is_dir() and not each.name.startswith("."):
+            copied += _copy(each, folder / each.name)
+        elif each.name.endswith(".ipynb") and not (folder / each.name).exists():
+            (folder / each.name).write_text(each.read_text("utf-8"), "utf-8")
+            copied += 1
+    return copied
+
+
+def _about_the_model() -> str:
+    """Say who will answer."""
+    from nbsession.models import default_model
+
+    model = default_model()
+    if model.source == "simulated":
+        return "no key is set, so a simulated model answers: rules, no language model (with ANTHROPIC_API_KEY it is Claude)"
+    return f"{model.name} answers, and what it costs is yours"
 
 
 def _without_keys(scratch: Path) -> dict[str, str]:

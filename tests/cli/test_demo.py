@@ -116,3 +116,12 @@ def test_demo_opens_a_copy_of_the_first_notebook(
     assert shown["content"]["cells"]
     assert f"/lab/tree/{NOTEBOOK}" in log.read_text("utf-8")
     assert (tmp_path / "here" / NOTEBOOK).read_bytes() == (ROOT / "notebooks" / NOTEBOOK).read_bytes()
+    brought = {
+        path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*.ipynb")
+    }
+    assert brought == {
+        path.relative_to(ROOT / "notebooks").as_posix() for path in (ROOT / "notebooks").rglob("*.ipynb")
+    }
+    said = log.read_text("utf-8")
+    assert "the lessons and more, to here" in said
+    assert "Ctrl+C here ends it" in said
