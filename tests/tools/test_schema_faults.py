@@ -117,7 +117,9 @@ def test_what_is_wrong_with_a_confirmation_is_said_of_the_argument(value: Any, s
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), [float("inf")], b"\xff", "\ud800", {"\ud800": 1}, object()], ids=repr
+    "value",
+    [float("nan"), [float("inf")], b"\xff", "\ud800", {"\ud800": 1}, object()],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_json_is_no_answer(value: Any) -> None:
     with pytest.raises(SessionError, match=r"'Well\?' cannot be answered with .*: give JSON data"):
