@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import ToolCall, ToolResult, block_from_dict
-from nbsession.context import NOTHING_SENT, CompiledContext
+from nbsession.context import CompiledContext
 from nbsession.errors import ModelError, NbsessionError
 from nbsession.timeline import Tick, ToolRun
 from nbsession.tools import Decision
@@ -59,11 +59,13 @@ def tick_to_dict(tick: Tick, *, context: bool = False) -> dict[str, Any]:
 
 
 def tick_from_dict(data: Mapping[str, Any]) -> Tick:
-    """Read a tick back; without its context it has an empty one."""
-    whole = "parts" in data["context"]
+    """Read a tick back; without its context it has an empty one, which says how many tokens were sent."""
+    sent = data["context"]
     tick = Tick(
         **{name: data[name] for name in _PLAIN},
-        context=CompiledContext.from_dict(data["context"]) if whole else NOTHING_SENT,
+        context=CompiledContext.from_dict(sent)
+        if "parts" in sent
+        else CompiledContext((), (), tokens=sent["tokens"]),
         response=tuple(block_from_dict(item) for item in data["response"]),
         tool_calls=[_run(item) for item in data["tool_calls"]],
         usage=Usage.from_dict(data["usage"]),

@@ -162,6 +162,7 @@ async def test_a_session_is_looked_at_from_afar() -> None:
         assert (await session.compile("and now?")).hash == local.compile("and now?").hash
         ticks = await session.ticks()
         assert [tick.text for tick in ticks] == ["", "done"]
+        assert [tick.context.tokens for tick in ticks] == [tick.context.tokens for tick in local.ticks]
         assert (await session.tick(1)).context == local.ticks[1].context
         fork = await session.fork(0, id="f")
         await fork.send("else")

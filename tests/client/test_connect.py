@@ -48,6 +48,9 @@ def test_cells_speak_to_the_servers_session_and_its_contexts_are_shown(kernel: K
         assert "Forked." in fine(kernel.run("%%session other\nElse?")).shown[-1]
         assert len(app.opened["shop"].ticks) == 3
         again = fine(kernel.run(f"%session connect {server.url} --id shop --name far"))
+        sent = [f"≈{tick.context.tokens:,}" for tick in app.opened["shop"].ticks]
+        ticks = fine(kernel.run("%session ticks")).shown[-1]
+        assert all(tokens in ticks for tokens in sent)
         assert "goes on after 3 ticks" in again.text
 
 
