@@ -162,7 +162,7 @@ def _tools(
             confirm=choice.confirm(item["name"], listed),
             parallel=item["reads"],
         )
-        made.qualified = made.replace(name=longer)
+        made.qualify(longer)
         tools.append(made)
     return tools
 

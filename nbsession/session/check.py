@@ -140,7 +140,7 @@ def _undescribed(context: CompiledContext) -> Iterator[Finding]:
 def _rules_of_nothing(core: SessionCore, toolbox: Mapping[str, Tool]) -> Iterator[Finding]:
     for rule in core.permissions.rules:
         severity: Severity = "note" if rule.action == "allow" else "warning"
-        tools = [tool for name, tool in toolbox.items() if rule.concerns((name,))]
+        tools = [tool for name, tool in toolbox.items() if rule.concerns((name,), tool.known_as)]
         known = {name for tool in tools for name in tool.spec.input_schema.get("properties", {})}
         unknown = [
             name for name, _ in rule.arguments if not known.intersection((name, name.partition(".")[0]))

@@ -50,7 +50,7 @@ class Permissions:
         for rule in (*self._of_app, *self._added):
             rules.append(rule)
             if rule in self._always:
-                rules.append(replace(rule, action="allow", by="user"))
+                rules.append(replace(rule, action="allow", by="user", wide=True))
         return tuple(rules)
 
     def add(self, rule: Rule) -> None:
@@ -91,7 +91,7 @@ class Permissions:
             arguments = tool.validate(call.input) if any(rule.arguments for rule in rules) else {}
         except Exception:  # noqa: BLE001  # a validator may raise anything; the call is refused where it would run
             arguments = {}
-        return verdict_on(rules, (tool.name, call.name), call.input, arguments)
+        return verdict_on(rules, (tool.name, call.name), call.input, arguments, known_as=tool.known_as)
 
     def always(self, tool: str, rule: Rule | None) -> None:
         """Allow from now on what a rule asks about, or, without one, what a tool asks itself."""

@@ -37,22 +37,24 @@ class Rule:
     """What happens to the calls that it matches; made by ``allow``, ``ask`` and ``deny``, written as they are.
 
     ``arguments`` are shell patterns by argument; ``by`` says who made it: the ``"app"``, the ``"program"`` (by
-    ``session.permissions.add``) or the ``"user"`` (by the answer *always*).
+    ``session.permissions.add``) or the ``"user"`` (by the answer *always*). A ``wide`` one is also about tools that
+    have another name than the one it says, because of a clash, as every rule is that asks or denies.
     """
 
     action: Action
     tool: str
     arguments: tuple[tuple[str, str], ...] = ()
     by: By = field(default="app", compare=False)
+    wide: bool = field(default=False, compare=False)
 
-    def matches(self, names: Sequence[str], texts: Mapping[str, str]) -> bool:
-        """Say whether it matches a tool of these names, called with these texts as arguments."""
-        return self.concerns(names) and all(
-            name in texts and fnmatchcase(texts[name], pattern) for name, pattern in self.arguments
-        )
+    def matches(self, texts: Mapping[str, str]) -> bool:
+        """Say whether it matches a call, with these texts as arguments, of a tool that it concerns."""
+        return all(name in texts and fnmatchcase(texts[name], pattern) for name, pattern in self.arguments)
 
-    def concerns(self, names: Sequence[str]) -> bool:
-        """Say whether it is about a tool of any of these names."""
+    def concerns(self, names: Sequence[str], known_as: Sequence[str] = ()) -> bool:
+        """Say whether it is about a tool of any of these names; what it is else ``known_as`` allows nothing."""
+        if self.wide or self.action != "allow":
+            names = (*names, *known_as)
         return any(fnmatchcase(name, self.tool) for name in names)
 
     def limits(self, arguments: set[str]) -> bool:
@@ -85,7 +87,8 @@ class Rule:
 def allow(tool: str, /, **arguments: str) -> Rule:
     """Let calls run without anybody being asked, also where the tool has ``confirm=True``.
 
-    A rule matches by the tool's name, as it is and as it was called by, and by the text of each argument that is
+    A rule matches by the tool's name, as it is and as it was called by (``ask`` and ``deny`` also by the other one of
+    a tool that has a longer name while another has its own), and by the text of each argument that is
     named; both are shell patterns (``*``, ``?``, ``[…]``; upper and lower case differ), and ``*`` stands for any text,
     slashes too. A number, ``true``, a list or an object is matched as JSON; a dotted name reaches into objects
     (``**{"headers.host": "…"}``); an argument that the call does not give does not match. Of ``App(permissions=[…])``
@@ -199,18 +202,21 @@ def verdict_on(
     names: Sequence[str],
     input: Mapping[str, Any],
     arguments: Mapping[str, Any] | None = None,
+    *,
+    known_as: Sequence[str] = (),
 ) -> Verdict | None:
     """Say what rules, the last that matches first, decide of a call; ``None`` where none matches all of it.
 
     ``arguments`` are what the tool makes of the input: a rule has to match these, too (``"yes"`` may be ``true``).
+    What the tool is else ``known_as`` is refused and asked about as its names are.
     """
-    concerned = [rule for rule in rules if rule.concerns(names)]
+    concerned = [rule for rule in rules if rule.concerns(names, known_as)]
     readings, unclear = _readings(concerned, input, arguments or {})
     combinations = product(*readings.values())
     found: dict[Action | None, Rule | None] = {}
     for combination in islice(combinations, MOST_READINGS):
         texts = {name: reading.text for name, reading in zip(readings, combination, strict=True)}
-        rule = next((rule for rule in reversed(concerned) if rule.matches(names, texts)), None)
+        rule = next((rule for rule in reversed(concerned) if rule.matches(texts)), None)
         action = None if rule is None else rule.action
         if action in ("ask", "deny") or all(reading.written for reading in combination):
             found.setdefault(action, rule)

@@ -37,6 +37,7 @@ class Tool:
     seconds; ``thread=False`` runs a handler on the sessions' own event loop, which
     it must not block. Calling a tool calls its function. ``qualified`` is the same tool under a
     longer name, which it has where another tool has its own; without it, two of one name are an error.
+    ``known_as`` are names that it does not have now, and by which it is refused and asked about all the same.
 
     A method marked ``@tool`` is a tool of each instance: ``agent.search`` is the same
     one for as long as anything holds it. Read from the class it may be called, and not
@@ -58,6 +59,7 @@ class Tool:
         "audience",
         "confirm",
         "handler",
+        "known_as",
         "name",
         "parallel",
         "parts",
@@ -100,6 +102,7 @@ class Tool:
         self._signature: Signature | None = None
         self._spec: ToolSpec | None = None
         self.qualified: Tool | None = None
+        self.known_as: tuple[str, ...] = ()
         self.parts: dict[str, Any] = {}  # what stands for it in contexts, by path; the compiler keeps it here
         if audience != "model" or aliases or timeout is not None or confirm is not False:
             _check_options(self)
@@ -173,6 +176,11 @@ class Tool:
         if description is not None:
             copy._description = description
         return copy
+
+    def qualify(self, longer: str) -> None:
+        """Give it a longer name, for where another tool has its own; rules that refuse or ask know it by both."""
+        self.qualified = self.replace(name=longer)
+        self.known_as, self.qualified.known_as = (longer,), (self.name,)
 
     def _copy(self) -> Tool:
         copy = Tool.__new__(Tool)

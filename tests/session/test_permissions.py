@@ -188,6 +188,49 @@ async def test_always_may_be_said_of_a_tool_that_asks_itself_and_an_app_rule_goe
     assert list(session.permissions) == [allow("send"), deny("send", to="C*")]
 
 
+@pytest.mark.parametrize("clashes", [False, True])
+@pytest.mark.parametrize("named", ["delete_file", "fs_delete_file"])
+async def test_a_tool_that_a_clash_gives_a_longer_name_is_refused_and_asked_about_by_both(
+    named: str, clashes: bool
+) -> None:
+    log: list[str] = []
+    of_server = Tool("delete_file", "Delete.", handler=lambda: log.append("deleted"))
+    of_server.qualify("fs_delete_file")
+    own = Tool("delete_file", "Delete ours.", handler=lambda: log.append("ours"))
+    called = call("fs_delete_file" if clashes else "delete_file")
+
+    @component
+    def Agent() -> Any:
+        return [System("Help."), of_server, *([own] if clashes else []), Timeline()]
+
+    def opened(rule: Rule) -> Session:
+        return App(Agent, model=ScriptedModel(called, called, "Done."), permissions=[rule]).session()
+
+    denied = opened(deny(named))
+    await denied.send("Delete it.")
+    assert decisions(denied) == [f'denied by deny("{named}")'] * 2
+    assert log == []
+    asked = opened(ask(named))
+    assert len(await answered(asked.send("Delete it."), "always")) == 1
+    assert log == ["deleted", "deleted"]
+
+
+async def test_a_rule_that_allows_a_tool_does_not_allow_another_that_has_its_name_in_no_clash() -> None:
+    log: list[str] = []
+    of_server = Tool("delete_file", "Delete.", handler=lambda: log.append("deleted"), confirm=True)
+    of_server.qualify("fs_delete_file")
+    own = Tool("delete_file", "Delete ours.", handler=lambda: log.append("ours"), confirm=True)
+
+    @component
+    def Agent() -> Any:
+        return [System("Help."), of_server, own, Timeline()]
+
+    says = ScriptedModel([call("delete_file"), call("fs_delete_file")], "Done.")
+    session = App(Agent, model=says, permissions=[allow("delete_file")]).session()
+    assert len(await answered(session.send("Delete them."), False)) == 1
+    assert log == ["ours"]
+
+
 async def test_always_is_kept_over_a_restart_and_in_forks_and_can_be_taken_back(tmp_path: Path) -> None:
     log: list[str] = []
     rules = [ask("write", path="*.txt")]

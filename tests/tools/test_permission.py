@@ -52,6 +52,12 @@ def test_a_tool_is_matched_by_its_own_name_and_by_the_one_it_was_called_by() -> 
         assert verdict.action == "deny"
 
 
+def test_by_the_other_name_that_a_tool_has_in_a_clash_it_is_refused_and_asked_about_but_not_allowed() -> None:
+    for rule, outcome in ((deny("delete"), "denied"), (ask("delete"), "asked"), (allow("delete"), "")):
+        verdict = verdict_on([rule], ("fs_delete",), {}, known_as=("delete",))
+        assert (verdict.decision.outcome if verdict else "") == outcome
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -187,7 +193,7 @@ RULES = st.lists(
 def test_of_a_simple_call_the_last_rule_that_matches_decides(
     rules: list[Rule], tool: str, command: str
 ) -> None:
-    matching = [rule for rule in rules if rule.matches((tool,), {"command": command})]
+    matching = [rule for rule in rules if rule.concerns((tool,)) and rule.matches({"command": command})]
     verdict = verdict_on(rules, (tool,), {"command": command})
     assert (None if verdict is None else verdict.rule) == (matching[-1] if matching else None)
 
