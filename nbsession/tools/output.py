@@ -15,6 +15,7 @@ from nbsession.errors import ModelError, SessionError
 from nbsession.tools.hint import readable
 from nbsession.tools.input_faults import explain
 from nbsession.tools.json_schema import generator, object_schema, tidy
+from nbsession.tools.schema_form import form_fault
 from nbsession.tools.type_faults import fault_of, short_name
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ FIELD = "value"
 class Output:
     """A type that an answer is read as. Raises ``SessionError`` for one that no JSON gives.
 
-    In place of a type it may be the JSON schema of an object: the model is told of it, and any object is read.
+    In place of a type it may be the JSON schema of an object: the model is told of it, and any object is read. One
+    that is no JSON schema, however deep the fault is in it, is refused.
 
     ``name`` is the type's; ``schema`` the JSON schema for the model, an object:
     of a pydantic model its own, of another object its fields, of anything else one
@@ -57,10 +59,9 @@ class Output:
         )
 
         if isinstance(given, Mapping):
-            if not _describes_object(given):
-                short = repr(dict(given))
+            if fault := form_fault(given) or _object_fault(given):
                 raise SessionError(
-                    f"output= takes a type, or the JSON schema of an object ({{'type': 'object', …}}), got {short:.{_SHOWN}}"
+                    f"output= takes a type, or the JSON schema of an object ({{'type': 'object', …}}); {fault}"
                 )
             self.name, self.schema = str(given.get("title") or "JSON object"), given
             self._bare, self._wrapped = TypeAdapter(dict[str, Any]), None
@@ -135,15 +136,12 @@ def _fault_of(given: Any) -> str:
     return fault_of(given)
 
 
-def _describes_object(schema: Mapping[str, Any]) -> bool:
-    fields, required = schema.get("properties", {}), schema.get("required", [])
-    return (
-        schema.get("type") == "object"
-        and isinstance(fields, Mapping)
-        and all(isinstance(field, Mapping) for field in fields.values())
-        and isinstance(required, (list, tuple))
-        and all(isinstance(name, str) and name in fields for name in required)
-    )
+def _object_fault(schema: Mapping[str, Any]) -> str:
+    """Say why a schema is not that of an object with the fields that it requires."""
+    if schema.get("type") != "object":
+        return f"got {dict(schema)!r:.{_SHOWN}}"
+    gone = [name for name in schema.get("required", ()) if name not in schema.get("properties", {})]
+    return f"it requires {gone[0]!r:.{_SHOWN}}, which its properties do not have" if gone else ""
 
 
 def _has_field(text: str) -> bool:

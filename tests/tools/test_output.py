@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequir
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field, RootModel
 
 from nbsession import App, SessionError, StopReason, Timeline, component, tool
 from nbsession.content import ServerTool, Text
-from nbsession.context import Capabilities
+from nbsession.context import Capabilities, CompiledContext
 from nbsession.errors import ModelError
 from nbsession.events import MessageDelta
 from nbsession.models import AnthropicModel, OpenAIModel, SimulatedModel
+from nbsession.models.simulated.model import answer_blocks
 from nbsession.stores import MemoryStore
 from nbsession.testing import ScriptedModel, call
 from nbsession.tools import Output
@@ -343,3 +346,31 @@ def test_a_json_schema_of_an_object_is_passed_on_and_any_object_is_read() -> Non
     ):
         with pytest.raises(SessionError, match="the JSON schema of an object"):
             Output(wrong)
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 3), st.sampled_from(["object", "array", "string"])
+)
+WORDS = ["type", "properties", "items", "required", "anyOf", "$ref", "$defs", "enum", "minItems", "minimum"]
+SCHEMAS = st.dictionaries(
+    st.sampled_from(WORDS),
+    st.recursive(
+        LEAVES,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([*WORDS, "a"]), inner),
+        max_leaves=8,
+    ),
+)
+
+
+@given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "b"]), SCHEMAS))
+def test_what_is_taken_for_a_schema_can_be_answered_and_anything_else_is_refused(
+    schema: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    given = {**schema, "type": "object", "properties": fields, "required": [*fields]}
+    try:
+        output = Output(given)
+    except SessionError:
+        return
+    settings = {"output_schema": output.schema}
+    answer = answer_blocks(CompiledContext((), (), settings=settings))
+    assert isinstance(output.read(answer, "simulated"), dict)
