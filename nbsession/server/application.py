@@ -20,7 +20,7 @@ from nbsession.server.fault import answer_of
 from nbsession.server.folder import Folders
 from nbsession.server.gateway import Gateway
 from nbsession.server.guard import ANY, LOOPBACK, Guard
-from nbsession.server.limits import Limits
+from nbsession.server.limits import Limits, Turnstile
 from nbsession.server.openapi import document
 from nbsession.server.routes import ROUTES
 from nbsession.server.service import Service
@@ -71,7 +71,8 @@ def application(
         named, users=users, folders=Folders(work_root, several_users=users.several), limits=limits
     )
 
-    service = Service(gateway)
+    turnstile = Turnstile(limits)
+    service = Service(gateway, turnstile)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -79,7 +80,9 @@ def application(
         yield
         await gateway.close()
 
-    guard = Middleware(Guard, users=users, limits=limits, hosts=(*LOOPBACK, *hosts), origins=origins)
+    guard = Middleware(
+        Guard, users=users, limits=limits, turnstile=turnstile, hosts=(*LOOPBACK, *hosts), origins=origins
+    )
     described = document(ROUTES, token=users.known)
 
     async def openapi(_: Request) -> Response:

@@ -15,14 +15,13 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from nbsession.content import new_id
 from nbsession.server.fault import LOG, Refusal, answer_of
-from nbsession.server.limits import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from nbsession.server.limits import Limits
+    from nbsession.server.limits import Limits, Turnstile
     from nbsession.server.users import Users
 
 OPEN = "/health"
@@ -46,14 +45,21 @@ class Guard:
     """Lets through what may be asked. ``hosts`` are the names of this server, ``origins`` other sites that may ask."""
 
     def __init__(
-        self, app: ASGIApp, *, users: Users, limits: Limits, hosts: Collection[str], origins: Collection[str]
+        self,
+        app: ASGIApp,
+        *,
+        users: Users,
+        limits: Limits,
+        turnstile: Turnstile,
+        hosts: Collection[str],
+        origins: Collection[str],
     ) -> None:
         self._app = app
         self._users = users
         self._limits = limits
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.lower() for origin in origins)
-        self._turnstile = Turnstile(limits)
+        self._turnstile = turnstile
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

@@ -20,8 +20,8 @@ class Limits:
     """What one user may ask of a server.
 
     ``body`` is in bytes, ``rate`` in requests a second, of which ``burst`` may come at once;
-    ``requests`` and ``streams`` may be open at a time. ``sessions`` are kept open for all users
-    together, and an idle one for ``rest`` seconds. ``stalled`` are the seconds after
+    ``requests`` and ``streams`` may be open at a time, and ``line`` messages of one session may wait for their
+    turn. ``sessions`` are kept open for all users together, and an idle one for ``rest`` seconds. ``stalled`` are the seconds after
     which a reader that takes nothing is cut off.
     """
 
@@ -30,6 +30,7 @@ class Limits:
     burst: int = 2_000
     requests: int = 500
     streams: int = 2_000
+    line: int = 1_000
     sessions: int = 500
     rest: float = 300
     stalled: float = 20
@@ -50,7 +51,7 @@ class Turnstile:
         left = min(limits.burst, left + (now - before) * limits.rate)
         if left < 1:
             self._left[user] = (left, now)
-            raise _later((1 - left) / limits.rate, f"more than {limits.rate:g} requests a second")
+            raise later((1 - left) / limits.rate, f"more than {limits.rate:g} requests a second")
         self._left[user] = (left - 1, now)
 
     @contextmanager
@@ -58,7 +59,7 @@ class Turnstile:
         """Count what is open; refuse what is too much at a time."""
         what, most = ("streams", self._limits.streams) if stream else ("requests", self._limits.requests)
         if self._open[user, what] >= most:
-            raise _later(1, f"{most} {what} are open already")
+            raise later(1, f"{most} {what} are open already")
         self._open[user, what] += 1
         try:
             yield
@@ -68,6 +69,7 @@ class Turnstile:
                 del self._open[user, what]
 
 
-def _later(seconds: float, why: str) -> Refusal:
+def later(seconds: float, why: str) -> Refusal:
+    """Return the refusal of what may be asked again in some seconds."""
     wait = max(1, math.ceil(seconds))
     return Refusal(429, "too_many", f"{why}; wait {wait} s", headers={"retry-after": str(wait)})

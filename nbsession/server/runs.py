@@ -16,7 +16,7 @@ from nbsession.errors import NbsessionError, SessionBusyError
 from nbsession.protocol import RunAnswer, Send
 from nbsession.server.fault import LOG, Refusal, fault_of, not_found
 from nbsession.server.note import Note
-from nbsession.server.sending import begin, check
+from nbsession.server.sending import begin, check, check_line
 from nbsession.server.told import message_answer
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ REMEMBERED = 1_000
 
 PAGE = 50
 """Sessions that are looked at together for runs: what reads a page does so while others wait."""
-
-QUEUED = 1_000
-"""Runs of one session that may wait."""
 
 
 class Runs:
@@ -48,8 +45,8 @@ class Runs:
         run = new_id("run") if body.request_id is None else _id_of(session.id, body.request_id)
         known = session.sent(run)
         if known is None and run not in Note.of(session.metadata).runs:
-            if len(Note.of(session.metadata).runs) >= QUEUED:
-                raise Refusal(429, "too_many", f"{QUEUED} runs wait already", headers={"retry-after": "10"})
+            waiting = max(len(Note.of(session.metadata).runs), len(session.line))
+            check_line(self._gateway, waiting)
             kept = body.model_dump(exclude_defaults=True)
             await self._gateway.note(
                 session, lambda note: note.but(runs={**note.runs, run: note.runs.get(run, kept)})

@@ -10,6 +10,7 @@ from nbsession.errors import ModelError, SessionError
 from nbsession.models import resolve
 from nbsession.protocol import message_from_wire
 from nbsession.server.fault import Refusal, closing
+from nbsession.server.limits import later
 from nbsession.tools import Output
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def check(gateway: Gateway, session: Session, body: Send) -> None:
         asked = gateway.pick(body.agent_id, body.component)
         if asked is not gateway.served_of(session):
             raise Refusal(409, "app", f"this session is not one of the app {asked.name!r}; make one with it")
+
+
+def check_line(gateway: Gateway, waiting: int) -> None:
+    """Refuse what would wait for its turn behind too many of one session."""
+    if waiting >= gateway.limits.line:
+        raise later(10, f"{waiting:,} messages of this session wait for their turn already")
 
 
 def begin(session: Session, body: Send, *, request_id: str | None = None) -> Execution:

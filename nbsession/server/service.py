@@ -10,16 +10,21 @@ from nbsession.server.runs import Runs
 
 if TYPE_CHECKING:
     from nbsession.server.gateway import Gateway
+    from nbsession.server.limits import Turnstile
 
 TENDED = 5.0
 """Seconds between two looks for what rests."""
 
 
 class Service:
-    """The sessions of a server and its runs. It begins with the first request, on the loop of that."""
+    """The sessions of a server and its runs. It begins with the first request, on the loop of that.
 
-    def __init__(self, gateway: Gateway) -> None:
+    ``turnstile`` counts what each user asks, on a socket as well.
+    """
+
+    def __init__(self, gateway: Gateway, turnstile: Turnstile) -> None:
         self.gateway = gateway
+        self.turnstile = turnstile
         self.runs = Runs(gateway)
         self.following = Following(gateway)
 

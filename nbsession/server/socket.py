@@ -24,7 +24,6 @@ from nbsession.server.stream import of_session, until_closed
 
 if TYPE_CHECKING:
     from nbsession.protocol import Frame
-    from nbsession.server.gateway import Gateway
     from nbsession.server.service import Service
 
 PROTOCOL = "nbsession"
@@ -44,8 +43,9 @@ class NoTextError(Exception):
 class Socket:
     """One client's socket, and which sessions it follows."""
 
-    def __init__(self, gateway: Gateway, websocket: WebSocket) -> None:
-        self._gateway = gateway
+    def __init__(self, service: Service, websocket: WebSocket) -> None:
+        self._gateway = service.gateway
+        self._turnstile = service.turnstile
         self._websocket = websocket
         self._user: str = websocket.state.user
         self._following: dict[str, asyncio.Task[None]] = {}
@@ -85,6 +85,11 @@ class Socket:
         return text
 
     async def _take(self, text: str) -> None:
+        try:
+            self._turnstile.take(self._user)
+        except Refusal as refusal:
+            await self._send("", frame_of(Error(str(refusal), refusal.code)))
+            return
         try:
             asked = SocketRequest.model_validate_json(text)
         except ValidationError:
@@ -135,4 +140,4 @@ async def endpoint(websocket: WebSocket) -> None:
     """Serve a socket."""
     service: Service = websocket.app.state.service
     service.begin()
-    await Socket(service.gateway, websocket).serve()
+    await Socket(service, websocket).serve()

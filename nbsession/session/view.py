@@ -79,6 +79,11 @@ class SessionView:
         """The execution that runs now."""
         return cast("Execution | None", self._core.current)
 
+    @property
+    def line(self) -> list[Execution]:
+        """The executions that wait for their turn, the next first."""
+        return cast("list[Execution]", [*self._core.line.waiting])
+
     def sent(self, request_id: str) -> Execution | None:
         """Return the execution of what was sent under a request id, ``None`` where nothing was."""
         return cast("Execution | None", self._core.requests.known(request_id))

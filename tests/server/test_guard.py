@@ -248,6 +248,36 @@ async def test_too_many_requests_at_a_time_are_refused_and_health_is_not() -> No
         assert (await client.get("/sessions/s")).status_code == 200
 
 
+def test_messages_that_wait_for_their_turn_are_bounded_also_where_who_sent_them_has_gone() -> None:
+    held = pause()
+    app = notepad([held], *["later"] * 3)
+    with served(app, limits=Limits(line=2)) as (_, client):
+        client.post("/sessions", json={"id": "s"})
+
+        def send(request_id: str) -> int:
+            """Send a message, and go away with the first of its events."""
+            body = {"message": "hi", "request_id": request_id}
+            with client.stream("POST", "/sessions/s/message/stream", json=body) as answer:
+                return answer.status_code
+
+        assert [send(name) for name in "abc"] == [200, 200, 200]
+        assert send("c") == 200
+        for path, body in (
+            ("message/stream", {"message": "hi"}),
+            ("message", {"message": "hi"}),
+            ("runs", {"message": "hi"}),
+            ("render", {}),
+        ):
+            refused = client.post(f"/sessions/s/{path}", json=body)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "10"), path
+            said = "2 messages of this session wait for their turn already; wait 10 s"
+            assert refused.json()["error"]["message"] == said
+        held.release()
+        known = client.post("/sessions/s/message", json={"message": "hi", "request_id": "c"})
+        assert known.json()["response"] == "later"
+        assert len(app.opened["s"].executions) == 3
+
+
 async def test_users_see_their_own_sessions_only() -> None:
     store = MemoryStore()
     app = notepad(*["hello"] * 5, store=store)

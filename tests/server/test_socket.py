@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from nbsession.events import event_from_dict
+from nbsession.server import Limits
 from tests.server.conftest import notepad
 
 if TYPE_CHECKING:
@@ -84,6 +85,23 @@ async def test_a_socket_needs_the_token_in_a_header_or_as_a_page_gives_it() -> N
     offered = ["nbsession", f"bearer.{server.token}"]
     async with opened(server, additional_headers={}, subprotocols=offered) as socket:
         assert socket.subprotocol == "nbsession"
+    await server.aclose()
+
+
+async def test_what_is_asked_on_a_socket_counts_among_the_requests_of_its_user() -> None:
+    app = notepad("one")
+    app.session("a")
+    server = app.serve(0, say=None, limits=Limits(rate=0.001, burst=3))
+    async with opened(server) as socket:
+        for _ in range(3):
+            await socket.send(json.dumps({"do": "unsubscribe", "session": "a"}))
+        (refused,) = await read_until(socket, ("", "error"))
+        assert refused["data"]["kind"] == "too_many"
+        assert "more than 0.001 requests a second; wait" in refused["data"]["message"]
+        with pytest.raises(InvalidStatus) as also:
+            async with opened(server):
+                pass
+        assert also.value.response.status_code == 429
     await server.aclose()
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from nbsession.protocol import Abort, Accepted, ExecutionAnswer, MessageAnswer, Render, Send, Steer
 from nbsession.server.fault import Refusal
 from nbsession.server.route import Call, Query, Route
-from nbsession.server.sending import begin, check, content, ended
+from nbsession.server.sending import begin, check, check_line, content, ended
 from nbsession.server.served import WORK_DIR
 from nbsession.server.stream import of_execution, response
 from nbsession.server.told import message_answer
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+
+    from nbsession.session import Execution, Session
 
 
 class Detach(Query):
@@ -25,8 +27,7 @@ class Detach(Query):
 async def message(call: Call) -> MessageAnswer:
     """Send a message and wait for its outcome."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        check(call.gateway, session, call.body(Send))
-        execution = begin(session, call.body(Send))
+        execution = _begin(call, session)
         await ended(call.gateway, call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
 
@@ -34,10 +35,17 @@ async def message(call: Call) -> MessageAnswer:
 async def stream(call: Call) -> Response:
     """Send a message and follow its events, to the last, which is ``done``."""
     async with call.gateway.using(call.user, call.path["id"]) as session:
-        check(call.gateway, session, call.body(Send))
-        execution = begin(session, call.body(Send))
+        execution = _begin(call, session)
         events = of_execution(call.gateway, call.user, execution, detach=call.query(Detach).detach)
         return response(call.gateway, events, {"x-execution": execution.id})
+
+
+def _begin(call: Call, session: Session) -> Execution:
+    body = call.body(Send)
+    check(call.gateway, session, body)
+    if body.request_id is None or session.sent(body.request_id) is None:
+        check_line(call.gateway, len(session.line))
+    return begin(session, body)
 
 
 async def render(call: Call) -> MessageAnswer:
@@ -47,6 +55,7 @@ async def render(call: Call) -> MessageAnswer:
         raise Refusal(422, "invalid", "a session's folder is given when it is made, and stays")
     async with call.gateway.using(call.user, call.path["id"]) as session:
         call.gateway.served_of(session).check_props(props)
+        check_line(call.gateway, len(session.line))
         execution = session.render(**props)
         await ended(call.gateway, call.gone, execution, detach=call.query(Detach).detach)
         return message_answer(execution)
