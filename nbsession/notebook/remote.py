@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TELLING = frozenset({"knob_set", "execution_end", "done"})
+TELLING = frozenset({"knob_set", "gate_changed", "execution_end", "done"})
 """Events after which what is known of the session is read anew."""
 
 
@@ -236,7 +236,7 @@ class Remote:
         try:
             async for event in events:
                 if event.type in TELLING:
-                    await self.refresh(sent=event.type != "knob_set")
+                    await self.refresh(sent=event.type in ("execution_end", "done"))
                 yield event
         finally:
             await events.aclose()

@@ -16,6 +16,7 @@ from nbsession import (
     component,
     tool,
     use_effect,
+    use_gate,
     use_knob,
     use_state,
 )
@@ -23,6 +24,7 @@ from nbsession.notebook.panels.ahead import Ahead
 from nbsession.notebook.panels.inspection import RECENT, moment
 from nbsession.notebook.panels.inspector import Inspector
 from nbsession.testing import ScriptedModel, call
+from tests.support.work import until
 
 
 @component
@@ -108,6 +110,31 @@ async def test_after_the_last_tick_stands_what_would_be_sent_now_beside_what_was
     assert "state notes = ['n0']" in seen
     assert "what would be sent now" in words(panel.static()["text/html"])
     assert len(session.ticks) == 2
+
+
+async def test_what_would_be_sent_now_follows_a_gate_that_is_opened_and_closed() -> None:
+    @component
+    def Agent() -> Any:
+        gate = use_gate("tests", "Have they passed?")
+        return [System("The tests are due." if gate.open else "Nothing is due."), Timeline()]
+
+    session = App(Agent, model=ScriptedModel("Yes.")).session()
+    await session.send("Hi")
+    panel = Inspector(session)
+    panel.display()
+    panel.hear({"k": "go", "tick": 1})
+
+    async def shows(said: str, gate: str) -> None:
+        await until(lambda: panel.shown is not None and said in str(panel.shown.context))
+        assert gate in words(panel.html())
+
+    await shows("Nothing is due.", "gate tests = closed")
+    (gate,) = session.gates
+    gate.open_()
+    await shows("The tests are due.", "gate tests = open")
+    gate.close("passed")
+    await shows("Nothing is due.", "gate tests = closed: passed")
+    panel.close()
 
 
 async def test_what_would_be_sent_now_follows_a_knob_and_a_component_that_is_left_out() -> None:

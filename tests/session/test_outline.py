@@ -18,6 +18,7 @@ from nbsession import (
     use_context,
     use_data,
     use_effect,
+    use_gate,
     use_knob,
     use_memo,
     use_on_tick_end,
@@ -65,6 +66,19 @@ def test_components_show_their_keys_knobs_state_tools_and_the_beginning_of_their
         "│  └─ Note[milk]  state count = 0 · “- milk (0)”",
         "└─ Timeline  entries 0",
     ]
+
+
+def test_a_gate_is_shown_with_how_it_stands_and_why() -> None:
+    @component
+    def Agent() -> Any:
+        use_gate("tests", "Have they passed?")
+        return Timeline()
+
+    session = App(Agent, model=ScriptedModel()).session()
+    (gate,) = session.gates
+    for change, stands in ((gate.open_, "open"), (lambda: gate.close("passed"), "closed: passed")):
+        change()
+        assert f"gate tests = {stands}" in str(session.outline())
 
 
 def test_what_our_own_components_are_made_of_is_left_out_and_what_was_given_to_them_stays() -> None:
