@@ -199,7 +199,11 @@ class SharedLoop:
 
 
 async def _until(ended: concurrent.futures.Future[Any]) -> None:
-    await asyncio.wait({asyncio.wrap_future(ended)})
+    waiter = asyncio.wrap_future(ended)
+    waiter.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # it is raised to whoever waits for ``ended``
+    await asyncio.wait({waiter})
 
 
 async def _wind_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import signal
 import subprocess
 import sys
@@ -48,6 +49,13 @@ def test_a_session_made_before_any_loop_runs_on_each_that_comes() -> None:
         "two",
         "three",
     ]
+
+
+def test_what_a_blocking_run_raises_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="no answer"):
+        agent(ValueError("no answer")).run("hi")
+    gc.collect()
+    assert caplog.messages == []
 
 
 def test_sending_without_a_loop_says_what_to_do_instead() -> None:
