@@ -88,7 +88,7 @@ def plot_of(arms: Sequence[ArmReport], scores: Sequence[str]) -> Figure:
     shown = list(scores) or [""]
     figure = Figure(figsize=(7.0, (0.8 + 0.35 * len(arms)) * len(shown)), layout="constrained")
     for axes, score in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
-        axes.set_title(score or "no score", loc="left", fontsize=10)
+        axes.set_title(_plain(score or "no score"), loc="left", fontsize=10)
         for place, arm in enumerate(arms):
             told = arm.interval_of(score or None)
             if told.mean is None:
@@ -98,7 +98,12 @@ def plot_of(arms: Sequence[ArmReport], scores: Sequence[str]) -> Figure:
                     (told.low, told.high), (place, place), color="0.6", linewidth=3, solid_capstyle="round"
                 )
             axes.plot([told.mean], [place], "o", color="C0")
-        axes.set_yticks(range(len(arms)), [arm.name.replace("$", r"\$") for arm in arms])
+        axes.set_yticks(range(len(arms)), [_plain(arm.name) for arm in arms])
         axes.set_ylim(len(arms) - 0.5, -0.5)
         axes.margins(x=0.05)
     return figure
+
+
+def _plain(text: str) -> str:
+    """Keep a figure from typesetting what stands between dollar signs."""
+    return text.replace("$", r"\$")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import ScoreError, SessionError
+from nbsession.experiment.scoring import digest
 from nbsession.statistics import compare
 from nbsession.timeline.fingerprint import fingerprint
 
@@ -102,8 +101,7 @@ async def _decided(
     ledger: Ledger,
     gate: asyncio.Semaphore,
 ) -> Pair:
-    told = json.dumps([a.session_id, b.session_id, by, a.case.expected, a.case.metadata], default=repr)
-    key = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    key = digest(a.session_id, b.session_id, by, a.case.expected, a.case.metadata)
     if key in known:
         there = known[key]
         return Pair(a, b, there["score"], there["notes"])

@@ -86,7 +86,7 @@ class Run:
     # Waiting for it
 
     def start(self) -> None:
-        """Begin on the home loop; where none runs, ``wait`` begins it."""
+        """Begin on the home loop; where none runs, whoever waits for it, or iterates it, begins it."""
         home = self._means.bench.home
         try:
             home.settle(None if home.here else self.outcome)
@@ -103,6 +103,7 @@ class Run:
         return self
 
     async def __aiter__(self) -> AsyncIterator[Trial]:
+        await self._started()
         position = 0
         while True:
             while position < len(self._ended):
@@ -245,9 +246,13 @@ class Run:
 
     # On the home loop
 
-    async def _wait(self) -> Run:
+    async def _started(self) -> None:
+        """Begin it where it was made before any loop ran."""
         if self._driver is None and not self.done:
             await self._means.bench.home.carry(self._begun)
+
+    async def _wait(self) -> Run:
+        await self._started()
         waiter = asyncio.wrap_future(self.outcome)
         try:
             await asyncio.shield(waiter)

@@ -7,13 +7,13 @@ import functools
 import hashlib
 import inspect
 import json
-import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nbsession import threads
-from nbsession.errors import SessionError
+from nbsession.errors import ScoreError, SessionError
+from nbsession.statistics import number, shown
 from nbsession.timeline.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Scorer(NamedTuple):
 
     def stamp(self, case: Case) -> str:
         """Return a hash of all that a score depends on beside the result: the scorer, and what its case expects."""
-        known = json.dumps([self.code, case.expected, case.metadata], sort_keys=True, default=repr)
-        return hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return digest(self.code, case.expected, case.metadata)[:12]
 
     async def score(
         self, result: Result, case: Case, user_loop: asyncio.AbstractEventLoop | None = None
@@ -62,9 +61,11 @@ class Scorer(NamedTuple):
         """
         stamp = self.stamp(case)
         try:
-            given = await self._call(result, case, user_loop)
+            return self._scores(stamp, await self._call(result, case, user_loop))
         except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
             return Scores(stamp, {self.name: f"{type(error).__name__}: {error}"})
+
+    def _scores(self, stamp: str, given: Any) -> Scores:
         parts = isinstance(given, Mapping)
         named = (
             {f"{self.name}.{part}": value for part, value in given.items()} if parts else {self.name: given}
@@ -73,24 +74,28 @@ class Scorer(NamedTuple):
         return Scores(stamp, {name: self._read(value, name) for name, value in named.items()}, notes)
 
     async def _call(self, result: Result, case: Case, user_loop: asyncio.AbstractEventLoop | None) -> Any:
-        call = functools.partial(self.function, result, case)
+        def call() -> Any:
+            with _no_exit():
+                return self.function(result, case)
+
         given = call() if is_async(self.function) else await threads.beside(call)
         if not isinstance(given, Awaitable):
             return given
 
         async def theirs() -> Any:
-            return await given
+            with _no_exit():
+                return await given
 
         if user_loop is None or user_loop is asyncio.get_running_loop() or not user_loop.is_running():
             return await theirs()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(theirs(), user_loop))
 
     def _read(self, given: Any, name: str) -> Score:
-        number = _number(given)
-        if given is None or number is not None:
-            return number
+        found = number(given)
+        if given is None or found is not None:
+            return found
         return (
-            f"scorer {name!r} gave {given!r:.80} ({type(given).__name__}); it is to give True or False, a finite number, "
+            f"scorer {name!r} gave {shown(given)} ({type(given).__name__}); it is to give True or False, a finite number, "
             "None, or a dict of these by name"
         )
 
@@ -142,11 +147,29 @@ async def score(
     return {each.name: await each.score(result, case, user_loop) for each in scorers}
 
 
+def digest(*known: Any) -> str:
+    """Return a hash of values as JSON, or as Python writes them where they are none: what a case expects may be anything."""
+    try:
+        told = json.dumps(known, sort_keys=True, default=repr)
+    except (TypeError, ValueError):
+        told = repr(known)
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
 def is_async(function: Any) -> bool:
     """Say whether calling it gives a coroutine, as far as can be told before."""
     while isinstance(function, functools.partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+@contextmanager
+def _no_exit() -> Iterator[None]:
+    """Let a scorer that ends the program fail: it would end the loop that all sessions live on."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ScoreError(f"it asked to end the program, by exit({error.code!r})") from None
 
 
 def _check_arguments(name: str, function: Any) -> None:
@@ -168,15 +191,6 @@ def _named(function: Any) -> str:
         function = function.func
     name = getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
     return "score" if name == "<lambda>" else str(name)
-
-
-def _number(given: Any) -> float | None:
-    """Return a truth or a finite number, of numpy too, as a float."""
-    if hasattr(given, "item") and getattr(given, "shape", None) == ():
-        given = given.item()
-    if isinstance(given, (bool, Real)) and math.isfinite(given):
-        return float(given)
-    return None
 
 
 def _notes(given: Any) -> dict[str, str]:

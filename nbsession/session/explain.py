@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
-import math
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,7 @@ from nbsession.session.ablation import compiled_without, listed
 from nbsession.session.distance import Answer
 from nbsession.session.spending import Spending, Total
 from nbsession.session.trial import ask, model_asked
-from nbsession.statistics import Comparison, Interval, contrast, corrected, interval
+from nbsession.statistics import Comparison, Interval, contrast, corrected, interval, number, shown
 from nbsession.usage import Budget, Usage, calibrated, cost
 
 if TYPE_CHECKING:
@@ -276,14 +275,13 @@ async def scored(score: Score | None, tick: Tick) -> float | None:
         raise SessionError(
             f"the score failed at tick {tick.number}: {type(error).__name__}: {said}"
         ) from error
-    if given is None:
-        return None
-    if not isinstance(given, (bool, int, float)) or not math.isfinite(given):
+    found = number(given)
+    if given is not None and found is None:
         raise SessionError(
-            f"the score of tick {tick.number} is {given!r:.80}; score= gives a finite number, a bool, or None where "
+            f"the score of tick {tick.number} is {shown(given)}; score= gives a finite number, a bool, or None where "
             "there is nothing to say"
         )
-    return float(given)
+    return found
 
 
 def explanation_of(

@@ -4,9 +4,9 @@ In plain Python: nothing here needs NumPy or SciPy. Chance is drawn from a seed,
 """
 
 from nbsession.statistics.comparison import Comparison, compare, contrast, corrected
-from nbsession.statistics.interval import LEVEL, Interval, Scores, interval
+from nbsession.statistics.interval import LEVEL, Interval, Scores, interval, number
 from nbsession.statistics.significance import holm
-from nbsession.statistics.words import figure, signed
+from nbsession.statistics.words import figure, shown, signed
 
 __all__ = [
     "LEVEL",
@@ -19,5 +19,7 @@ __all__ = [
     "figure",
     "holm",
     "interval",
+    "number",
+    "shown",
     "signed",
 ]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 from nbsession.errors import ScoreError
 from nbsession.statistics.significance import MOST, SEED
-from nbsession.statistics.words import figure
+from nbsession.statistics.words import figure, shown
 
 Scores: TypeAlias = Sequence[float] | Mapping[Any, float | Sequence[float]]
 """Values, each of a case of its own; or by case, of which each may have several, from repetitions."""
@@ -85,6 +85,19 @@ def by_case(scores: Scores) -> dict[Any, list[float]]:
         if values:
             groups[case] = values
     return groups
+
+
+def number(given: Any) -> float | None:
+    """Return a truth or a finite number, NumPy's too, as a float; ``None`` for anything else."""
+    if hasattr(given, "item") and getattr(given, "shape", None) == ():
+        given = given.item()
+    if not isinstance(given, numbers.Real):
+        return None
+    try:
+        found = float(given)
+    except OverflowError:  # of a whole number
+        return None
+    return found if math.isfinite(found) else None
 
 
 def is_share(groups: Mapping[Any, Sequence[float]]) -> bool:
@@ -180,16 +193,12 @@ def _several(given: Any) -> TypeGuard[Iterable[Any]]:
 
 
 def _number(case: Any, value: Any) -> float:
-    if isinstance(value, numbers.Real) or type(value).__name__ in (
-        "bool",
-        "bool_",
-    ):  # NumPy's bool is no Real
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    raise ScoreError(
-        f"the score of case {case!r} is {value!r:.80}; a score is a finite number or a bool: leave out what has none"
-    )
+    found = number(value)
+    if found is None:
+        raise ScoreError(
+            f"the score of case {case!r} is {shown(value)}; a score is a finite number or a bool: leave out what has none"
+        )
+    return found
 
 
 def _z(level: float) -> float:

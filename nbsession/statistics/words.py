@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 def figure(value: float) -> str:
@@ -22,6 +23,14 @@ def figure(value: float) -> str:
 def signed(value: float) -> str:
     """Write a difference: ``"+0.12"``, ``"−3.40"``; 0 has no sign."""
     return f"+{figure(value)}" if value > 0 else figure(value)
+
+
+def shown(value: Any) -> str:
+    """Write what is no score, in at most 80 characters; of a whole number that is too long to be written, its size."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return f"a {type(value).__name__} that cannot be written"
 
 
 def about(count: int) -> str:

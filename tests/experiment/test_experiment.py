@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,6 +210,15 @@ def test_without_a_loop_one_waits_for_it() -> None:
     assert run.arms["default"].mean == 0.25
 
 
+def test_one_that_was_made_without_a_loop_begins_where_its_trials_are_read() -> None:
+    run = Experiment(quiz(), cases(), score=right).run()
+
+    async def read() -> list[str]:
+        return [trial.case.name async for trial in run]
+
+    assert len(asyncio.run(read())) == 4
+
+
 async def test_a_budget_bounds_all_trials_and_refuses_the_rest() -> None:
     model = Teacher()
     experiment = Experiment(quiz(model), cases(), knobs=TONES, score=right)
@@ -319,6 +329,11 @@ async def test_a_plot_shows_an_axis_for_each_score() -> None:
 
     run = await Experiment(quiz(), cases(), knobs=TONES, score=both).run()
     assert [axes.get_title(loc="left") for axes in run.plot().axes] == ["both.right", "both.words"]
+
+
+async def test_a_plot_typesets_no_names(tmp_path: Path) -> None:
+    run = await Experiment(quiz(), ["hi"], score=lambda *_: {r"$\cost$": 1.0}).run()
+    run.plot().savefig(tmp_path / "plot.png")
 
 
 async def test_a_name_that_no_arm_has_is_told_with_those_there_are() -> None:

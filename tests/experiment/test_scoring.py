@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,38 @@ async def test_a_scorer_that_fails_is_a_value_and_stops_nobody() -> None:
     assert run.frame()["picky (error)"].dropna().to_dict() == {1: "LookupError: no such country"}
 
 
-@pytest.mark.parametrize("odd", ["yes", float("nan"), [1], {"a": "b"}, object])
+async def test_a_scorer_that_ends_the_program_fails_and_ends_nothing() -> None:
+    def quits(result: Result, case: Case) -> Any:
+        sys.exit(3)
+
+    async def quits_later(result: Result, case: Case) -> Any:
+        await asyncio.to_thread(int)
+        sys.exit(4)
+
+    run = await Experiment(quiz(), ["hi"], score=[quits, quits_later]).run()
+    assert run.trials[0].scores == {
+        "quits": "ScoreError: it asked to end the program, by exit(3)",
+        "quits_later": "ScoreError: it asked to end the program, by exit(4)",
+    }
+
+
+@pytest.mark.parametrize("expected", [{1: "a", "b": 2}, {(1, 2): 3}, object()])
+async def test_what_a_case_expects_may_be_anything(expected: Any) -> None:
+    case = Case("hi", expected, metadata={"years": {1: "a", "b": 2}})
+    run = await Experiment(quiz(), [case], score=lambda _, case: case.expected is expected).run()
+    assert run.trials[0].scores == {"score": 1.0}
+
+
+async def test_a_dict_of_scores_that_cannot_be_read_is_the_scorers_failure() -> None:
+    class Odd(dict[str, float]):
+        def items(self) -> Any:
+            raise LookupError("gone")
+
+    run = await Experiment(quiz(), ["hi"], score=lambda *_: Odd(a=1)).run()
+    assert run.trials[0].scores == {"score": "LookupError: gone"}
+
+
+@pytest.mark.parametrize("odd", ["yes", float("nan"), [1], {"a": "b"}, object, 10**309])
 async def test_what_is_no_score_is_an_error_that_names_scorer_and_value(odd: Any) -> None:
     def strange(result: Result, case: Case) -> Any:
         return odd
@@ -54,7 +86,7 @@ async def test_what_is_no_score_is_an_error_that_names_scorer_and_value(odd: Any
     (said,) = run.trials[0].scores.values()
     assert isinstance(said, str)
     assert said.startswith("scorer 'strange")
-    assert repr(odd["a"] if isinstance(odd, dict) else odd) in said
+    assert repr(odd["a"] if isinstance(odd, dict) else odd)[:80] in said
 
 
 async def test_names_of_scorers_are_told_apart() -> None:

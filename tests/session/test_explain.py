@@ -217,6 +217,7 @@ async def test_a_score_that_fails_is_found_before_anything_is_sent() -> None:
         (lambda tick: tick.nothing, "the score failed at tick 0: AttributeError"),
         (lambda _: "high", "the score of tick 0 is 'high'; score= gives a finite number"),
         (lambda _: float("nan"), "the score of tick 0 is nan"),
+        (lambda _: 10**309, "the score of tick 0 is 1000"),
     ):
         with pytest.raises(SessionError, match=said):
             await session.explain(0, score=bad)

@@ -113,7 +113,9 @@ def test_few_and_equal_values_are_said_plainly(values: Any, said: str) -> None:
     assert str(interval(values)) == said
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None, "0.5", 1j, [[1]]])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), None, "0.5", 1j, [[1]], 10**309, pytest.param(10**5000, id="huge")]
+)
 def test_what_is_no_finite_number_is_refused_with_its_case(bad: Any) -> None:
     with pytest.raises(ScoreError, match=r"the score of case 'q2' is .*; a score is a finite number"):
         interval({"q1": [1.0], "q2": [0.5, bad]})
