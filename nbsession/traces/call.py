@@ -21,6 +21,8 @@ UNKNOWN = "unknown"
 LONGEST = 200
 """Characters of a note, and of a tool's name."""
 
+MOST = 2**63 - 1
+
 STOPPED = {
     "stop": "end_turn",
     "success": "end_turn",
@@ -73,12 +75,11 @@ class Told:
     source: str
     calls: list[Call] = field(default_factory=list)
     results: dict[str, ToolResult] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
         """Say something of how it was read, once, in a line."""
-        if (said := in_a_line(text)) not in self.notes:
-            self.notes.append(said)
+        self.notes[in_a_line(text)] = None
 
     def odd(self, what: str, value: Any) -> Text:
         """Keep what is not known as text, and say so."""
@@ -183,9 +184,20 @@ def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
 
 
-def number(value: Any) -> int:
-    """Return a count, 0 for what is none."""
+def whole(value: Any) -> int:
+    """Return a whole number that fits into eight bytes, 0 for what is none."""
     try:
-        return max(0, int(value))
+        return max(-MOST, min(int(value), MOST))
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+def number(value: Any) -> int:
+    """Return a count, 0 for what is none."""
+    return max(0, whole(value))
+
+
+def amount(value: Any) -> float | None:
+    """Return a cost or a time, ``None`` for what is none."""
+    fits = isinstance(value, (int, float)) and -MOST < value < MOST  # and is a number, which NaN is not
+    return float(value) if fits else None

@@ -14,6 +14,7 @@ from nbsession.traces.call import (
     Call,
     Said,
     Told,
+    amount,
     as_text,
     call_of,
     file_of,
@@ -70,12 +71,11 @@ def _measured(call: Call, turn: Mapping[str, Any]) -> Call:
     """Add what a turn of the model tells of itself."""
     tokens = [number(count) for count in listed(turn.get("tokens"))]
     given, said, cached = tokens if len(tokens) == 3 else (0, 0, 0)
-    cost = turn.get("cost")
     return replace(
         call,
         stop_reason=stop_reason(turn.get("finish_reason")) or call.stop_reason,
         usage=Usage(given + cached, said, cached) if tokens else None,
-        cost=float(cost) if isinstance(cost, (int, float)) else None,
+        cost=amount(turn.get("cost")),
         interrupted=bool(turn.get("partial_reason")),
     )
 

@@ -15,6 +15,7 @@ from nbsession.traces.call import (
     Call,
     Said,
     Told,
+    amount,
     as_text,
     call_of,
     file_of,
@@ -132,14 +133,13 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
 def _result(told: Told, event: Mapping[str, Any]) -> None:
     error = mapping(event.get("error"))
     content = tuple(_content(told, event.get("result")))
-    seconds = event.get("working_time")
     identifier = str(event.get("id", ""))
     told.results[identifier] = result_of(
         identifier,
         event.get("function"),
         (Text(as_text(error.get("message"))),) if error else content,
         error=bool(error),
-        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+        seconds=amount(event.get("working_time")) or 0.0,
     )
 
 

@@ -75,6 +75,11 @@ def load(path: str | os.PathLike[str]) -> Traces:
         if file.stat().st_size > LARGEST:
             raise SessionError(f"{shown!r} is larger than {LARGEST / 2**20:,.0f} MiB; take a part of it")
         told = _archive(shown, file) if zipfile.is_zipfile(file) else _text(shown, file)
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:  # a version of archives that there is none of yet
+        raise SessionError(f"{shown!r} is a broken archive: {error}") from error
     except OSError as error:
         raise SessionError(f"{shown!r} cannot be read: {error.strerror or error}") from error
     except RecursionError:
@@ -93,11 +98,14 @@ def _text(shown: str, file: Path) -> list[Told]:
     except UnicodeDecodeError:
         raise _unknown(shown, "is neither text nor an archive") from None
     try:
-        return _document(shown, file.stem, json.loads(text))
+        document = json.loads(text)
     except ValueError:
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        # Split by nothing else: other ends of lines may stand in a JSON text.
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         if len(lines) < 2 or not lines[0][1].lstrip().startswith("{"):
             raise _unknown(shown, "is no JSON") from None
+    else:
+        return _document(shown, file.stem, document)
     return _lines(
         shown, file.stem, [(number, _parsed(shown, f"line {number}", line)) for number, line in lines]
     )
@@ -187,10 +195,16 @@ def _unpacked(shown: str, archive: ZipFile, member: ZipInfo) -> bytes:
             f'{shown!r} is packed by Zstandard; to read it, pip install "nbsession[traces]"'
         ) from error
     archive.fp.seek(member.header_offset)
-    name, extra = struct.unpack("<26xHH", archive.fp.read(30))
-    archive.fp.seek(name + extra, os.SEEK_CUR)
-    packed = archive.fp.read(member.compress_size)
     try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(packed)
-    except zstandard.ZstdError as error:
+        name, extra = struct.unpack("<26xHH", archive.fp.read(30))
+        archive.fp.seek(name + extra, os.SEEK_CUR)
+        packed = archive.fp.read(member.compress_size)
+        with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
+            data = reader.read(member.file_size + 1)
+    except (struct.error, zstandard.ZstdError) as error:
         raise SessionError(f"{shown!r} is broken at {member.filename}: {error}") from error
+    if len(data) != member.file_size:
+        raise SessionError(
+            f"{shown!r} is broken at {member.filename}: it does not have the {member.file_size:,} bytes that it is said to have"
+        )
+    return data

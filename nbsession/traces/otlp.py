@@ -30,6 +30,7 @@ from nbsession.traces.call import (
     source_of,
     stop_reason,
     thinking_of,
+    whole,
 )
 from nbsession.usage import Usage
 
@@ -154,7 +155,7 @@ def _value(value: Any) -> Any:
     """Return a value of OTLP as plain JSON."""
     for kind, given in mapping(value).items():
         if kind == "intValue":
-            return number(given) if not str(given).startswith("-") else int(given)
+            return whole(given)
         if kind == "arrayValue":
             return [_value(item) for item in listed(mapping(given).get("values"))]
         if kind == "kvlistValue":

@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+import zstandard
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -472,6 +473,7 @@ def _as_before_python_3_14(archive: zipfile.ZipFile, member: zipfile.ZipInfo) ->
             "is broken at line 3: it has no resourceSpans",
         ),
         ("deep.json", b"[" * 200_000, "is nested deeper than any trace is"),
+        ("cut.eval", b"PK\x05\x06" + bytes(8) + b"\x40\0\0\0" + bytes(6), "is a broken archive: "),
     ],
 )
 def test_a_file_that_is_no_trace_is_one_sentence(
@@ -503,6 +505,56 @@ def test_an_archive_of_another_kind_or_a_broken_member_is_named(tmp_path: Path) 
         archive.writestr("samples/a_epoch_1.json", '{"id": ')
     with pytest.raises(SessionError, match=r"is broken at samples/a_epoch_1\.json: "):
         load(broken)
+
+
+def test_an_archive_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    data = bytearray((FILES / "weather.eval").read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 255
+    (tmp_path / "later.eval").write_bytes(data)
+    with pytest.raises(SessionError, match=r"is a broken archive: zip file version 25\.5"):
+        load(tmp_path / "later.eval")
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = zstandard.ZstdCompressor().compress(b"[" + b" " * 10_000 + b"]")
+    path = tmp_path / "bomb.eval"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", packed)
+    data = path.read_bytes()
+    for mark, method, size in ((b"PK\x03\x04", 8, 22), (b"PK\x01\x02", 10, 24)):
+        at = data.index(mark)
+        data = data[: at + method] + b"\x5d\0" + data[at + method + 2 :]
+        data = data[: at + size] + (10).to_bytes(4, "little") + data[at + size + 4 :]
+    path.write_bytes(data)
+    monkeypatch.setattr(zipfile.ZipFile, "read", _as_before_python_3_14)
+    with pytest.raises(SessionError, match=r"broken at header\.json: it does not have the 10 bytes"):
+        load(path)
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0c"])
+def test_a_line_ends_where_json_lines_do(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "samples.jsonl"
+    samples = [{"input": f"1{sign}2", "target": "3"}, {"input": "2", "target": "4"}]
+    path.write_text("\n".join(json.dumps(sample, ensure_ascii=False) for sample in samples), "utf-8")
+    if sign < " ":  # which JSON takes spelled out only
+        path = write(path, *samples)
+    assert [str(trace.timeline[0]) for trace in load(path)] == [f"1{sign}2", "2"]
+
+
+def test_numbers_that_are_beyond_all_measure_are_bounded_or_left_out(tmp_path: Path) -> None:
+    turn = {"role": "assistant", "contents": [], "tokens": [10**400, 1, 1], "cost": 10**400}
+    tick = load(write(tmp_path / "turns.json", [turn]))[0].ticks[0]
+    assert tick.cost is None
+    assert tick.usage.output_tokens == 1
+    span = json.loads((FILES / "chatlas.otlp.jsonl").read_text("utf-8").splitlines()[0])
+    for holder, key in _places(span):
+        if key == "startTimeUnixNano":
+            holder[key] = "9" * 400
+        if key == "intValue":
+            holder[key] = "-many"
+    assert load(write(tmp_path / "spans.json", span))[0].ticks[0].usage.input_tokens == 0
 
 
 @hypothesis.given(at=st.integers(0, 9262), byte=st.integers(0, 255))
