@@ -77,5 +77,5 @@ def _read(cursor: str) -> Place:
         ):  # as an id is, and half a character is not
             raise ValueError(cursor)
         return place
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise Refusal(400, "cursor", "the cursor is none that this server gave") from None

@@ -187,7 +187,9 @@ async def test_a_number_in_a_header_that_is_none_is_refused(number: str) -> None
         "[1,2]",
         "1",
         '["a","b"]',
+        f'[1{"0" * 309},"x"]',
     ],
+    ids=lambda place: place[:12],
 )
 async def test_a_cursor_that_nobody_gave_is_refused(place: str, tmp_path: Path) -> None:
     app = notepad(store=SqlStore(f"sqlite:///{tmp_path / 'sessions.db'}"))
