@@ -324,6 +324,12 @@ def test_a_setting_that_is_wrong_is_named(settings: dict[str, Any], said: str) -
         request(**settings)
 
 
+@pytest.mark.parametrize("thinking", [1024, ["auto"]])
+def test_thinking_that_is_none_of_this_api_s_says_what_it_may_be(thinking: Any) -> None:
+    with pytest.raises(ModelError, match=r"thinking for .* must be True, False, .* is its effort"):
+        request(model="gpt-5", thinking=thinking)
+
+
 def test_a_context_without_messages_is_refused() -> None:
     with pytest.raises(ModelError, match="has no messages; send one"):
         request_of(context_of(["You are kind."]), "gpt-test-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import (
@@ -23,7 +24,7 @@ from nbsession.models.openai.responses.server_tools import INCLUDED, tool_param
 from nbsession.models.openai.settings import call_id, data_url, file_name, given_settings, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nbsession.content import ToolSpec
     from nbsession.context import CompiledContext
@@ -119,7 +120,7 @@ def _settings(context: CompiledContext, model: str) -> dict[str, Any]:
         elif name == "effort":
             reasoning["effort"] = value
         elif name == "thinking":
-            reasoning.update(_thinking(value))
+            reasoning.update(_thinking(value, model))
         elif name == "verbosity":
             text["verbosity"] = value
         elif name == "output_schema":
@@ -142,11 +143,19 @@ def _settings(context: CompiledContext, model: str) -> dict[str, Any]:
     return fields
 
 
-def _thinking(value: Any) -> Mapping[str, Any]:
+def _thinking(value: Any, model: str) -> Mapping[str, Any]:
     """``True`` and ``False``, the name of a kind of summary, or the API's own fields of reasoning."""
     if isinstance(value, bool):
         return {"summary": "auto"} if value else {}
-    return {"summary": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"summary": value}
+    if isinstance(value, Mapping):
+        return value
+    raise ModelError(
+        f"thinking for {model} must be True, False, a kind of summary ('auto'), or a dict of its reasoning's fields, "
+        f"got {value!r}; how much it thinks is its effort",
+        kind="request",
+    )
 
 
 def _tool_choice(value: Any, tools: Sequence[ToolSpec], model: str) -> Any:
