@@ -39,6 +39,9 @@ MOST_TOLD = 1_000
 """Progress messages of one call that are passed on."""
 
 
+_SILENT = logging.NullHandler()
+
+
 class ServerError(NbsessionError):
     """A server does not start, or has ended; its text is one sentence, with the end of what the server wrote.
 
@@ -112,6 +115,7 @@ class Server:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._list(connection)
+                break
             except Exception as error:
                 connection.stale = True
                 if again and await self._is_over(connection, error):
@@ -294,7 +298,7 @@ def _load() -> None:
     for name in ("mcp", "mcp.client.streamable_http", "jsonschema"):
         import_module(name)
     # It logs each line of a server that is no message; where nobody handles its log, that is not to be printed.
-    logging.getLogger("mcp").addHandler(logging.NullHandler())
+    logging.getLogger("mcp").addHandler(_SILENT)
 
 
 def _progress(context: ToolContext) -> Callable[[float, float | None, str | None], Awaitable[None]]:

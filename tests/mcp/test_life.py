@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from nbsession import System, component, use_knob
 from nbsession.errors import RenderError
 from nbsession.mcp import MCP, server
+from nbsession.mcp.link import link_of
+from nbsession.mcp.listing import list_tools
 from nbsession.stores import SqlStore
 from nbsession.testing import ScriptedModel, call
 from tests.support.mcp_sessions import alive, app_of, pids, plain, results
@@ -111,6 +114,27 @@ class TestOther:
         await session.send("Go on.")
         assert results(session)[0].text == "x (1)"
         assert (len(alive(tmp_path / "a")), len(alive(tmp_path / "b"))) == (0, 1)
+
+    async def test_a_server_that_cannot_tell_of_changes_is_asked_once_at_each_look(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lists = []
+
+        async def listing(client: Any) -> Any:
+            lists.append(client)
+            return await list_tools(client)
+
+        monkeypatch.setattr(server, "list_tools", listing)
+        made = server.Server("plain", link_of("plain", plain(tmp_path), None, None, None), print)
+        await made.listed()
+        (await made._connected()).blind = True
+        handlers = len(logging.getLogger("mcp").handlers)
+        server._load()
+        before = len(lists)
+        await made.listed()
+        await made.stop()
+        assert len(lists) == before + 1
+        assert len(logging.getLogger("mcp").handlers) == handlers
 
     async def test_after_going_back_there_is_one_server(self, tmp_path: Path, opened: Open) -> None:
         session = opened(app_of(MCP("plain", command=plain(tmp_path)), says=["one", "two", "three"]))
