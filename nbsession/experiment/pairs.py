@@ -41,7 +41,7 @@ class Pair:
         return self.a.case
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Preferences:
     """Which of two arms' answers a judge prefers, pair by pair, and what that says of the arms."""
 
@@ -56,6 +56,9 @@ class Preferences:
     def __str__(self) -> str:
         order = f"; the order decided {self.swayed} of {len(self.pairs)} pairs" if self.swayed else ""
         return f"{self.comparison}{order}"
+
+    def __repr__(self) -> str:
+        return f"<Preferences: {self}>"
 
 
 async def preferences_of(

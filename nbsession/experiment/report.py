@@ -53,6 +53,9 @@ class Flip(NamedTuple):
         ]
         return f"{self.case.name!r} ({self.case}): {', '.join(told)}"
 
+    def __repr__(self) -> str:
+        return f"<Flip: {self}>"
+
 
 class Report:
     """Some trials of an experiment, by arm; ``scores`` are the names of those that they have, in the scorers' order."""
@@ -129,3 +132,6 @@ class Report:
             first = next(iter(self.arms))
             lines += ["", *(f"{name} beside {first}: {each}" for name, each in self.against_first().items())]
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Report of {len(self.trials)} trials under {', '.join(map(repr, self.arms))}>"

@@ -7,6 +7,7 @@ import concurrent.futures
 import threading
 import time
 from contextlib import aclosing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import threads
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from nbsession.context import CompiledContext
     from nbsession.experiment.arm_report import ArmReport
     from nbsession.experiment.design import Design, Means
     from nbsession.experiment.ledger import Kept
@@ -155,6 +157,12 @@ class Run:
     def trials(self) -> Sequence[Trial]:
         """All trials, by case, arm and repetition, as they stand; empty before their contexts are compiled."""
         return self._trials
+
+    @cached_property
+    def contexts(self) -> Mapping[str, CompiledContext]:
+        """What the first case is sent as under each arm, by its name; ``contexts[b].diff(contexts[a])`` compares two."""
+        bench, first = self._means.bench, self.design.cases[0]
+        return {arm.name: bench.compile(arm, first) for arm in self.design.arms}
 
     @property
     def report(self) -> Report:

@@ -176,23 +176,28 @@ def _grade(grade: Grade) -> str:
     return tables.bundle(findings.grade(grade))["text/html"]
 
 
-def _run_of_an_experiment(run: Run) -> str:
+def _experiment_run(run: Run) -> str:
     from nbsession.notebook.experiment import sheet
 
-    return sheet.bundle(run)["text/html"]
+    return sheet.bundle(sheet.sheet(run))["text/html"]
 
 
-def _run_text(run: Run, printer: Any, _cycle: bool) -> None:
+def _experiment_run_text(run: Run, printer: Any, _cycle: bool) -> None:
     from nbsession.notebook.experiment import sheet
 
-    printer.text(sheet.bundle(run)["text/plain"])
+    printer.text(sheet.bundle(sheet.sheet(run))["text/plain"])
 
 
 def _plan(plan: Plan) -> str:
     from nbsession.notebook.experiment import sheet
-    from nbsession.notebook.panels import tables
 
-    return tables.bundle(sheet.plan(plan))["text/html"]
+    return sheet.bundle(sheet.plan(plan))["text/html"]
+
+
+def _plan_text(plan: Plan, printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook.experiment import sheet
+
+    printer.text(sheet.bundle(sheet.plan(plan))["text/plain"])
 
 
 def _sweep(sweep: Sweep) -> str:
@@ -258,7 +263,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.freeze", "Frozen"): _frozen,
     ("session.bisect", "Bisection"): _bisection,
     ("session.prediction", "Grade"): _grade,
-    ("experiment.run", "Run"): _run_of_an_experiment,
+    ("experiment.run", "Run"): _experiment_run,
     ("experiment.plan", "Plan"): _plan,
     ("session.explain", "Explanation"): _explanation,
     ("session.comparison", "Comparison"): _comparison,
@@ -268,7 +273,8 @@ _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
     "text/html": dict(_FORMATTERS),
     "text/plain": {
         ("session.sweep", "Sweep"): _sweep_text,
-        ("experiment.run", "Run"): _run_text,
+        ("experiment.run", "Run"): _experiment_run_text,
+        ("experiment.plan", "Plan"): _plan_text,
         ("session.check", "Findings"): _findings_text,
         ("session.freeze", "Frozen"): _frozen_text,
     },

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import answering, arguments, cell, commands, kernel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nbsession.notebook.settings import Nbsession
     from nbsession.notebook.stale import Stale
     from nbsession.session import Execution, Result, Session, Sweep
+    from nbsession.stores.base import SessionStore
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class Magics:
         self.settings = settings
         self.stale = stale
         self.commands = commands.Commands(sessions)
+        self._trials: WeakKeyDictionary[Any, SessionStore] = WeakKeyDictionary()
 
     async def send(self, line: str, body: str) -> None:
         """Run a ``%%session`` cell on the kernel's loop."""
@@ -170,20 +173,32 @@ class Magics:
     def _experiment(self, line: Line, *, to_await: bool) -> tuple[Session, Run | None, View | None]:
         """Show an experiment's plan, then begin it and show it, unless the plan is all that is asked for."""
         from nbsession.notebook.experiment import request, sheet
-        from nbsession.notebook.experiment.view import RunView
+        from nbsession.notebook.experiment.view import RunView, show
 
         session = self.sessions.current
-        made = request.experiment(session, line, self.sessions.namespace)
-        show(sheet.plan(made.plan()))
-        if line.get("plan"):
+        experiment = request.experiment(self.sessions, line)
+        store = self._store_of(session.app)
+        planned, only = experiment.plan(store=store), bool(line.get("plan"))
+        show(sheet.plan(planned, whole=only))
+        if only:
             return session, None, None
         if not to_await:
             self._refuse_to_block(session, "%session experiment")
-        run = made.run(budget=line.get("max-cost", self.settings.budget or None))
+        run = experiment.run(store=store, budget=line.get("max-cost", self.settings.budget or None))
         self._bind(line, run)
-        view = RunView(run, live=self._is_live)
+        view = RunView(run, live=self._is_live, name=line.get("as"))
         view.display()
         return session, run, view
+
+    def _store_of(self, app: Any) -> SessionStore:
+        """Return where trials are kept: with the app's sessions, else in memory, so that a cell may be run again."""
+        if app.store is not None:
+            return cast("SessionStore", app.store)
+        if app not in self._trials:
+            from nbsession.stores import MemoryStore
+
+            self._trials[app] = MemoryStore()
+        return self._trials[app]
 
     def _block_on_experiment(self, line: Line) -> None:
         with self.sessions.blocking():

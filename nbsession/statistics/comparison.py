@@ -29,7 +29,7 @@ POWER = 0.8
 """How likely the cases that are said to tell would tell."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """What is between two arms, ``a`` less ``b``, over ``n`` cases (or runs) of each.
 
@@ -105,6 +105,9 @@ class Comparison:
         )
         noise = "" if self.within is None else f"; repetitions of a case lie {figure(self.within)} apart"
         return f"{self.verdict}{counts}{noise}"
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self}>"
 
     @property
     def _alpha(self) -> float:

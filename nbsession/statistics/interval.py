@@ -23,7 +23,7 @@ LEVEL = 0.95
 RESAMPLES = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Interval:
     """A mean, and the bounds between which the true one lies, at ``level`` of all such intervals.
 
@@ -49,6 +49,9 @@ class Interval:
         )
         repeated = f" in {self.cases} case{'s' * (self.cases != 1)}" if self.cases < self.n else ""
         return f"{figure(self.mean)} ({bounds}n={self.n}{repeated})"
+
+    def __repr__(self) -> str:
+        return f"<Interval: {self}>"
 
 
 def interval(scores: Scores, *, level: float = LEVEL) -> Interval:

@@ -1,139 +1,148 @@
-"""What an experiment's run and plan look like, laid out as values and written as HTML and plain text."""
+"""What an experiment's run, report and plan look like, laid out as values and written as HTML and plain text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from nbsession.content import visible
+from nbsession.notebook.experiment.flips import Flips, flips_of
 from nbsession.notebook.panels.spans import spans
-from nbsession.notebook.panels.tables import Column, Row, Table, Word, count, shortened
+from nbsession.notebook.panels.tables import Column, Row, Table, Word, aligned, count, shortened
+from nbsession.notebook.sweep.differences import Differences, as_text, gathered, rows_of
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.bounds import ANSWER_CHARACTERS, bounded
-from nbsession.notebook.view.difference import Line, compare
 from nbsession.notebook.view.live import Ui
 from nbsession.statistics import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from nbsession.experiment import ArmReport, Plan, Report, Run, Trial
-    from nbsession.experiment.report import Flip
+    from nbsession.context import CompiledContext
+    from nbsession.experiment import ArmReport, Plan, Report, Run
 
 MOST_ARMS = 50
 """Arms that are shown; ``run.arms`` has all."""
-MOST_FLIPS = 10
-"""Cases of those that flipped that are shown; ``run.report.flips(a, b)`` has all."""
 MOST_FAULTS = 5
-"""Failed trials that are told of; ``run.failures`` has all."""
-LONGEST_ANSWER = 4_000
-"""Characters of an answer that stand beside another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What one arm made of a case."""
-
-    arm: str
-    score: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Flipped:
-    """A case that two arms do not score alike, both answers beside each other; ``lines`` is what differs between them."""
-
-    name: str
-    message: str
-    expected: str
-    sides: tuple[Side, Side]
-    lines: tuple[Line, ...]
+"""Trials of each kind of failure that are told of; ``run.failures`` and ``run.refused`` have all."""
+MOST_DIFFERENCES = 20
+"""Differences of contexts that are shown; of the others it says how many there are."""
+LONGEST_FAULT = 300
+"""Characters of an error that stand in a row."""
+NAMES = 3
+"""Arms that a difference names; of more it says how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A run as it stands; ``share`` is how much of it is done, of 1."""
+    """What stands in an output. ``share`` is how much of a run is done, of 1; ``differences`` are those of the contexts."""
 
     tables: tuple[Table, ...]
-    state: str
-    share: float
-    pair: str = ""
-    flips: tuple[Flipped, ...] = ()
-    left: int = 0
+    state: str = ""
+    share: float = 1.0
+    flips: Flips | None = None
+    differences: Differences | None = None
+    words: tuple[Word, ...] = ()
+
+    @property
+    def compared(self) -> str:
+        """Say what the differences are, or that there are none."""
+        if self.differences is None:
+            return ""
+        if not self.differences.rows:
+            return "Every arm sends the same context"
+        return f"What differs in the context of the first case, against {self.differences.first}"
+
+    @property
+    def more(self) -> str:
+        """Say how many differences are not shown."""
+        left = self.differences.left if self.differences is not None else 0
+        return f"… and {count(left, 'more difference')}: experiment.plan().arms[…].diff" if left else ""
 
     def __str__(self) -> str:
-        told = [*map(str, self.tables), self.state]
-        if self.flips:
-            told.append(self.pair)
-            told += [_told(flip) for flip in self.flips]
-        if self.left:
-            told.append(f"and {count(self.left, 'other case')}")
+        told = ["\n".join(filter(None, [str(self.tables[0]), self.state])), *map(str, self.tables[1:])]
+        if self.flips is not None:
+            told.append(str(self.flips))
+        if self.differences is not None:
+            told.append("\n".join(filter(None, [self.compared, *as_text(self.differences.rows), self.more])))
+        told.append("\n".join(aligned([list(word) for word in self.words])))
         return "\n\n".join(filter(None, told))
 
 
-def sheet(run: Run, *, whole: bool = True) -> Sheet:
-    """Lay a run out. Not ``whole``, it has no intervals, verdicts and answers, which take their time."""
-    how = run.progress
-    state = _state(run)
-    share = how.done / how.total if how.total else 1.0
-    title = "Experiment"
-    design = run.design
+def sheet(run: Run, *, name: str | None = "run", whole: bool = True) -> Sheet:
+    """Lay a run out, which goes by ``name`` in the notebook, ``None`` where by none.
+
+    Not ``whole``, it has no intervals, verdicts and answers, which take their time.
+    """
+    how, design, report = run.progress, run.design, run.report
     facts = [count(len(design.cases), "case"), count(len(design.arms), "arm")]
     facts += [f"each {design.repeat} times"] if design.repeat > 1 else []
+    state, share = _state(run), how.done / how.total if how.total else 1.0
     if not whole:
-        return Sheet((_table(run.report, title, facts, whole=False),), state, share)
-    tables = [_table(run.report, title, facts, words=_words(run))]
+        return Sheet((_arms(report, "Experiment", facts, whole=False),), state, share)
+    shown = list(tables_of(report, "Experiment", facts))
+    shown[0] = replace(shown[0], words=_faults(run))
     if any(case.held_out for case in design.cases):
-        tables.append(_table(run.held_out, "Held out", ["what nothing above counts"]))
-    first, other = _pair(run.report)
-    flips = run.report.flips(first, other) if other else []
-    shown = tuple(_flipped(flip, first, other, run.report.scores[0]) for flip in flips[:MOST_FLIPS])
-    pair = f"{count(len(flips), 'case')} flipped between {first} and {other}" if flips else ""
-    return Sheet(tuple(tables), state, share, pair, shown, len(flips) - len(shown))
+        shown += tables_of(run.held_out, "Held out", ["counted nowhere else"])
+    flips = flips_of(report, name)
+    return Sheet(tuple(shown), state, share, flips, _of_contexts(run), _words(run, name, flips))
 
 
-def plan(shown: Plan) -> Table:
-    """Lay out what an experiment would ask, by arm."""
-    rows = [
-        Row(
-            (
-                arm.name,
-                arm.model,
-                f"{arm.calls:,}",
-                f"{arm.reused:,}",
-                f"≈{arm.tokens:,}",
-                templates.signed(arm.diff.tokens) if arm.diff else "–",
-                "–" if arm.cost is None else f"≈{templates.dollars(arm.cost)}",
-                "–" if arm.seconds is None else f"≈{templates.seconds(arm.seconds)}",
-            )
-        )
-        for arm in list(shown.arms.values())[:MOST_ARMS]
+def tables_of(report: Report, title: str = "Report", facts: Sequence[str] = ()) -> tuple[Table, ...]:
+    """Lay a report out: its arms, and how each compares with the first one."""
+    arms = _arms(report, title, facts)
+    return (arms, _against_first(report)) if report.scores and len(report.arms) > 1 else (arms,)
+
+
+def plan(shown: Plan, *, whole: bool = True) -> Sheet:
+    """Lay out what an experiment would ask, by arm; ``whole``, with what differs between their contexts."""
+    arms = list(shown.arms.values())
+    models = {arm.model for arm in arms}
+    told: list[tuple[Column, list[str]]] = [
+        (Column("arm"), [arm.name for arm in arms]),
+        (Column("model", "q"), [arm.model or "–" for arm in arms] if len(models) > 1 else []),
+        (Column("calls", "n"), [f"{arm.calls:,}" for arm in arms]),
+        (Column("in store", "n"), [f"{arm.reused:,}" for arm in arms] if shown.reused else []),
+        (Column("tokens in", "n"), [f"≈{arm.tokens:,}" for arm in arms]),
+        (Column("first case", "n"), [f"≈{arm.context.tokens:,}" for arm in arms]),
+        (Column("±", "n"), ["", *(templates.signed(arm.diff.tokens) for arm in arms[1:])]),
+        (Column("cost", "n"), [_about(arm.cost, templates.dollars) for arm in arms]),
+        (
+            Column("time", "n"),
+            [_about(arm.seconds, templates.seconds) for arm in arms] if shown.reused else [],
+        ),
     ]
-    columns = (
-        Column("arm"),
-        Column("model", "q"),
-        Column("calls", "n"),
-        Column("stored", "n"),
-        Column("in", "n"),
-        Column("first case ±", "n"),
-        Column("cost", "n"),
-        Column("time", "n"),
-    )
+    columns = [column for column, cells in told if cells]
+    rows = [Row(cells) for cells in zip(*(cells for _, cells in told if cells), strict=True)]
     facts = [f"{count(shown.calls, 'model call')} at least", f"≈{shown.tokens:,} tokens in"]
-    facts += [
-        "price unknown" if shown.cost is None else f"≈{templates.dollars(shown.cost)}",
-        "nothing was sent",
+    facts += [f"{shown.reused:,} in the store"] if shown.reused else []
+    facts.append(
+        "price unknown" if shown.cost is None else f"≈{templates.dollars(shown.cost)}{_answers(shown)}"
+    )
+    facts += sorted(models) if len(models) == 1 else []
+    facts += ["nothing was sent"] if whole else []
+    table = Table("Plan", [*filter(None, facts), *_left_out(len(arms))], columns, rows[:MOST_ARMS])
+    contexts = {arm.name: arm.context for arm in arms}
+    return Sheet((table,), differences=differences_of(contexts) if whole and len(arms) > 1 else None)
+
+
+def differences_of(contexts: Mapping[str, CompiledContext]) -> Differences:
+    """Gather what differs from the first arm's context: each difference once, with the arms that have it."""
+    names = list(contexts)
+    found = [each for kinds in gathered(list(contexts.values())).values() for each in kinds.values()]
+    rows = [
+        replace(row, note=_named([names[number] for number in each.numbers]))
+        for at, each in enumerate(found[:MOST_DIFFERENCES])
+        for row in rows_of(each.diff, f"x{at}")
     ]
-    words = [Word("send", "%session experiment …", "without --plan; experiment.run() in Python")]
-    return Table("Plan", facts, columns, rows, words)
+    return Differences(names[0], tuple(rows), len(found) - len(rows))
 
 
-def bundle(run: Run) -> dict[str, str]:
-    """Return a run as HTML and as plain text."""
-    laid = sheet(run)
+def bundle(laid: Sheet, ui: Ui | None = None) -> dict[str, str]:
+    """Return it as HTML and as plain text."""
     return {
-        "text/html": f"{style()}{page(laid, Ui())}",
+        "text/html": f"{style()}{page(laid, ui or Ui())}",
         "text/plain": bounded(visible(str(laid)), ANSWER_CHARACTERS),
     }
 
@@ -144,38 +153,50 @@ def style() -> str:
 
 
 def page(laid: Sheet, ui: Ui) -> str:
-    """Write a run as HTML."""
+    """Write it as HTML."""
     return str(templates.macro("experiment", "page")(ui, laid))
 
 
-def _table(
-    report: Report, title: str, facts: Sequence[str], *, words: Sequence[Word] = (), whole: bool = True
-) -> Table:
+def _arms(report: Report, title: str, facts: Sequence[str], *, whole: bool = True) -> Table:
     arms = list(report.arms.values())[:MOST_ARMS]
-    scores = report.scores
-    columns = [Column("arm"), *([Column("model", "q")] if len({arm.model for arm in arms}) > 1 else [])]
-    columns += [Column(name, "n") for name in scores]
-    columns += [Column("", "")] if scores and whole else []
-    columns += [Column("cases", "n"), Column("tokens", "n"), Column("cost", "n"), Column("time", "n")]
-    verdicts = report.against_first() if scores and whole and len(arms) > 1 else {}
-    columns += [Column(f"against {arms[0].name}")] if verdicts else []
-    drawn = spans(arm.interval for arm in arms) if scores and whole else []
+    models = [_model(arm) for arm in arms]
+    told: list[tuple[Column, Sequence[Any]]] = [(Column("arm"), [arm.name for arm in arms])]
+    told += [(Column("model", "q"), models)] if len(set(models)) > 1 else []
+    for at, name in enumerate(report.scores):
+        told.append((Column(name, "n"), [_score(arm, name, whole=whole) for arm in arms]))
+        told += [(Column(""), spans((arm.interval for arm in arms), figure))] if whole and not at else []
+    done = [{trial.case.name for trial in arm.trials if trial.status == "done"} for arm in arms]
+    told += [
+        (Column("cases", "n"), [f"{len(cases):,}" for cases in done]),
+        (Column("tokens", "n"), [f"{arm.tokens:,}" for arm in arms]),
+        (Column("cost", "n"), [templates.dollars(arm.cost) for arm in arms]),
+        (
+            Column("time", "n"),
+            ["–" if arm.latency is None else templates.seconds(arm.latency) for arm in arms],
+        ),
+    ]
+    rows = [Row(cells) for cells in zip(*(cells for _, cells in told), strict=True)]
+    return Table(title, [*facts, *_left_out(len(report.arms))], [column for column, _ in told], rows)
+
+
+def _against_first(report: Report) -> Table:
+    comparisons = list(report.against_first().items())[: MOST_ARMS - 1]
+    first = next(iter(report.arms))
+    drawn = spans(each.interval for _, each in comparisons)
     rows = []
-    for at, arm in enumerate(arms):
-        cells: list[Any] = [arm.name, *([_model(arm)] if any(c.title == "model" for c in columns) else [])]
-        cells += [_score(arm, name, whole=whole) for name in scores]
-        cells += [drawn[at]] if drawn else []
-        done = [trial for trial in arm.trials if trial.status == "done"]
-        cells += [
-            f"{len({trial.case.name for trial in done}):,}",
-            f"{arm.tokens:,}",
-            templates.dollars(arm.cost),
-            "–" if arm.latency is None else templates.seconds(arm.latency),
-        ]
-        verdict = verdicts.get(arm.name)
-        cells += ["–" if verdict is None else str(verdict)] if verdicts else []
-        rows.append(Row(cells, here=verdict is not None and verdict.kind == "real"))
-    return Table(title, facts, columns, rows, words)
+    for (name, each), span in zip(comparisons, drawn, strict=True):
+        apart = "" if not each.within else f"; repetitions of a case lie {figure(each.within)} apart"
+        counts = (f"{each.won:,}", f"{each.lost:,}", f"{each.tied:,}")
+        rows.append(Row((name, span, *counts, f"{each.verdict}{apart}"), here=each.kind == "real"))
+    facts = [f"by {report.scores[0]}"] if len(report.scores) > 1 else []
+    columns = (
+        Column("arm"),
+        Column("difference"),
+        Column("won", "n"),
+        Column("lost", "n"),
+        Column("tied", "n"),
+    )
+    return Table(f"Against {first}", facts, (*columns, Column("verdict")), rows)
 
 
 def _model(arm: ArmReport) -> str:
@@ -200,53 +221,78 @@ def _state(run: Run) -> str:
     said += [f"{how.reused:,} from the store"] if how.reused else []
     said += [f"{how.failed:,} failed"] if how.failed else []
     said += [f"{how.refused:,} refused by the budget"] if how.refused else []
-    said.append("cost unknown" if how.cost is None else templates.dollars(how.cost))
+    said.append("cost unknown" if how.cost is None else f"cost {templates.dollars(how.cost)}")
     if not run.done:
-        said.append("" if how.seconds_left is None else f"about {templates.seconds(how.seconds_left)} left")
-    elif run.reason:
-        said.append(run.reason)
-    return " · ".join(filter(None, said))
+        said += [] if how.seconds_left is None else [f"about {templates.seconds(how.seconds_left)} left"]
+    elif (error := run.outcome.exception()) is not None:
+        said.append(f"it stopped: {shortened(f'{type(error).__name__}: {error}', LONGEST_FAULT)}")
+    return " · ".join([*said, *([run.reason] if run.done and run.reason else [])])
 
 
-def _words(run: Run) -> list[Word]:
-    failed = [Word("failed", repr(trial), trial.error) for trial in run.failures[:MOST_FAULTS]]
+def _faults(run: Run) -> list[Word]:
     unscored = [
-        Word("not scored", repr(trial), f"{name}: {value}")
+        (trial, f"{name}: {value}")
         for trial in run.trials
         for name, value in trial.scores.items()
         if isinstance(value, str)
     ]
-    look = Word("look", "run.trials[0].session()", "a trial as a session: its context, ticks, tools; fork it")
-    return [*failed, *unscored[:MOST_FAULTS], look]
+    told = (
+        ("failed", [(trial, trial.error) for trial in run.failures]),
+        ("refused", [(trial, trial.error) for trial in run.refused[:1]]),
+        ("not scored", unscored),
+    )
+    words = []
+    for kind, faults in told:
+        for trial, why in faults[:MOST_FAULTS]:
+            words.append(
+                Word(
+                    kind,
+                    shortened(f"{trial.case.name} under {trial.arm.name}"),
+                    shortened(why, LONGEST_FAULT),
+                )
+            )
+        if len(faults) > MOST_FAULTS:
+            words.append(Word(kind, f"and {len(faults) - MOST_FAULTS:,} more", ""))
+    return words
 
 
-def _pair(report: Report) -> tuple[str, str]:
-    """Return the first arm and the one that lies furthest from it; without two that have scores, no other."""
-    arms = [arm for arm in report.arms.values() if report.scores and arm.by_case()]
-    if len(arms) < 2:
-        return "", ""
-    first, *others = arms
-    other = max(others, key=lambda arm: abs(float(arm.mean) - float(first.mean)))
-    return first.name, other.name
+def _words(run: Run, name: str | None, flips: Flips | None) -> tuple[Word, ...]:
+    """Say how to go on; a run that has no name gets one when it is taken up again, and nothing is asked twice."""
+    if name is None:
+        return (
+            Word(
+                "keep",
+                "%session experiment … --as run",
+                "to look further; what is answered is not asked again",
+            ),
+        )
+    place = f"{name}.trials[0]" if flips is None else flips.cases[0].sides[-1].place
+    again = "run the cell again: only what is missing is asked"
+    return (
+        Word("look", f"trial = {place}.session()", "one trial as a session: go on with it, fork it"),
+        Word("", "%session use trial", "and %session inspect: its context, ticks and tools"),
+        *([Word("go on", again, "")] if len(run.failures) + len(run.refused) or run.reason else []),
+    )
 
 
-def _flipped(flip: Flip, a: str, b: str, score: str) -> Flipped:
-    one, other = (_side(name, trials, score) for name, trials in ((a, flip.trials_a), (b, flip.trials_b)))
-    expected = "" if flip.case.expected is None else shortened(str(flip.case.expected), 200)
-    return Flipped(flip.case.name, str(flip.case), expected, (one, other), compare(one.answer, other.answer))
+def _of_contexts(run: Run) -> Differences | None:
+    """Compare the contexts of a run's arms, unless it could not compile them."""
+    if len(run.design.arms) < 2 or len(run.trials) < run.design.size:
+        return None
+    return differences_of(run.contexts)
 
 
-def _side(arm: str, trials: Sequence[Trial], score: str) -> Side:
-    """Take the first answered trial, with the mean of all."""
-    values = [value for trial in trials if (value := trial.number_of(score)) is not None]
-    answered = next((trial for trial in trials if trial.status == "done"), trials[0])
-    answer = answered.text
-    if len(answer) > LONGEST_ANSWER:
-        answer = f"{answer[:LONGEST_ANSWER]}… ({len(answer):,} characters in all)"
-    return Side(arm, figure(fmean(values)) if values else "–", answer)
+def _named(names: Sequence[str]) -> str:
+    return "; ".join(names) if len(names) <= NAMES else count(len(names), "arm")
 
 
-def _told(flip: Flipped) -> str:
-    lines = [f"{flip.name}: {flip.message}" + (f" (expected {flip.expected})" if flip.expected else "")]
-    lines += [f"  {side.arm} {side.score}: {shortened(side.answer, 200)}" for side in flip.sides]
-    return "\n".join(lines)
+def _left_out(arms: int) -> list[str]:
+    return [f"the first {MOST_ARMS} shown"] if arms > MOST_ARMS else []
+
+
+def _about(value: float | None, write: Callable[[float], str]) -> str:
+    return "–" if value is None else f"≈{write(value)}"
+
+
+def _answers(shown: Plan) -> str:
+    return "" if all(arm.answers or not arm.cost for arm in shown.arms.values()) else " and the answers"

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from nbsession.experiment import Run
     from nbsession.notebook.view.place import Place
 
-PAUSE = 0.5
-"""Seconds between two times that the arms are summed up anew, at least."""
 SHARE = 0.05
-"""How much of the time that may take."""
+"""How much of the time it may take to sum the arms up anew."""
+
+
+def show(laid: sheets.Sheet) -> None:
+    """Display something that is laid out."""
+    from IPython.display import display
+
+    display(sheets.bundle(laid), raw=True)  # type: ignore[no-untyped-call]  # IPython does not type it
 
 
 class RunView:
-    """Shows one run; see ``SweepView``, which this does as."""
+    """Shows one run, which goes by ``name`` in the notebook; see ``SweepView``, which this does as."""
 
-    def __init__(self, run: Run, *, live: bool = True) -> None:
+    def __init__(self, run: Run, *, live: bool = True, name: str | None = None) -> None:
         self._run = run
+        self._name = name
         self._ui = Ui(live=live)
         self._output = Output(self, live=live)
         self._line = ProgressLine()
@@ -45,8 +51,7 @@ class RunView:
             async for _ in self._run:
                 if self._output.has_page:
                     self._output.flush_soon()
-                if self._line:
-                    self._sum_up()
+                if self._line and self._sum_up():
                     self._line.show(self._laid.state)
             await self._run
         finally:
@@ -55,11 +60,7 @@ class RunView:
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML and plain text."""
-        made = sheets.bundle(self._run)
-        return {
-            **made,
-            "text/html": f"{sheets.style()}{sheets.page(sheets.sheet(self._run), self._ui.static())}",
-        }
+        return sheets.bundle(sheets.sheet(self._run, name=self._name), self._ui.static())
 
     def html(self) -> str:
         """Return the page; see ``Content``."""
@@ -67,11 +68,11 @@ class RunView:
         return sheets.page(self._laid, self._ui)
 
     def changes(self) -> Sequence[Op]:
-        """Return the arms, where they were summed up anew, and how far it is."""
-        ops: list[Op] = []
-        if self._sum_up():
-            ops.append(("put", "tables", str(templates.macro("experiment", "body")(self._laid))))
-        return [*ops, ("put", "state", str(templates.macro("experiment", "state")(self._laid)))]
+        """Return the arms and how far it is, where they were summed up anew."""
+        if not self._sum_up():
+            return []
+        table, state = templates.macro("tables", "body"), templates.macro("experiment", "state")
+        return [("put", "tables", str(table(self._laid.tables[0]))), ("put", "state", str(state(self._laid)))]
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take what the reader did."""
@@ -81,10 +82,11 @@ class RunView:
             self._ui.open[str(message.get("d"))] = bool(message.get("open"))
 
     def _sum_up(self) -> bool:
-        """Sum the arms up anew, where that is due; of many trials it takes its time."""
+        """Sum the arms up anew, where that is due: of many trials it takes its time."""
         began = time.monotonic()
         if began < self._due:
             return False
         self._laid = sheets.sheet(self._run, whole=False)
-        self._due = time.monotonic() + max(PAUSE, (time.monotonic() - began) / SHARE)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / SHARE
         return True

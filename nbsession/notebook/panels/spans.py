@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbsession.statistics import signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from nbsession.statistics import Interval
 
@@ -33,8 +33,8 @@ class Span(NamedTuple):
         return "".join(drawn)
 
 
-def spans(intervals: Iterable[Interval | None]) -> list[Span | str]:
-    """Draw differences on the one scale that has them all, and 0; what has no interval is ``""``."""
+def spans(intervals: Iterable[Interval | None], write: Callable[[float], str] = signed) -> list[Span | str]:
+    """Draw intervals, as a rule of differences, on the one scale that has them all, and 0; what has none is ``""``."""
     known = [_bounds(interval) for interval in intervals]
     least = min([0.0, *(bounds[0] for bounds in known if bounds)])
     most = max([0.0, *(bounds[2] for bounds in known if bounds)])
@@ -45,7 +45,7 @@ def spans(intervals: Iterable[Interval | None]) -> list[Span | str]:
             drawn.append("")
             continue
         low, middle, high = ((value - least) / width for value in bounds)
-        label = f"{signed(bounds[1])}, {signed(bounds[0])} to {signed(bounds[2])}"
+        label = f"{write(bounds[1])}, {write(bounds[0])} to {write(bounds[2])}"
         drawn.append(Span(low, middle, high, -least / width, label))
     return drawn
 

@@ -38,17 +38,9 @@ def differences(sweep: Sweep) -> Differences:
     Of a part that changes by one knob already, what several knobs together make of it
     is only counted.
     """
-    contexts: dict[str, tuple[CompiledContext, list[int]]] = {}
-    for number, row in enumerate(sweep.rows):
-        contexts.setdefault(row.context.hash, (row.context, []))[1].append(number)
     first = sweep.rows[0]
-    found: dict[Any, dict[Any, _Difference]] = {}
-    for context, numbers in contexts.values():
-        if context is not first.context:
-            for place, kind, single in _singles(context.diff(first.context)):
-                known = found.setdefault(place, {}).setdefault(kind, _Difference(single, []))
-                known.numbers.extend(numbers)
-    kept: list[_Difference] = []
+    found = gathered([row.context for row in sweep.rows])
+    kept: list[Difference] = []
     for variants in sorted(found.values(), key=len):
         simple = [each for each in variants.values() if any(_steps(sweep, n) == 1 for n in each.numbers)]
         kept += simple or variants.values()
@@ -61,11 +53,25 @@ def differences(sweep: Sweep) -> Differences:
     return Differences(values, tuple(rows), sum(map(len, found.values())) - len(rows))
 
 
-class _Difference(NamedTuple):
-    """One difference, and the rows that have it."""
+class Difference(NamedTuple):
+    """One difference, and the numbers of the contexts that have it."""
 
     diff: ContextDiff
     numbers: list[int]
+
+
+def gathered(contexts: Sequence[CompiledContext]) -> dict[Any, dict[Any, Difference]]:
+    """Gather what differs from the first context, by its place, and each difference there once."""
+    same: dict[str, list[int]] = {}
+    for number, context in enumerate(contexts):
+        same.setdefault(context.hash, []).append(number)
+    found: dict[Any, dict[Any, Difference]] = {}
+    for numbers in same.values():
+        if numbers[0]:
+            for place, kind, single in _singles(contexts[numbers[0]].diff(contexts[0])):
+                known = found.setdefault(place, {}).setdefault(kind, Difference(single, []))
+                known.numbers.extend(numbers)
+    return found
 
 
 def _singles(diff: ContextDiff) -> Iterator[tuple[Any, Any, ContextDiff]]:
