@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import NbsessionError
 from nbsession.models.names import FORMS
 from nbsession.notebook import answering, forms
+from nbsession.notebook.experiment import request as experiments
 from nbsession.notebook.sweep.request import choices
 from nbsession.notebook.view.form import form_of
 
@@ -68,6 +69,11 @@ def _candidates(sessions: Sessions, magic: str, before: list[str], begun: str) -
         return _conditions(sessions, before[1:], begun)
     if command.name == "answer":
         return _answers(sessions, before[1:])
+    if (
+        command.name == "experiment"
+        and (stated := _of_an_experiment(sessions, before[1:], begun)) is not None
+    ):
+        return stated
     found = _within(sessions, command, before[1:])
     return [*_knobs(sessions, before[1:], begun), *found] if "KNOB=A,B…" in command.words else found
 
@@ -101,6 +107,24 @@ def _values(sessions: Sessions, kind: str) -> list[str]:
     if kind == "HOW":
         return list(forms.DISPLAYS)
     return []
+
+
+def _of_an_experiment(sessions: Sessions, before: list[str], begun: str) -> list[str] | None:
+    """What its cases, scorers and models may be; ``None`` where something else is to be completed."""
+    if before[-1:] == ["--score"]:
+        return _listed(experiments.scorers(sessions.namespace), begun)
+    if before[-1:] == ["--models"]:
+        return _listed(_values(sessions, "MODEL"), begun)
+    if before:
+        return None
+    return [*experiments.cases(sessions.namespace), *experiments.files(begun)]
+
+
+def _listed(names: list[str], begun: str) -> list[str]:
+    """What the last name of ``a,b`` may be, beside those that stand there."""
+    there = begun.split(",")[:-1]
+    stem = ",".join([*there, ""])
+    return [f"{stem}{name}" for name in names if name not in there]
 
 
 def _known_models() -> list[str]:
@@ -172,6 +196,4 @@ def _knobs(sessions: Sessions, before: list[str], begun: str) -> list[str]:
         return [f"{known}=" for known in specs if known not in named]
     if name not in specs:
         return []
-    there = values.split(",")[:-1]
-    stem = ",".join([*there, ""])
-    return [f"{name}={stem}{choice}" for choice in choices(specs[name]) if choice not in there]
+    return [f"{name}={value}" for value in _listed(choices(specs[name]), values)]

@@ -92,7 +92,7 @@ def _cases(word: str, names: Mapping[str, Any]) -> Any:
 
 
 def files(begun: str) -> Iterable[str]:
-    """Give the files of JSON lines, and the folders, that a path may go on to."""
+    """Give the files of JSON lines, and the folders, that what is begun may become."""
     folder, _, _ = begun.rpartition("/")
     try:
         found = sorted(Path(f"{folder}/" if folder or begun.startswith("/") else ".").iterdir())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nbsession.context import CompiledContext
     from nbsession.experiment import ArmReport, Plan, Report, Run
+    from nbsession.statistics import Comparison
 
 MOST_ARMS = 50
 """Arms that are shown; ``run.arms`` has all."""
@@ -91,8 +92,10 @@ def sheet(run: Run, *, name: str | None = "run", whole: bool = True) -> Sheet:
 
 def tables_of(report: Report, title: str = "Report", facts: Sequence[str] = ()) -> tuple[Table, ...]:
     """Lay a report out: its arms, and how each compares with the first one."""
-    arms = _arms(report, title, facts)
-    return (arms, _against_first(report)) if report.scores and len(report.arms) > 1 else (arms,)
+    arms, comparisons = _arms(report, title, facts), report.against_first() if report.scores else {}
+    if not any(each.n for each in comparisons.values()):
+        return (arms,)
+    return arms, _against_first(report, comparisons)
 
 
 def plan(shown: Plan, *, whole: bool = True) -> Sheet:
@@ -179,24 +182,18 @@ def _arms(report: Report, title: str, facts: Sequence[str], *, whole: bool = Tru
     return Table(title, [*facts, *_left_out(len(report.arms))], [column for column, _ in told], rows)
 
 
-def _against_first(report: Report) -> Table:
-    comparisons = list(report.against_first().items())[: MOST_ARMS - 1]
-    first = next(iter(report.arms))
-    drawn = spans(each.interval for _, each in comparisons)
+def _against_first(report: Report, comparisons: Mapping[str, Comparison]) -> Table:
+    drawn = spans(each.interval for each in comparisons.values())
     rows = []
-    for (name, each), span in zip(comparisons, drawn, strict=True):
-        apart = "" if not each.within else f"; repetitions of a case lie {figure(each.within)} apart"
+    for (name, each), span in zip(comparisons.items(), drawn, strict=True):
+        apart = f"; repetitions of a case lie {figure(each.within)} apart" if each.within else ""
         counts = (f"{each.won:,}", f"{each.lost:,}", f"{each.tied:,}")
-        rows.append(Row((name, span, *counts, f"{each.verdict}{apart}"), here=each.kind == "real"))
+        cells = (name, *([span] if any(drawn) else []), *counts, f"{each.verdict}{apart}")
+        rows.append(Row(cells, here=each.kind == "real"))
+    columns = [Column("arm"), *([Column("difference")] if any(drawn) else [])]
+    columns += [Column("won", "n"), Column("lost", "n"), Column("tied", "n"), Column("verdict")]
     facts = [f"by {report.scores[0]}"] if len(report.scores) > 1 else []
-    columns = (
-        Column("arm"),
-        Column("difference"),
-        Column("won", "n"),
-        Column("lost", "n"),
-        Column("tied", "n"),
-    )
-    return Table(f"Against {first}", facts, (*columns, Column("verdict")), rows)
+    return Table(f"Against {next(iter(report.arms))}", facts, columns, rows[: MOST_ARMS - 1])
 
 
 def _model(arm: ArmReport) -> str:
