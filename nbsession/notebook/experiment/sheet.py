@@ -84,8 +84,15 @@ def sheet(run: Run, *, name: str | None = "run", whole: bool = True) -> Sheet:
         return Sheet((_arms(report, "Experiment", facts, whole=False),), state, share)
     shown = list(tables_of(report, "Experiment", facts))
     shown[0] = replace(shown[0], words=_faults(run))
-    if any(case.held_out for case in design.cases):
-        shown += tables_of(run.held_out, "Held out", ["counted nowhere else"])
+    if any(trial.status == "done" for trial in run.held_out.trials):
+        held_out = tables_of(run.held_out, "Held out", ["counted nowhere else"])
+        shown += [
+            held_out[0],
+            *(
+                replace(each, title=f"Held out, {each.title[0].lower()}{each.title[1:]}")
+                for each in held_out[1:]
+            ),
+        ]
     flips = flips_of(report, name)
     return Sheet(tuple(shown), state, share, flips, _of_contexts(run), _words(run, name, flips))
 
@@ -107,7 +114,7 @@ def plan(shown: Plan, *, whole: bool = True) -> Sheet:
         (Column("model", "q"), [arm.model or "–" for arm in arms] if len(models) > 1 else []),
         (Column("calls", "n"), [f"{arm.calls:,}" for arm in arms]),
         (Column("in store", "n"), [f"{arm.reused:,}" for arm in arms] if shown.reused else []),
-        (Column("tokens in", "n"), [f"≈{arm.tokens:,}" for arm in arms]),
+        (Column("tokens in", "n"), [_about(arm.tokens, "{:,}".format) for arm in arms]),
         (Column("first case", "n"), [f"≈{arm.context.tokens:,}" for arm in arms]),
         (Column("±", "n"), ["", *(templates.signed(arm.diff.tokens) for arm in arms[1:])]),
         (Column("cost", "n"), [_about(arm.cost, templates.dollars) for arm in arms]),
@@ -287,8 +294,8 @@ def _left_out(arms: int) -> list[str]:
     return [f"the first {MOST_ARMS} shown"] if arms > MOST_ARMS else []
 
 
-def _about(value: float | None, write: Callable[[float], str]) -> str:
-    return "–" if value is None else f"≈{write(value)}"
+def _about(value: float | None, write: Callable[[Any], str]) -> str:
+    return "–" if value is None else f"{'≈' if value else ''}{write(value)}"
 
 
 def _answers(shown: Plan) -> str:
