@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.arm import Arm
     from nbsession.experiment.case import Case
     from nbsession.experiment.pace import Pace
+    from nbsession.models.base import ModelAdapter
     from nbsession.session import Execution, Result, Session
     from nbsession.session.spending import Spending
     from nbsession.stores.base import Row
@@ -94,11 +95,16 @@ class Bench:
         """Return the value of every knob under an arm."""
         return self._templates[arm.name].knobs.values()
 
+    def model(self, arm: Arm) -> ModelAdapter:
+        """Return the model that is asked under an arm."""
+        model = self.home.call(lambda: self._templates[arm.name]._core.compiled(arm.model).model)
+        assert model is not None  # chosen by the session
+        return model
+
     async def prepare(self) -> None:
         """Let the models that have to learn from their servers what they take, so that contexts are compiled for that."""
         for arm in self.arms:
-            model = self._templates[arm.name]._core.compiled(arm.model).model
-            prepare = getattr(model, "prepare", None)
+            prepare = getattr(self.model(arm), "prepare", None)
             if prepare is not None:
                 await prepare()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.errors import SessionError
 from nbsession.experiment.archive import Archive
 from nbsession.experiment.arm import arms_of
+from nbsession.experiment.batch import BatchEngine
 from nbsession.experiment.bench import Bench
 from nbsession.experiment.case import cases_of
 from nbsession.experiment.design import Design, Means
@@ -94,6 +95,7 @@ class Experiment:
         concurrency: int = CONCURRENCY,
         budget: Any = None,
         executor: Engine | None = None,
+        batch: bool = False,
     ) -> Run:
         """Ask every trial that is not in the store so far, and score; start at once.
 
@@ -102,9 +104,16 @@ class Experiment:
         a case expects is another one, scores alone are worked out anew. At most ``concurrency`` trials are under way for each
         provider, fewer where it refuses so many. ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of
         them together, those in the store included: a trial that would pass it is refused. A tool that asks for confirmation is denied.
-        ``executor`` does the trials elsewhere: an ``Engine``.
-        Raises ``KnobError`` where a value does not fit, and ``SessionBusyError`` where another run goes on.
+        ``executor`` does the trials elsewhere: an ``Engine``. ``batch=True`` sends them through Anthropic's batches, for half the price and
+        answered within a day: trials of one tick, without tools that run here. A run that was stopped or killed leaves its batches where
+        they are, and the next one with ``batch=True`` takes up their answers and sends none of that again.
+        Raises ``KnobError`` where a value does not fit, and ``SessionBusyError`` where another run goes on. Awaiting it raises
+        ``SessionError`` for an arm that has no batch, before anything is sent.
         """
+        if batch and executor is not None:
+            raise SessionError(
+                "batch=True sends the trials away itself; give it no executor=, or leave it out"
+            )
         engine = LocalEngine(concurrency) if executor is None else executor
         if not isinstance(engine, Engine):
             raise SessionError(f"executor= takes an Engine, got {type(executor).__name__}: {executor!r:.80}")
@@ -114,6 +123,8 @@ class Experiment:
         bench = Bench(self.app, self.arms, account)
         app = self.app if kept is self.app.store else self.app.like(self.app.root, store=kept)
         ledger = Ledger(kept, self.name)
+        if batch:  # which keeps to the budget before it sends: what was answered is paid for
+            engine, limit = BatchEngine(ledger, limit, concurrency), None
         run = Run(self.design, Means(bench, engine, ledger, Archive(app, ledger), account, limit))
         run.start()
         return run

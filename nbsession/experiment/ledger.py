@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import threads
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.scoring import Scored
     from nbsession.stores.base import SessionStore
 
-TRIAL, SCORES, PAIR = "trial", "scores", "pair"
+TRIAL, SCORES, PAIR, BATCH = "trial", "scores", "pair", "batch"
 LONG = 400
 """Characters of an answer that stand in its row; a longer one is kept apart."""
 
@@ -34,6 +35,21 @@ class Kept(NamedTuple):
     figures: Figures
     scored: Scored
     error: str
+
+
+@dataclass(slots=True)
+class Submission:
+    """A batch of requests, noted under ``key`` before it is sent, at a ``time`` (seconds since the epoch).
+
+    ``contexts`` are the hashes of what its requests send, by their trials' keys, and ``requests`` how many there were; ``id`` is the
+    provider's, ``""`` where it is not known: it was sent at most.
+    """
+
+    key: str
+    time: float
+    requests: int
+    contexts: dict[str, str]
+    id: str = ""
 
 
 class Ledger:
@@ -100,6 +116,33 @@ class Ledger:
     async def decide(self, key: str, decision: Mapping[str, Any]) -> None:
         """Store what a judge decided of a pair."""
         await self._write(lambda: self._append([Row(PAIR, key, decision)]))
+
+    async def submit(self, batch: Submission) -> None:
+        """Store that a batch is about to be sent."""
+        data = {"time": batch.time, "contexts": dict(batch.contexts)}
+        await self._write(lambda: self._append([Row(BATCH, batch.key, data)]))
+
+    async def submitted(self, batch: Submission) -> None:
+        """Store the id that a batch has at the provider."""
+        await self._write(lambda: self._append([Row(BATCH, batch.key, {"id": batch.id})]))
+
+    def submissions(self) -> list[Submission]:
+        """Return the batches, each with the ``contexts`` of trials that did not end since, and were not sent again."""
+        found: dict[str, Submission] = {}
+        last: dict[str, Submission] = {}
+        for _, row in self.store.rows(self.id, kinds=(BATCH, TRIAL)):
+            if row.kind == BATCH and "id" in row.data:
+                found[row.key].id = row.data["id"]
+                continue
+            keys = row.data["contexts"] if row.kind == BATCH else (row.key,)
+            for key in keys:
+                if (before := last.pop(key, None)) is not None:
+                    del before.contexts[key]
+            if row.kind == BATCH:
+                batch = Submission(row.key, row.data["time"], len(keys), dict(row.data["contexts"]))
+                found[row.key] = batch
+                last.update(dict.fromkeys(keys, batch))
+        return list(found.values())
 
     def texts(self, digests: Iterable[str]) -> dict[str, str]:
         """Return long answers, by digest."""

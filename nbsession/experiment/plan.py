@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbsession.experiment.pace import provider_of
+from nbsession.experiment.batch import against_a_batch
 from nbsession.experiment.words import dollars
 from nbsession.usage import Usage, calibrated, cost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.context import CompiledContext, ContextDiff
     from nbsession.experiment.arm import Arm
@@ -29,7 +29,7 @@ class ArmPlan:
     ``None`` where a price is not known; ``answers`` says whether that counts answers, as long as those in the
     store, or the input alone. ``seconds`` is an estimate by those in the store, ``None`` without any.
     ``context`` is what the first case would send, and ``diff`` how that differs from the first arm's.
-    ``batch`` says why a batch cannot ask it, ``""`` where one can.
+    ``batch`` says why a batch cannot ask it, ``""`` where one can; then ``batch_cost`` is what that would cost, else ``None``.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ArmPlan:
     context: CompiledContext
     diff: ContextDiff
     batch: str
+    batch_cost: float | None
 
 
 class Plan:
@@ -69,34 +70,43 @@ class Plan:
     @property
     def cost(self) -> float | None:
         """In US dollars, ``None`` where a price is not known."""
-        costs = [arm.cost for arm in self.arms.values()]
-        return None if None in costs else sum(cost or 0.0 for cost in costs)
+        return _sum(arm.cost for arm in self.arms.values())
+
+    @property
+    def batch_cost(self) -> float | None:
+        """What ``run(batch=True)`` would cost, ``None`` where an arm cannot be batched or a price is not known."""
+        return _sum(arm.batch_cost for arm in self.arms.values())
 
     @property
     def seconds(self) -> float | None:
         """An estimate, ``None`` where nothing is known of an arm that would be asked."""
-        taken = [arm.seconds for arm in self.arms.values()]
-        return None if None in taken else sum(each or 0.0 for each in taken)
+        return _sum(arm.seconds for arm in self.arms.values())
 
     def __repr__(self) -> str:
         return f"<Plan of at least {self.calls:,} calls, ≈{self.tokens:,} tokens in, {dollars(self.cost)}>"
 
     def __str__(self) -> str:
-        rows = [("arm", "model", "calls", "reused", "≈ tokens in", "≈ cost", "≈ time")]
+        batched = any(not arm.batch for arm in self.arms.values())
+        rows = [["arm", "model", "calls", "reused", "≈ tokens in", "≈ cost", "≈ in a batch", "≈ time"]]
         rows += [
-            (
+            [
                 arm.name,
                 arm.model,
                 f"{arm.calls:,}",
                 f"{arm.reused:,}",
                 f"{arm.tokens:,}",
-                dollars(arm.cost) + ("" if arm.answers or not arm.cost else " + answers"),
+                _priced(arm, arm.cost),
+                "none" if arm.batch else _priced(arm, arm.batch_cost),
                 _time(arm.seconds),
-            )
+            ]
             for arm in self.arms.values()
         ]
-        totals = ("all", "", f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", dollars(self.cost))
-        rows.append((*totals, _time(self.seconds)))
+        every = all(not arm.batch for arm in self.arms.values())
+        figures = [f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", dollars(self.cost)]
+        rows.append(["all", "", *figures, dollars(self.batch_cost) if every else "none", _time(self.seconds)])
+        if not batched:
+            for row in rows:
+                del row[-2]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         first = next(iter(self.arms.values()))
@@ -132,6 +142,7 @@ def plan_of(
         context = contexts[arm.name]
         figures = [each.figures for each in there.values()]
         answer = sum(each.output_tokens for each in figures) // len(figures) if figures else 0
+        against = against_a_batch(context, bench.model(arm))
         taken = sum(each.seconds for each in figures) / len(figures) if figures else None
         made[arm.name] = ArmPlan(
             arm.name,
@@ -144,23 +155,27 @@ def plan_of(
             0.0 if not missing else None if taken is None else taken * len(missing) / concurrency,
             context,
             context.diff(base),
-            _against_a_batch(context),
+            against,
+            None if against else _cost(missing, answer, batch=True),
         )
     return Plan(made)
 
 
-def _cost(tasks: Sequence[Task], answer: int) -> float | None:
-    costs = [cost(t.model, Usage(calibrated(t.model).apply(t.tokens), answer)) for t in tasks]
-    return None if None in costs else sum(each or 0.0 for each in costs)
+def _cost(tasks: Sequence[Task], answer: int, *, batch: bool = False) -> float | None:
+    return _sum(cost(t.model, Usage(calibrated(t.model).apply(t.tokens), answer, batch=batch)) for t in tasks)
 
 
-def _against_a_batch(context: CompiledContext) -> str:
-    if context.tools:
-        names = ", ".join(tool.name for tool in context.tools)
-        return f"it has the tools {names}, and a batch has one tick: it cannot answer a call"
-    if provider_of(context.model) != "anthropic":
-        return f"{context.model or 'its model'} takes none"
-    return ""
+def _sum(figures: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for figure in figures:
+        if figure is None:
+            return None
+        total += figure
+    return total
+
+
+def _priced(arm: ArmPlan, price: float | None) -> str:
+    return dollars(price) + ("" if arm.answers or not price else " + answers")
 
 
 def _time(seconds: float | None) -> str:

@@ -127,7 +127,10 @@ class Run:
         return self.outcome.done()
 
     def abort(self, reason: str | None = None) -> None:
-        """Stop it; what ended so far is kept, and not asked again by the next run. After the end it does nothing."""
+        """Stop it; what ended so far is kept, and not asked again by the next run. After the end it does nothing.
+
+        A batch that was sent stays at the provider, whose answers the next run takes up: ``reason`` names it.
+        """
         self._means.bench.home.post(lambda: self._abort(reason or "stopped by the user"))
 
     @property
@@ -296,8 +299,8 @@ class Run:
         try:
             missing = await self._take_up(await self._lay_out())
             await self._ask(missing)
-        except asyncio.CancelledError:
-            self.reason = self.reason or "its event loop was closed"
+        except asyncio.CancelledError as stopped:  # its words, if it has any, say what goes on elsewhere
+            self.reason = "; ".join([self.reason or "its event loop was closed", *map(str, stopped.args)])
         except Exception as error:  # noqa: BLE001  # raised to who awaits the run
             failure = error
         finally:

@@ -37,7 +37,7 @@ class ModelAdapter(Protocol):
     syntax only: what is sent is the context, no more and no less.
 
     Optional: ``request(context)``, the body of the provider's request as JSON data, without keys; ``async prepare() -> bool``, awaited before each call, for an adapter that
-    learns its capabilities from a server; it says whether they changed.
+    learns its capabilities from a server; it says whether they changed; ``batches()``, what asks the same in batches.
     """
 
     @property

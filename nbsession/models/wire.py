@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
 from itertools import count
@@ -148,21 +148,27 @@ class Wire:
         request: Mapping[str, Any],
         *,
         missing: str,
+        again: Collection[str] | None = None,
     ) -> Any:
-        """Send a request that is answered at once; fails as ``events`` does, with ``missing`` where there is no such page."""
-        again = 0
+        """Send a request that is answered at once; fails as ``events`` does, with ``missing`` where there is no such page.
+
+        What fails is tried again as there, or after failures of the kinds in ``again`` alone.
+        """
+        tries = 0
         while True:
             try:
                 return await _opened(create, request)
+            except ModelError:
+                raise
             except Exception as error:  # noqa: BLE001  # as above
                 failure = self._failure(error, endpoint, opened=False, started=False)
-                pause = self._pause(again, endpoint, error)
+                pause = self._pause(tries, endpoint, error)
                 if getattr(error, "status_code", 0) == 404:
                     failure = failed(missing, "request")
-            if not failure.retryable or pause is None:
+            if not failure.retryable or pause is None or (again is not None and failure.kind not in again):
                 raise failure
             await asyncio.sleep(pause)
-            again += 1
+            tries += 1
 
     def _pause(self, again: int, endpoint: Endpoint, error: Exception | None = None) -> float | None:
         """Return the seconds before a further try, the first being number 0; ``None`` where there is to be none."""

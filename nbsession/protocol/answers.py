@@ -29,7 +29,7 @@ class Health(BaseModel):
 
 
 class UsageAnswer(BaseModel):
-    """Tokens, as the model reported or (``estimated``) the server estimated them."""
+    """Tokens, as the model reported or (``estimated``) the server estimated them; ``batch``: of an answer that cost less."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -39,6 +39,7 @@ class UsageAnswer(BaseModel):
     web_searches: int = 0
     cache_write_long_tokens: int = 0
     estimated: bool = False
+    batch: bool = False
 
 
 class SessionAnswer(BaseModel):

@@ -81,6 +81,11 @@ class Spending:
         """Count for an execution from now on; ``budget`` bounds it and what it spawns, and what was ``used`` of it before."""
         self._limit, self._execution = budget, used or Total()
 
+    @property
+    def used(self) -> Total:
+        """What was used since ``begin``, and what was said there to have been used before."""
+        return self._execution
+
     def end(self) -> None:
         """Let the execution's budget bind nobody any more."""
         self._limit = None

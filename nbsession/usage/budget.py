@@ -33,29 +33,40 @@ class Budget(NamedTuple):
         return cls(**given)
 
     def check(
-        self, whose: str, model: str, used: Usage, spent: float | None, next_input: int, *, unpriced: str = ""
+        self,
+        whose: str,
+        model: str,
+        used: Usage,
+        spent: float | None,
+        next_input: int,
+        *,
+        unpriced: str = "",
+        answer: int = 0,
+        batch: bool = False,
     ) -> None:
         """Raise ``BudgetError`` if a call with so many (estimated) input tokens would pass the limit.
 
         ``used`` and ``spent`` are what was used so far; where ``spent`` is not known, ``unpriced``
         is the model that has no price, if that is. What the answer will cost
         cannot be known before; its input is counted, corrected by what ``model`` reported before, and
-        at its full price, since nobody knows what the provider's cache still holds.
+        at its full price, since nobody knows what the provider's cache still holds. Of what is sent
+        in a ``batch`` none can be taken back when the first answers are there: its ``answer`` counts as well, with
+        the most tokens that it may have.
         """
         from nbsession.usage.calibration import calibrated
         from nbsession.usage.prices import cost
         from nbsession.usage.tokens import Usage
 
         next_input = calibrated(model).apply(next_input)
-        if self.tokens is not None and used.total_tokens + next_input > self.tokens:
-            over = used.total_tokens + next_input - self.tokens
+        if self.tokens is not None and used.total_tokens + next_input + answer > self.tokens:
+            over = used.total_tokens + next_input + answer - self.tokens
             raise BudgetError(
-                f"the next call takes ≈{next_input} tokens and would pass the {whose} budget of {self.tokens} tokens "
+                f"the next call takes ≈{next_input + answer} tokens and would pass the {whose} budget of {self.tokens} tokens "
                 f"by ≈{over} ({used.total_tokens} are used); raise budget= to go on"
             )
         if self.usd is None:
             return
-        price = cost(model, Usage(input_tokens=next_input))
+        price = cost(model, Usage(next_input, answer, batch=batch))
         if price is None or spent is None:
             raise BudgetError(
                 f"{_unpriced(model if price is None else unpriced, price)}, or give the budget in tokens"

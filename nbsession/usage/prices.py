@@ -47,7 +47,7 @@ def cost(model: str, usage: Usage, *, asked: str = "") -> float | None:
     or Anthropic (then the price is its maker's; a gateway may ask another). ``usage`` is that of a single answer: some models
     charge long prompts at another rate. What was read from and written to the
     provider's cache has its own price, as have the searches it made; what its other
-    tools cost is not in the usage and not counted. ``asked`` is the name that the model was
+    tools cost is not in the usage and not counted. The tokens of a batch cost a share of all these. ``asked`` is the name that the model was
     asked for by, where it answers under another, as behind a gateway: a price of yours
     for that name comes first, one of the list's where it knows the answer's name not. Recorded answers cost what they cost when
     they were live; whoever replays them pays nothing and should not ask.
@@ -71,7 +71,8 @@ def cost(model: str, usage: Usage, *, asked: str = "") -> float | None:
         + (usage.cache_write_tokens - long_writes) * write
         + long_writes * price.get("cache_write_long", write)
     )
-    return float(dollars) / _MILLION + searches
+    share = float(_packaged()["batch"]) if usage.batch else 1.0
+    return share * float(dollars) / _MILLION + searches
 
 
 def saved(model: str, usage: Usage, *, asked: str = "") -> float | None:

@@ -45,7 +45,8 @@ class Usage:
     are the shares of it. ``cache_write_long_tokens`` is the share of those written that
     the provider keeps longer, for a higher price. ``thinking_tokens`` is a share of ``output_tokens``.
     ``web_searches`` counts those that the provider made, which it charges for.
-    ``estimated`` says that a figure is an estimate, not a report.
+    ``estimated`` says that a figure is an estimate, not a report, and ``batch`` that the answer
+    came in a batch, for which the provider charges less.
     """
 
     input_tokens: int = 0
@@ -56,6 +57,7 @@ class Usage:
     web_searches: int = 0
     cache_write_long_tokens: int = 0
     estimated: bool = False
+    batch: bool = False
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -67,13 +69,14 @@ class Usage:
             self.web_searches + other.web_searches,
             self.cache_write_long_tokens + other.cache_write_long_tokens,
             self.estimated or other.estimated,
+            self.batch or other.batch,
         )
 
     @classmethod
     def sum(cls, usages: Sequence[Usage]) -> Usage:
         """Add up many at once."""
-        *counts, estimated = [[getattr(usage, name) for usage in usages] for name in cls.__slots__]
-        totals: list[Any] = [*map(sum, counts), any(estimated)]
+        *counts, estimated, batch = [[getattr(usage, name) for usage in usages] for name in cls.__slots__]
+        totals: list[Any] = [*map(sum, counts), any(estimated), any(batch)]
         return cls(*totals)
 
     @property

@@ -20,7 +20,7 @@ FIELD = "context_management"
 CLEAR_TOOL_USES = "clear_tool_uses_20250919"
 """Old uses of tools are cleared first of all; with no more said, by the service's own measures."""
 
-_HEADER = {"anthropic-beta": "context-management-2025-06-27"}
+HEADER = {"anthropic-beta": "context-management-2025-06-27"}
 
 
 def edits_of(value: Any, model: str) -> dict[str, Any] | None:
@@ -48,7 +48,7 @@ def editing(create: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
         if context_management is None:
             return await create(**request, extra_body=extra_body)
         body = {**(extra_body or {}), FIELD: context_management}
-        return await create(**request, extra_body=body, extra_headers=_HEADER)
+        return await create(**request, extra_body=body, extra_headers=HEADER)
 
     return ask
 

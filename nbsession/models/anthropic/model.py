@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.context import Capabilities
 from nbsession.errors import ModelError
+from nbsession.models.anthropic.batches import MessageBatches
 from nbsession.models.anthropic.context_editing import editing
 from nbsession.models.anthropic.diagnosis import Answers, Question
 from nbsession.models.anthropic.request import COUNTED, DEFAULT_MAX_TOKENS, request_of
@@ -167,6 +168,10 @@ class AnthropicModel:
                 if question is not None:
                     question.take(event)
                 yield event
+
+    def batches(self) -> MessageBatches:
+        """Return what asks the same of the model in batches, at the same place; ``MissingKeyError`` without a key."""
+        return MessageBatches(self, self._wire, SERVICE.kinds)
 
     async def count_tokens(self, context: CompiledContext) -> int:
         """Ask the provider how many tokens the input of ``context`` has; nothing is answered or charged.
