@@ -22,6 +22,7 @@ from nbsession.notebook.panels.side_by_side import Companion, SideBySide, compan
 from nbsession.notebook.panels.trial import Trial
 from nbsession.notebook.view import templates
 from nbsession.notebook.view.live import Ui
+from nbsession.notebook.view.place import WIDGET
 from nbsession.notebook.view.summary import as_text
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ TELLING = frozenset({"tick_end", "execution_end", "knob_set", "gate_changed"})
 
 SLOTS = ("figures", "asked", "tick", "tree", "said")
 """Of the page: what is another with each tick. Each is a macro of the template."""
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def inspect(session: Session) -> None:
