@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import difflib
 from pathlib import Path
@@ -40,6 +41,10 @@ def run(options: argparse.Namespace) -> int:
 
     if options.target.exists() and not options.force:
         raise Failure(f"{options.target} is there already; write over it with --force")
+    if not options.notebook.is_file():
+        raise Failure(f"there is no notebook {options.notebook}")
+    if not options.target.parent.is_dir():
+        raise Failure(f"there is no folder {options.target.parent}; make it first")
     try:
         lesson = nbformat.read(options.notebook, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
@@ -88,27 +93,63 @@ def assignment(lesson: Any, name: str) -> Any:
 
 
 def marked(start: str, solution: str) -> str:
-    """Return a solution with nbgrader's marks around the lines that its reader is to write."""
+    """Return a solution with nbgrader's marks around the statements that its reader is to write.
+
+    nbgrader puts a line that raises in place of what stands between the marks, so they hold whole
+    statements. What stood there to begin with is kept above them as a comment.
+    """
     theirs, ours = start.splitlines(), solution.splitlines()
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     first = next((at for at, line in enumerate(ours) if at >= len(theirs) or theirs[at] != line), len(ours))
     last = len(ours)
     if len(blocks) > 1 and blocks[-2].b + blocks[-2].size == len(ours):
         last = max(first, blocks[-2].b)
-    return "\n".join([*ours[:first], *_between(ours[first:last]), *ours[last:]])
+    first, last = _statements(solution, first, last)
+    indent = _indent(ours[first:last])
+    begun = theirs[first : len(theirs) - (len(ours) - last)]
+    kept = [line if line.lstrip().startswith("#") else _commented(line, indent) for line in begun]
+    return "\n".join(
+        [*ours[:first], *kept, indent + BEGIN, *ours[first:last], indent + END, *ours[last:]],
+    )
 
 
 def graded(source: str) -> str:
-    """Return a check that stops where it does not hold."""
+    """Return a check that stops where it does not hold, once it has shown what does."""
     head, found, rest = source.rpartition("check(")
-    return f"{head}_checked = check({rest}\n_checked.require()\n_checked" if found else source
+    return f"{head}_checked = check({rest}\ndisplay(_checked)\n_checked.require()" if found else source
 
 
-def _between(lines: Sequence[str]) -> list[str]:
-    indent = min(
+def _statements(source: str, first: int, last: int) -> tuple[int, int]:
+    """Widen some lines to the innermost statements that hold them; to all where it is not Python alone."""
+    try:
+        body: Sequence[ast.stmt] = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return 0, len(source.splitlines())
+    while True:
+        spans = [(_begin(statement), statement.end_lineno or 0) for statement in body]
+        held = [at for at, (begin, end) in enumerate(spans) if begin < last and first < end]
+        if not held:
+            return first, last
+        inner = getattr(body[held[0]], "body", None) if len(held) == 1 else None
+        if not inner or first < _begin(inner[0]) or last > (inner[-1].end_lineno or 0):
+            return min(first, spans[held[0]][0]), max(last, spans[held[-1]][1])
+        body = inner
+
+
+def _begin(statement: ast.stmt) -> int:
+    """Return how many lines stand before a statement, its decorators taken with it."""
+    decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", ())
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+
+
+def _indent(lines: Sequence[str]) -> str:
+    return min(
         (line[: len(line) - len(line.lstrip())] for line in lines if line.strip()), key=len, default=""
     )
-    return [indent + BEGIN, *lines, indent + END]
+
+
+def _commented(line: str, indent: str) -> str:
+    return f"{indent}# {line.removeprefix(indent)}".rstrip()
 
 
 def _about(cell: Any) -> dict[str, Any]:

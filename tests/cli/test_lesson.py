@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from nbsession.cli import main
-from nbsession.cli.lesson import graded, marked
+from nbsession.cli.lesson import BEGIN, END, graded, marked
 from nbsession.exercise import check
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def lesson(tmp_path: Path) -> Path:
 
 
 def outcome(notebook: Any) -> Any:
-    there: dict[str, Any] = {}
+    there: dict[str, Any] = {"display": print}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             exec(cell.source, there)  # the lesson above
@@ -53,7 +53,7 @@ def test_an_assignment_has_nbgraders_marks_around_what_is_to_be_written(lesson: 
     notebook = nbformat.read(tmp_path / "source.ipynb", as_version=4)
     exercise, checked = notebook.cells[2:]
     assert exercise.source == (
-        "def double(n):\n    ### BEGIN SOLUTION\n    return 2 * n\n    ### END SOLUTION"
+        "def double(n):\n    # return n\n    ### BEGIN SOLUTION\n    return 2 * n\n    ### END SOLUTION"
     )
     assert exercise.metadata.nbgrader.solution
     assert checked.metadata.nbgrader.points == 1
@@ -64,6 +64,10 @@ def test_an_assignment_has_nbgraders_marks_around_what_is_to_be_written(lesson: 
         outcome(notebook)
 
 
+LISTED = "def root():\n    return [\n        {},\n        2,\n    ]\n\n\nroot()"
+DECORATED = "x = {0}\n\n\n@staticmethod\ndef root():\n    return {0}"
+
+
 @pytest.mark.parametrize(
     ("start", "solution", "between"),
     [
@@ -71,13 +75,26 @@ def test_an_assignment_has_nbgraders_marks_around_what_is_to_be_written(lesson: 
         ("a", "a\nb", ["b"]),
         ("# write it here", "x = 1\ny = 2", ["x = 1", "y = 2"]),
         ("a\n...\nz", "a\nb\nc\nz", ["b", "c"]),
+        (LISTED.format(0), LISTED.format(1), ["    return [", "        1,", "        2,", "    ]"]),
+        (DECORATED.format(0), DECORATED.format(1), DECORATED.format(1).splitlines()),
+        ("%%time\nf(0)", "%%time\nf(1)", ["%%time", "f(1)"]),
     ],
 )
-def test_the_marks_hold_what_differs(start: str, solution: str, between: list[str]) -> None:
+def test_the_marks_hold_the_statements_that_differ(start: str, solution: str, between: list[str]) -> None:
     lines = marked(start, solution).splitlines()
-    first, last = lines.index("### BEGIN SOLUTION"), lines.index("### END SOLUTION")
+    first, last = (next(n for n, line in enumerate(lines) if mark in line) for mark in (BEGIN, END))
     assert lines[first + 1 : last] == between
-    assert [line for line in lines if "SOLUTION" not in line] == solution.splitlines()
+    ours = [line for line in lines if not line.lstrip().startswith("#")]
+    assert ours == solution.splitlines()
+
+
+def test_what_is_handed_out_is_python_and_shows_what_stood_there() -> None:
+    lines = marked(LISTED.format(0), LISTED.format(1)).splitlines()
+    first, last = (next(n for n, line in enumerate(lines) if mark in line) for mark in (BEGIN, END))
+    handed_out = [*lines[:first], "    raise NotImplementedError()", *lines[last + 1 :]]
+    assert handed_out[1:4] == ["    # return [", "    #     0,", "    #     2,"]
+    with pytest.raises(NotImplementedError):
+        exec("\n".join(handed_out), {})  # as nbgrader makes it
 
 
 def test_only_a_check_is_graded() -> None:
@@ -92,6 +109,10 @@ def test_what_is_there_and_what_is_no_lesson_are_refused(
     (tmp_path / "text.ipynb").write_text("hello")
     assert main(["lesson", str(tmp_path / "text.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
     assert "is no notebook" in capsys.readouterr().err
+    assert main(["lesson", str(tmp_path / "none.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
+    assert "there is no notebook" in capsys.readouterr().err
+    assert main(["lesson", str(lesson), str(tmp_path / "none" / "x.ipynb"), "--solved"]) == 1
+    assert "there is no folder" in capsys.readouterr().err
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "plain.ipynb")
     assert main(["lesson", str(tmp_path / "plain.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
     assert "has no exercises" in capsys.readouterr().err
