@@ -23,7 +23,7 @@ from nbsession.content.message import Draft, digest_of, drafts_of
 from nbsession.content.picture import IMAGE_TYPES
 from nbsession.content.rich import Rich, bounded, media, result_content
 from nbsession.content.table import Table, read_table
-from nbsession.content.visible import visible
+from nbsession.content.visible import in_a_line, visible
 
 __all__ = [
     "IMAGE_TYPES",
@@ -46,6 +46,7 @@ __all__ = [
     "bounded",
     "digest_of",
     "drafts_of",
+    "in_a_line",
     "media",
     "new_id",
     "read_table",

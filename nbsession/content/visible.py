@@ -18,3 +18,9 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(
         lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n").replace("\r", "\n")
     )
+
+
+def in_a_line(text: str, most: int = 200) -> str:
+    """Return what somebody else wrote as it may stand in a sentence: one line of at most ``most`` characters, nothing hidden."""
+    line = " ".join(visible(text[: 4 * most]).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

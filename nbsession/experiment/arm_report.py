@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError, did_you_mean
+from nbsession.experiment.words import fault, named
 from nbsession.statistics import Interval, figure, interval
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class ArmReport:
     def told(self, score: str | None = None) -> list[str]:
         """Say in lines how it did by a score, and which cases it lost."""
         name = self._named(score)
-        lines = [f"arm {self.name!r}: {name or 'no score'} {self.interval_of(score)}"]
+        lines = [f"arm {self.name!r:.80}: {named(name) or 'no score'} {self.interval_of(score)}"]
         lost = self.lost(score)
         lines += [f"  lost {_told(trial, name)}" for trial in lost[:LOST]]
         if len(lost) > LOST:
@@ -136,7 +137,7 @@ class ArmReport:
                 lines.append(f"  {count} {status}")
         failures = [trial.scores[name] for trial in self.trials if isinstance(trial.scores.get(name), str)]
         if failures:
-            lines.append(f"  {len(failures)} could not be scored, such as: {failures[0]}")
+            lines.append(f"  {len(failures)} could not be scored, such as: {fault(str(failures[0]))}")
         return lines
 
     def _named(self, score: str | None) -> str:
@@ -152,4 +153,4 @@ class ArmReport:
 
 def _told(trial: Trial, score: str) -> str:
     expected = "" if trial.case.expected is None else f", expected {trial.case.expected!r:.60}"
-    return f"{figure(trial.number_of(score) or 0.0)} {trial.case.name!r} ({trial.case}){expected}, got {trial.text!r:.80}"
+    return f"{figure(trial.number_of(score) or 0.0)} {trial.case.name!r:.80} ({trial.case}){expected}, got {trial.text!r:.80}"

@@ -15,6 +15,7 @@ from nbsession.experiment.outcome import Figures, Outcome, Task
 from nbsession.experiment.pace import LIMITED
 from nbsession.experiment.probe import Probe
 from nbsession.experiment.scoring import score
+from nbsession.experiment.words import failure
 from nbsession.models import request_for
 from nbsession.session.options import Options
 from nbsession.session.result import StopReason, result_of
@@ -147,7 +148,7 @@ class Bench:
             try:
                 await session.aclose()
             except Exception as error:  # noqa: BLE001  # a clean-up that fails takes back no answer, and stops nobody
-                outcome.error = outcome.error or f"{type(error).__name__}: {error}"
+                outcome.error = outcome.error or failure(error)
             rows, outcome.texts = self._scratch.take(session.id)
             outcome.rows = [_born(row, task) for row in rows]
         return outcome
@@ -156,7 +157,7 @@ class Bench:
         try:
             result = await _answered(session, task, pace)
         except Exception as error:  # noqa: BLE001  # a trial's failure is its own, and is kept in it
-            outcome.error = f"{type(error).__name__}: {error}"
+            outcome.error = failure(error)
             outcome.figures = Figures.of(whole(session))
             return
         outcome.figures = Figures.of(result)

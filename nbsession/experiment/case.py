@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nbsession.content import digest_of, drafts_of
+from nbsession.content import digest_of, drafts_of, in_a_line
 from nbsession.errors import NbsessionError, SessionError
+
+SHOWN = 1_000
+"""Characters of a message in which its first line is looked for."""
 
 _ASKED = ("message", "input")
 _EXPECTED = ("expected", "ideal", "target")
@@ -41,8 +44,8 @@ class Case:
 
     def __str__(self) -> str:
         said = "\n".join(str(block) for draft in drafts_of(self.message) for block in draft.content)
-        first = next(iter(said.strip().splitlines()), "")
-        return first if len(first) <= 60 else first[:59] + "…"
+        first = next(iter(said.lstrip()[:SHOWN].splitlines()), "")
+        return in_a_line(first, 60)
 
 
 def cases_of(given: Any, *, held_out: Any = 0.0) -> tuple[Case, ...]:

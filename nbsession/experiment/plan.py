@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbsession.experiment.batch import against_a_batch
-from nbsession.experiment.words import dollars
+from nbsession.experiment.words import dollars, named
 from nbsession.usage import Usage, calibrated, cost
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Plan:
         rows = [["arm", "model", "calls", "reused", "≈ tokens in", "≈ cost", "≈ in a batch", "≈ time"]]
         rows += [
             [
-                arm.name,
+                named(arm.name),
                 arm.model,
                 f"{arm.calls:,}",
                 f"{arm.reused:,}",
@@ -112,13 +112,13 @@ class Plan:
         first = next(iter(self.arms.values()))
         for arm in self.arms.values():
             if arm.diff:
-                lines += ["", f"{arm.name}, beside {first.name}:", str(arm.diff)]
+                lines += ["", f"{named(arm.name)}, beside {named(first.name)}:", str(arm.diff)]
             elif arm is not first:
-                lines += ["", f"{arm.name} sends what {first.name} does"]
+                lines += ["", f"{named(arm.name)} sends what {named(first.name)} does"]
         reasons: dict[str, list[str]] = {}
         for arm in self.arms.values():
             if arm.batch:
-                reasons.setdefault(arm.batch, []).append(arm.name)
+                reasons.setdefault(arm.batch, []).append(named(arm.name))
         lines += [f"\nno batch for {', '.join(names)}: {reason}" for reason, names in reasons.items()]
         return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbsession.errors import SessionError, did_you_mean
 from nbsession.experiment.arm_report import ArmReport
 from nbsession.experiment.frame import frame_of, plot_of
-from nbsession.experiment.words import dollars
+from nbsession.experiment.words import dollars, named
 from nbsession.statistics import compare, corrected, figure
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class Flip(NamedTuple):
     def __str__(self) -> str:
         sides = ((self.a, self.trials_a), (self.b, self.trials_b))
         told = [
-            f"{figure(mean)} under {trials[0].arm.name!r} ({trials[0].text!r:.60})" for mean, trials in sides
+            f"{figure(mean)} under {trials[0].arm.name!r:.80} ({trials[0].text!r:.60})"
+            for mean, trials in sides
         ]
-        return f"{self.case.name!r} ({self.case}): {', '.join(told)}"
+        return f"{self.case.name!r:.80} ({self.case}): {', '.join(told)}"
 
     def __repr__(self) -> str:
         return f"<Flip: {self}>"
@@ -121,16 +122,19 @@ class Report:
         return plot_of(list(self.arms.values()), self.scores)
 
     def __str__(self) -> str:
-        rows = [("arm", *(self.scores or ["score"]), "tokens", "cost", "seconds")]
+        rows = [
+            ("arm", *(map(named, self.scores) if self.scores else ["score"]), "tokens", "cost", "seconds")
+        ]
         for arm in self.arms.values():
             scores = [str(arm.interval_of(name)) for name in self.scores]
             seconds = "–" if arm.latency is None else f"{arm.latency:.2f}"
-            rows.append((arm.name, *(scores or ["–"]), f"{arm.tokens:,}", dollars(arm.cost), seconds))
+            rows.append((named(arm.name), *(scores or ["–"]), f"{arm.tokens:,}", dollars(arm.cost), seconds))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         if self.scores and len(self.arms) > 1:
-            first = next(iter(self.arms))
-            lines += ["", *(f"{name} beside {first}: {each}" for name, each in self.against_first().items())]
+            first = named(next(iter(self.arms)))
+            compared = self.against_first().items()
+            lines += ["", *(f"{named(name)} beside {first}: {each}" for name, each in compared)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

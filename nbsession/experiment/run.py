@@ -17,6 +17,7 @@ from nbsession.experiment.report import Report
 from nbsession.experiment.scoring import score, stale
 from nbsession.experiment.tasks import in_turn, tasks_of
 from nbsession.experiment.trial import Trial
+from nbsession.experiment.words import failure, fault
 from nbsession.session.spending import Total
 from nbsession.usage import Usage
 
@@ -248,11 +249,11 @@ class Run:
                 f"{how.done} of {how.total} trials ended" + (f"; {self.reason}" if self.reason else "")
             )
         if self.done and (error := self.outcome.exception()) is not None:
-            told.append(f"it stopped: {type(error).__name__}: {error}")
+            told.append(f"it stopped: {fault(failure(error))}")
         if how.failed:
-            told.append(f"{how.failed} failed, such as {self.failures[0]!r}: {self.failures[0].error}")
+            told.append(f"{how.failed} failed, such as {self.failures[0]!r}: {fault(self.failures[0].error)}")
         if how.refused:
-            told.append(f"{how.refused} refused: {self.refused[0].error}")
+            told.append(f"{how.refused} refused: {fault(self.refused[0].error)}")
         return "\n\n".join(told)
 
     # On the home loop

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nbsession import threads
 from nbsession.errors import ScoreError, SessionError
+from nbsession.experiment.words import failure
 from nbsession.statistics import number, shown
 from nbsession.timeline.fingerprint import fingerprint
 
@@ -63,7 +64,7 @@ class Scorer(NamedTuple):
         try:
             return self._scores(stamp, await self._call(result, case, user_loop))
         except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
-            return Scores(stamp, {self.name: f"{type(error).__name__}: {error}"})
+            return Scores(stamp, {self.name: failure(error)})
 
     def _scores(self, stamp: str, given: Any) -> Scores:
         parts = isinstance(given, Mapping)

@@ -85,4 +85,4 @@ class Trial:
 
     def __repr__(self) -> str:
         again = f", again {self.repeat}" if self.repeat else ""
-        return f"<Trial of case {self.case.name!r} under {self.arm.name!r}{again}: {self.status}>"
+        return f"<Trial of case {self.case.name!r:.80} under {self.arm.name!r:.80}{again}: {self.status}>"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbsession.content import Document, Image, Text, Thinking, ToolCall, ToolResult, visible
+from nbsession.content import Document, Image, Text, Thinking, ToolCall, ToolResult, in_a_line
 
 if TYPE_CHECKING:
     from nbsession.content import Block, ToolSpec
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 """What stands for a name that a record does not have."""
-
-LONGEST = 200
-"""Characters of a note, and of a tool's name."""
 
 MOST = 2**63 - 1
 
@@ -161,12 +158,6 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def in_a_line(text: str) -> str:
-    """Return what a record says where it is named in a sentence: one line, not long, nothing hidden."""
-    line = visible(" ".join(text.split()))
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def source_of(tool: str) -> str:

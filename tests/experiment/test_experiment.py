@@ -372,3 +372,23 @@ async def test_what_is_planned_is_what_is_sent_whatever_was_compiled_before() ->
     assert experiment.plan().tokens == 0
     fresh = Experiment(App(Echo, model=model), given).plan()
     assert fresh.tokens == sum(context.tokens for context in model.contexts)
+
+
+HIDDEN = "\x1b[31m\u202e"
+
+
+@pytest.mark.parametrize("text", [HIDDEN, "x" * 1_000_000, f"<b>{HIDDEN}</b>\n" * 50_000])
+async def test_a_text_of_somebody_else_stays_short_and_plain_wherever_it_stands(text: str) -> None:
+    def strange(result: Result, case: Case) -> Any:
+        if case.id == text:
+            raise LookupError(text)
+        return {text: len(result.text) % 2}
+
+    model = Teacher(lambda context: text + "!" * len(str(context.system)))
+    asked = [Case(text, expected=text, id=text), Case("hi", text)]
+    experiment = Experiment(quiz(model), asked, knobs={text: {"tone": "terse"}, "": {}}, score=strange)
+    plan, run = experiment.plan(), await experiment.run()
+    told = [str(plan), str(run), repr(run), repr(run.trials[0]), *map(repr, run.arms.values())]
+    told += [str(flip) for flip in run.flips(*run.arms)]
+    assert all(len(each) < 10_000 and not {"\x1b", "\u202e"} & set(each) for each in told)
+    assert len(str(run.trials[0].scores)) < 20_000
