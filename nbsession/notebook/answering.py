@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import SessionError
+from nbsession.notebook.remote import far_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ class Reply:
 
 
 def waiting(sessions: Sessions) -> list[tuple[Session, Question]]:
-    """Return what waits in the sessions that are open here, the current one's first."""
+    """Return what waits in the sessions that are open here, the current one's first; of a server's what is known."""
     opened = list(dict.fromkeys(session for _, session in sessions))
     opened.sort(key=lambda session: session is not sessions.current)
     return [(session, question) for session in opened for question in session.waiting]
@@ -52,6 +53,8 @@ def read(sessions: Sessions, words: Sequence[str]) -> Reply:
 
     Raises ``SessionError`` where nothing waits, where it is not said which question, and for an id that does not wait.
     """
+    if (remote := far_of(sessions.current)) is not None:
+        remote.update()
     named = words[0] if words and words[0].startswith("qu_") else ""
     rest = words[1:] if named else words
     text = _text(rest) if rest else None

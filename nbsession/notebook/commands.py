@@ -11,7 +11,7 @@ from nbsession.notebook import answering, arguments, serving
 from nbsession.notebook.opened import Opened, opened_of
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.tables import Table, Tree
-from nbsession.notebook.remote import Remote, far_of
+from nbsession.notebook.remote import OWN_TREE, Remote, at_hand, far_of
 from nbsession.notebook.sweep.request import read as read_values
 from nbsession.session import CALLS, REPEAT
 from nbsession.session.freeze import Frozen
@@ -48,6 +48,9 @@ class ShowContext:
     older: CompiledContext | None = None
     title: str = "Compiled context"
 
+
+LOOKING = frozenset({"knobs", "context", "ticks", "waiting"})
+"""Commands that show what is there by now, also where another client did something."""
 
 Shown = str | ShowKnobs | ShowInspector | ShowContext | Table | Tree | Frozen
 
@@ -89,6 +92,13 @@ class Commands:
 
     def perform(self, line: Line) -> Shown:
         """Carry out a command that was read. Text stands for itself; the rest is for a panel."""
+        name = line.command.name
+        if self.sessions.current_name is not None and name in OWN_TREE | LOOKING:
+            current = self.sessions.current
+            if name in OWN_TREE:
+                at_hand(current, name)
+            elif (remote := far_of(current)) is not None:
+                remote.update()
         return self._by_name[line.command.name](line)
 
     def _new(self, line: Line) -> Shown:
@@ -181,7 +191,7 @@ class Commands:
         return ShowContext(context, older.context if older is not None else None, title)
 
     def _inspect(self, line: Line) -> Shown:
-        return ShowInspector(self.sessions.current)
+        return ShowInspector(_whole(self.sessions.current))
 
     def _ticks(self, line: Line) -> Shown:
         session = self.sessions.current
@@ -195,7 +205,8 @@ class Commands:
         session = self.sessions.current
         chosen = line.word(0)
         if chosen is not None:
-            session.model = self.sessions.model(chosen)
+            # A server knows its models by name.
+            session.model = chosen if far_of(session) is not None else self.sessions.model(chosen)
         return f"{self._title(session)}: {_model_of(session)}"
 
     def _fork(self, line: Line) -> Shown:
@@ -240,6 +251,11 @@ class Commands:
             session.stop()
         for sweep in sweeps:
             sweep.abort()
+        current = self.sessions.current if self.sessions.current_name is not None else None
+        remote = far_of(current)
+        if remote is not None and current not in running and remote.update().status == "running":
+            remote.stop()  # what another client began
+            running.append(self.sessions.current)
         if not running and not sweeps:
             return "nothing runs"
         names = [repr(session.id) for session in running]
@@ -285,7 +301,8 @@ class Commands:
         return findings.explanation(explanation.run() if asked else explanation)
 
     def _compare(self, line: Line) -> Shown:
-        return findings.comparison(self.sessions.current.compare(self.sessions.get(line.words[0])))
+        one, other = self.sessions.current, self.sessions.get(line.words[0])
+        return findings.comparison(_whole(one).compare(_whole(other)))
 
     def _break(self, line: Line) -> Shown:
         session = self.sessions.current
@@ -379,7 +396,20 @@ def _context_of(kept: Remote | Opened, line: Line) -> Shown:
     return ShowContext(context, older.context if older is not None else None, title)
 
 
+def _whole(session: Session) -> Session:
+    """Return a session of a server once all that was sent is here; any other as it is."""
+    if (remote := far_of(session)) is not None:
+        remote.fetch()
+    return session
+
+
 def _model_of(session: Session) -> str:
+    if (remote := far_of(session)) is not None:
+        return (
+            f"model {remote.model}, as the server at {remote.url} knows it"
+            if remote.model
+            else "the server's model"
+        )
     from nbsession.models import default_model
 
     model = session.model if session.model is not None else default_model()

@@ -12,6 +12,7 @@ from nbsession.errors import MissingKeyError, NbsessionError, SessionError
 from nbsession.notebook import answering, arguments, cell, commands, kernel
 from nbsession.notebook.awaiting import ANSWER, EXPERIMENT, MAGIC, SWEEP
 from nbsession.notebook.panels import findings, tables
+from nbsession.notebook.remote import at_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -131,7 +132,7 @@ class Magics:
         from nbsession.notebook.sweep import table as sweep_table
         from nbsession.notebook.sweep.view import SweepView, begin
 
-        session = self.sessions.current
+        session = at_hand(self.sessions.current, SWEEP)
         request = sweep_request.request(
             session, line, self.sessions.namespace, budget=self.settings.budget or None
         )
@@ -175,7 +176,7 @@ class Magics:
         from nbsession.notebook.experiment import request, sheet
         from nbsession.notebook.experiment.view import RunView, show
 
-        session = self.sessions.current
+        session = at_hand(self.sessions.current, EXPERIMENT)
         experiment = request.experiment(self.sessions, line)
         store = self._store_of(session.app)
         planned, only = experiment.plan(store=store), bool(line.get("plan"))

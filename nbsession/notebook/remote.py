@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nbsession.errors import NbsessionError, SessionError, SessionNotFoundError
-from nbsession.session import Home, Preview, Session
-from nbsession.timeline import Record
+from nbsession.session import Comparison, Home, Preview, Session
+from nbsession.timeline import Branch, History, Record
 from nbsession.tree import unchanged
+from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Coroutine
 
     from nbsession.client import AsyncClient, AsyncExecution, AsyncSession
     from nbsession.context import CompiledContext
     from nbsession.events import Event
     from nbsession.knobs import By, KnobSpec
     from nbsession.notebook.loop import Engine
+    from nbsession.session import Ticked
     from nbsession.timeline import Tick
     from nbsession.tools import Question
 
@@ -26,6 +29,12 @@ T = TypeVar("T")
 
 TELLING = frozenset({"knob_set", "gate_changed", "execution_end", "done"})
 """Events after which what is known of the session is read anew."""
+
+PROMPT = 5.0
+"""Seconds in which a server has to answer a command that only looks."""
+
+AT_ONCE = 8
+"""Contexts that are asked for at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,16 @@ class Remote:
         self.app = Place(Home())
         self.app.home.bind(engine.loop)
         self.metadata: dict[str, Any] = {}
+        self.usage = Usage()
         self.ticks: list[Tick] = []
         self.timeline = Record()  # cells that are run again send again: nothing is rewound from afar
         self.waiting: list[Question] = []
         self.executions: list[Any] = []
         self.knobs = RemoteKnobs(self)
         self.parent: str | None = None
-        self.model = self.forked = self.current = None
+        self.model: str | None = None
+        self.is_whole = False
+        self.forked = self.current = None
         self.gates = self.sweeps = self.left_out = ()
         self.closed = False
         self._client = client
@@ -118,10 +130,7 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(Session, name):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        raise SessionError(
-            f"{name} works on the session's own tree, which is at {self.url}; do it there, or open a session here "
-            "with %session new"
-        )
+        raise SessionError(f"{name} works on the session's own tree, {self.beyond}")
 
     # What is known
 
@@ -140,7 +149,7 @@ class Remote:
     @property
     def beyond(self) -> str:
         """What is said of the session's own tree."""
-        return f"which is at {self.url}"
+        return f"which is at {self.url}; do it there, or with a session that %session new opens here"
 
     def __str__(self) -> str:
         return f"session {self.id!r} ({self._component}) at {self.url}"
@@ -153,6 +162,22 @@ class Remote:
         """Give what its user should be told and has not been."""
         notes, self._notes = self._notes, []
         return notes
+
+    def history(self) -> History:
+        """Return it alone: which forks there are is known there."""
+        return History([Branch(self.id, None, None, len(self.ticks))], self.id)
+
+    def outline(self) -> Any:
+        """Refuse: there is no tree here."""
+        raise SessionError(f"its components are at {self.url}")
+
+    def branch(self, at: int | None = None, *, before: bool = False) -> Any:
+        """Refuse: there is no tree here that could be rendered."""
+        return self.outline()
+
+    def compare(self, other: Ticked) -> Comparison:
+        """Set it beside another session, and say where they part; ``fetch`` reads what that takes."""
+        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def preview(self) -> Preview:
         """Return what the knobs, as they stand, change in the context that was sent last, or that was first there."""
@@ -184,6 +209,27 @@ class Remote:
         await self.refresh(sent=True)
         return made
 
+    def update(self) -> Remote:
+        """Read what is there by now, whoever did it; ``SessionError`` where the server does not answer soon."""
+        self._wait(self._update())
+        return self
+
+    async def _update(self) -> None:
+        try:
+            async with asyncio.timeout(PROMPT):
+                await self.far.info()
+        except TimeoutError:
+            raise SessionError(
+                f"the server at {self.url} did not answer within {PROMPT:g} s; try again, or go on in another session: "
+                "%session list"
+            ) from None
+        await self.refresh()
+
+    def fetch(self) -> Remote:
+        """Read the contexts of all ticks as well, now and whenever there are more."""
+        self.is_whole = True
+        return self.update()
+
     def tick(self, number: int) -> Tick:
         """Return a tick with its context."""
         return self._wait(self.far.tick(number))
@@ -192,6 +238,8 @@ class Remote:
         """Compile what would be sent now, or with a message of text."""
         if message is not None and not isinstance(message, str):
             raise SessionError("from afar a context is compiled with a message of text only")
+        if message is None and self._engine.here and self._next is not None:
+            return self._next
         return self._wait(self.far.compile(message))
 
     def fork(
@@ -199,10 +247,8 @@ class Remote:
     ) -> Remote:
         """Fork it at the server."""
         if without:
-            raise SessionError(f"--without works on the session's own tree, which is at {self.url}")
-        fork = Remote(self._client, self._wait(self.far.fork(at, before=before, id=id)).id, self._engine)
-        fork.connect(make=False)
-        return fork
+            raise SessionError(f"--without works on the session's own tree, {self.beyond}")
+        return self._wait(self.branch_off(at, before=before, id=id))
 
     def steer(self, message: Any) -> None:
         """Put a message into the running execution."""
@@ -213,11 +259,14 @@ class Remote:
         self.post(self.far.stop())
 
     def send(self, message: Any, **options: Any) -> AsyncExecution:
-        """Send a message and start at once."""
+        """Send a message and start at once; ``model`` is a name that the server knows."""
+        options = {"model": self.model, **options}
         return self._begun(lambda: self.far.send(message, **options))
 
     def answer(self, id: str, value: Any) -> AsyncExecution:
-        """Answer a question and go on from there."""
+        """Answer a question and go on from there; of one that does not wait it is said what became of it."""
+        if not self._engine.here and all(question.id != id for question in self.waiting):
+            self._wait(self.give(id, value))
         self.waiting = [question for question in self.waiting if question.id != id]
         return self._begun(lambda: self.far.answer(id, value))
 
@@ -246,14 +295,34 @@ class Remote:
         info = await self.far.info()
         self._status, self._component = info.status, info.component
         self.metadata, self.parent = info.metadata, info.parent
+        self.usage = Usage(**info.usage.model_dump())
         self.waiting = await self.far.waiting()
-        new = await self.far.ticks(len(self.ticks) - 1)
-        self.ticks += new
+        ended = next((tick.number for tick in self.ticks if tick.ended is None), len(self.ticks))
+        self.ticks[ended:] = await self.far.ticks(ended - 1)
+        if self.is_whole:
+            await self._fill()
         specs, values = await self.far.knobs.specs(), await self.far.knobs.values()
         self.knobs.stand(specs, values)
         self._next = await self.far.compile()
         if sent:
             self._base, self.knobs.sent = self._next, values
+
+    async def _fill(self) -> None:
+        """Read the contexts that are not here yet."""
+        bare = [tick for tick in self.ticks if tick.context.tokens and not tick.context.parts]
+        for first in range(0, len(bare), AT_ONCE):
+            some = bare[first : first + AT_ONCE]
+            for whole in await asyncio.gather(*[self.far.tick(tick.number) for tick in some]):
+                self.ticks[whole.number].context = whole.context
+
+    async def branch_off(
+        self, at: int | None = None, *, before: bool = False, id: str | None = None
+    ) -> Remote:
+        """Fork it at the server."""
+        fork = Remote(self._client, (await self.far.fork(at, before=before, id=id)).id, self._engine)
+        fork.model = self.model
+        await fork.refresh(sent=True)
+        return fork
 
     async def exact(self, ticks: list[Tick], execution: str) -> list[Tick]:
         """Return an execution's ticks as the server has them; all that it changed is known then."""
@@ -305,9 +374,42 @@ class Remote:
         if self._engine.here:
             work.close()
             raise SessionError(
-                f"a button does not wait for the server at {self.url}; do it in a cell, as with %session fork"
+                f"a button does not wait for the server at {self.url}; do it in a cell, as with %session context"
             )
         return self._engine.submit(work).result()
+
+
+OWN_TREE = frozenset(
+    {
+        "predict",
+        "check",
+        "bisect",
+        "explain",
+        "break",
+        "continue",
+        "tree",
+        "history",
+        "reset",
+        "export",
+        "resume",
+    }
+)
+"""Commands that work on the session's own tree, or what is kept with that."""
+
+INSTEAD: Mapping[str, str] = {
+    "reset": "%session fork 0 --before stands before its first message",
+    "resume": "%session connect URL --id ID opens another one of a server",
+    "export": "nbsession sessions export writes it there",
+}
+"""What does from afar what a command does here."""
+
+
+def at_hand(session: Session, command: str) -> Session:
+    """Return a session whose own tree is here, as a command needs it; ``SessionError`` for one of a server."""
+    if (remote := far_of(session)) is not None:
+        instead = f"which is at {remote.url}; {INSTEAD[command]}" if command in INSTEAD else remote.beyond
+        raise SessionError(f"%session {command} works on the session's own tree, {instead}")
+    return session
 
 
 def far_of(session: object) -> Remote | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nbsession.errors import SessionError
+from nbsession.notebook.opened import opened_of
+from nbsession.notebook.remote import far_of
 
 if TYPE_CHECKING:
     from nbsession.app import App
@@ -12,17 +16,24 @@ if TYPE_CHECKING:
 def serve(sessions: Sessions, port: int, *, token: bool) -> str:
     """Serve the apps of the kernel's sessions, the current one's first, and return what is to be told.
 
+    What is only looked at here, and what is at another server, is not served.
     A cell that is run again ends the server that it began, and begins another.
     """
     end(sessions)
     current = sessions.current
-    apps = {id(current.app): (sessions.current_name or "", current.app)}
-    for name, session in sessions:
+    own = [(name, session) for name, session in sessions if not (far_of(session) or opened_of(session))]
+    own.sort(key=lambda each: each[1] is not current)
+    if not own:
+        raise SessionError(
+            f"%session serve needs a session that is here, not {current}: %session new COMPONENT"
+        )
+    apps: dict[int, tuple[str, Any]] = {}
+    for name, session in own:
         apps.setdefault(id(session.app), (name, session.app))
     named: dict[str, App] = {}
     for session_name, app in apps.values():
         name = sessions.target_of(session_name) or session_name
-        named[name if name not in named else f"{name}-{len(named) + 1}"] = app  # type: ignore[assignment]  # a session's owner is its app
+        named[name if name not in named else f"{name}-{len(named) + 1}"] = app
     (name, first), *others = named.items()
     sessions.server = first.serve(port, token=token, name=name, also=dict(others), background=True, say=None)
     return sessions.server.greeting

@@ -375,8 +375,10 @@ class Sessions:
         """The open session of that id, if it is of the same component; one of another is closed first."""
         if id is None:
             return None
+        from nbsession.session import Session
+
         for name, session in self:
-            if session.id != id or session.status == "closed":
+            if session.id != id or session.status == "closed" or not isinstance(session, Session):
                 continue
             if self._targets.get(name) == target and not _is_app(found):
                 return session

@@ -182,8 +182,11 @@ def present(
     context = session.compile()
     other = older_of(session.ticks, len(session.ticks), beside)
     older, against = (other.context, f"tick {other.number}") if other is not None else (None, "")
-    sources = Sources(session.sources())
-    tree = shares_of(session.outline(), context, (), sources)
+    sources, complaint = Sources(session.sources()), ""
+    try:
+        tree = shares_of(session.outline(), context, (), sources)
+    except NbsessionError as error:  # of a server's session the tree is there
+        tree, complaint = (), str(error)
     left_out, refused = tuple(share.place.path for share in tree if share.place.path in without), ""
     if left_out:
         try:
@@ -193,7 +196,14 @@ def present(
             refused = str(error)
     laid_out = _steady(card(context, older, recent=recent, sources=sources))
     return Moment(
-        context, laid_out, older=older, against=against, tree=tree, left_out=left_out, refused=refused
+        context,
+        laid_out,
+        older=older,
+        against=against,
+        tree=tree,
+        left_out=left_out,
+        refused=refused,
+        complaint=complaint,
     )
 
 

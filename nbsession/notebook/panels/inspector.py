@@ -42,9 +42,6 @@ KEPT = 16
 AT_REST = 1.0
 """Seconds after the last step until the static form follows."""
 
-TELLING = frozenset({"tick_end", "execution_end", "knob_set", "gate_changed"})
-"""Events after which it is taken up anew what is there."""
-
 SLOTS = ("figures", "asked", "tick", "tree", "said")
 """Of the page: what is another with each tick. Each is a macro of the template."""
 
@@ -406,7 +403,7 @@ class Inspector:
         loop = asyncio.get_running_loop()
         async for event in session.subscribe():
             # The first events are those of the past, all at once: they make one change.
-            if event.type in TELLING and not self._behind:
+            if event.type in ("tick_end", "execution_end", "knob_set", "gate_changed") and not self._behind:
                 self._behind = True
                 loop.call_soon(self.take_up)
 

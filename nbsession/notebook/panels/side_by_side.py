@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nbsession.errors import SessionError
 from nbsession.notebook.panels.inspection import bar_of
 from nbsession.notebook.panels.trial import aftermath
+from nbsession.notebook.remote import far_of
 from nbsession.notebook.view.cards import row
 from nbsession.notebook.view.difference import compare
 from nbsession.notebook.view.strip import Strip, strip_of
@@ -93,7 +94,13 @@ def companion_of(session: Session, named: Iterable[tuple[str, Session]], id_: st
     if id_ not in others(session, named):
         raise SessionError(f"there is no session {id_!r} to be set beside {session.id!r}")
     opened = {other.id: other for _, other in named}
-    return Companion(opened.get(id_) or session.app.session(id_))
+    chosen = opened.get(id_) or session.app.session(id_)
+    remote = far_of(chosen)
+    if remote is not None and not remote.is_whole:
+        raise SessionError(
+            f"what session {id_!r} was sent is at {remote.url}; %session compare with it in a cell reads that"
+        )
+    return Companion(chosen)
 
 
 class Side(NamedTuple):

@@ -221,7 +221,7 @@ def sessions(
     opened: Sequence[tuple[str, str, Session]], current: str | None, stored: Sequence[SessionInfo] = ()
 ) -> Table:
     """Lay out the open sessions, by name with what each was opened of, and the stored ones that are not open."""
-    places = [place_of(session.app.store) for _, _, session in opened]
+    places = [remote.url if (remote := far_of(s)) else place_of(s.app.store) for _, _, s in opened]
     rows = [_session_row(name, target, session, here=name == current) for name, target, session in opened]
     open_ones = len(rows)
     rows += [
@@ -312,8 +312,8 @@ def _root_of(session: Session) -> str:
 
 
 def _model_of(session: Session) -> str:
-    if far_of(session) is not None:
-        return "the server's"
+    if (remote := far_of(session)) is not None:
+        return remote.model or "the server's"
     from nbsession.models import default_model
 
     return str((session.model if session.model is not None else default_model()).name)

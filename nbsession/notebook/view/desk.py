@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from nbsession.content import new_id
 from nbsession.errors import NbsessionError, SessionError
 from nbsession.events import ConfirmationRequested
+from nbsession.notebook.remote import far_of
 from nbsession.notebook.view import edit_form, templates
 from nbsession.notebook.view.ledger import ledger_of
 from nbsession.notebook.view.live import Ui
@@ -25,11 +26,12 @@ from nbsession.notebook.view.summary import as_markdown, as_text
 from nbsession.notebook.view.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from anywidget import AnyWidget
     from markupsafe import Markup
 
+    from nbsession.notebook.remote import Remote
     from nbsession.notebook.view.place import Place
     from nbsession.session import Session
 
@@ -73,6 +75,8 @@ class Desk:
 
         self._sessions[session.id] = session
         known = Markup(' data-x={} data-of="{}"').format(self.key, session.id)
+        if far_of(session) is not None:
+            known += Markup(" data-far")  # its contexts are edited where its tree is
         if place is None:
             return known
         place.put = self._put
@@ -125,10 +129,23 @@ class Desk:
         return _macro("source")(lines, source.line if source is not None else 0)
 
     def _fork(self, session: Session, message: Mapping[str, Any]) -> str:
-        at = _number(message)
-        fork = session.fork(at=at)
+        if (remote := far_of(session)) is not None:
+            self._keep(self._fork_far(remote, message))
+            return ""
+        return self._forked(session, session.fork(at=_number(message)), message)
+
+    async def _fork_far(self, remote: Remote, message: Mapping[str, Any]) -> None:
+        """Fork at the server, and say so once that is done."""
+        try:
+            fork = await remote.branch_off(_number(message))
+            html = self._forked(cast("Session", remote), cast("Session", fork), message)
+        except NbsessionError as error:
+            html = _macro("fault")(str(error))
+        self._reply(message, html)
+
+    def _forked(self, session: Session, fork: Session, message: Mapping[str, Any]) -> str:
         self._name(fork, session)
-        return _macro("forked")(session.id, at, f"%session use {fork.id}")
+        return _macro("forked")(session.id, _number(message), f"%session use {fork.id}")
 
     def _python(self, session: Session, message: Mapping[str, Any]) -> str:
         namespace = self._named.namespace if self._named is not None else {}
@@ -150,10 +167,13 @@ class Desk:
         fork = session.edit(number, texts) if texts else session.fork(at=number, before=True)
         fork.knobs.set_many(knobs)
         self._name(fork, session)
-        task = asyncio.get_running_loop().create_task(self._see(session, fork, message))
+        self._keep(self._see(session, fork, message))
+        return _macro("sending")(fork.id)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return _macro("sending")(fork.id)
 
     async def _see(self, session: Session, fork: Session, message: Mapping[str, Any]) -> None:
         """Ask again in a fork, and put the two answers side by side."""

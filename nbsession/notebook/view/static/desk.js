@@ -34,12 +34,14 @@ function keepKeys(node) {
 }
 
 function actsOf(tick) {
+  const isFar = "far" in tick.closest(".nbs").dataset;
   const acts = document.createElement("div");
   acts.className = "acts";
   const desk = document.createElement("div");
   desk.className = "desk";
   for (const node of [acts, desk]) keepKeys(node);
   for (const [act, text] of ACTS) {
+    if (isFar && act === "edit") continue; // the session is at a server
     const made = button(text, act);
     made.setAttribute("aria-expanded", "false");
     acts.append(made);
