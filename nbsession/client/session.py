@@ -73,7 +73,7 @@ class AsyncSession:
         return state
 
     async def ticks(self, after: int = -1) -> list[Tick]:
-        """Return the ticks after a number, without their contexts: ``tick(n)`` has that."""
+        """Return the ticks after a number, of their contexts only the tokens: ``tick(n)`` has the whole."""
         found: list[Tick] = []
         cursor: int | None = after
         while cursor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,6 +52,13 @@ def test_a_connected_cell_is_shown_as_one_of_here_in_both_themes(notebook: MakeN
         asked.get_by_role("button", name="Allow", exact=True).click()
         expect(asked).to_contain_text("It is sent.")
         expect(asked.locator(".foot")).to_be_visible()
+        tick = asked.locator(".tick").last
+        tick.get_by_role("button", name="Copy as Python").click()
+        written = tick.get_by_role("textbox", name="This tick as Python")
+        expect(written).to_have_value(re.compile(r"AsyncClient.*\.fork\(1, before=True\)", re.DOTALL))
+        tick.get_by_role("button", name="Fork here").click()
+        expect(tick.locator(".desk")).to_contain_text("%session use se_")
+        expect(asked.get_by_role("button", name="Edit and re-run")).to_have_count(0)
         opened.start(2)
         expect(output(opened, 2)).to_contain_text("word word")
         stop_button(opened, 2).click()
