@@ -278,6 +278,22 @@ async def test_looking_at_a_batch_outlasts_failures_of_the_way_to_it() -> None:
         assert (run.progress.done, server.refusals, server.sent) == (4, [], 4)
 
 
+async def test_a_way_that_stays_broken_ends_the_run_and_the_next_one_takes_the_batch_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "PATIENCE", 2)
+    with FakeBatches(held=True) as server:
+        store, app = MemoryStore(), quiz(claude(server))
+        run = Experiment(app, cases()).run(store=store, batch=True)
+        await asyncio.to_thread(server.looked.wait)
+        server.refusals = [(500, "api_error", "no luck")] * 3
+        with pytest.raises(ModelError, match=r"failed on its side \(500\)"):
+            await run
+        server.release()
+        again = await Experiment(app, cases()).run(store=store, batch=True)
+        assert (again.progress.done, again.progress.failed, server.sent) == (4, 0, 4)
+
+
 async def test_results_that_break_off_are_read_again(server: FakeBatches) -> None:
     server.torn = 1
     run = await Experiment(quiz(claude(server)), cases()).run(batch=True)
