@@ -93,7 +93,8 @@ def test_a_component_is_left_out_of_a_context_and_of_a_fork(
 ) -> None:
     session = opened(shell, "Yes.", "No.")
     session.run("Hello.")
-    assert "alert" not in said(shell, capsys, "context --without Agent/Section[hint]")
+    without = said(shell, capsys, "context --without Agent/Section[hint]").splitlines()
+    assert [line for line in without if "alert" in line] == ["-<script>alert(1)</script>"]
     assert "after tick 0 without Agent/System.0" in said(shell, capsys, "fork 0 --without Agent/System.0")
     fork = shell.nbsession.sessions.current  # type: ignore[attr-defined]  # put there by the extension
     assert "You are kind" not in str(fork.compile())

@@ -94,6 +94,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "seconds": st.floats(0, 9),
     "should_continue": st.booleans(),
     "source": st.sampled_from(["live", "recorded", "simulated"]),
+    "state": st.sampled_from(["open", "closed", "put off"]),
     "usage": st.builds(Usage, st.integers(0), st.integers(0), estimated=st.booleans()),
     "value": data,
 } | dict.fromkeys(("sequence", "index", "offset", "tick", "steps"), st.integers(0, 10**9))
