@@ -87,10 +87,15 @@ class Bench:
         self._scratch = Scratch()
         self._app = app.like(app.root, store=self._scratch)
         self.home = self._app.home
-        base = self._app.session()
-        self._templates = {arm.name: _template(base, arm) for arm in arms}
+        self._base = self._app.session()
+        self._templates = {arm.name: _template(self._base, arm) for arm in arms}
         self._probes = {arm.name: Probe(self._templates[arm.name], arm.model) for arm in arms}
         self._stamps: dict[str, str] = {}
+
+    async def aclose(self) -> None:
+        """Close what the trials were forked from; none can be made any more."""
+        for session in (*self._templates.values(), self._base):
+            await session.aclose()
 
     def values(self, arm: Arm) -> dict[str, Any]:
         """Return the value of every knob under an arm."""

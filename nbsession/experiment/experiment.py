@@ -11,7 +11,8 @@ from nbsession.experiment.batch import BatchEngine
 from nbsession.experiment.bench import Bench
 from nbsession.experiment.case import cases_of
 from nbsession.experiment.design import Design, Means
-from nbsession.experiment.engine import Engine, LocalEngine, counted
+from nbsession.experiment.engine import counted
+from nbsession.experiment.engines import engine_of
 from nbsession.experiment.ledger import Ledger
 from nbsession.experiment.plan import Plan, plan_of
 from nbsession.experiment.run import Run
@@ -94,7 +95,7 @@ class Experiment:
         store: SessionStore | None = None,
         concurrency: int = CONCURRENCY,
         budget: Any = None,
-        executor: Engine | None = None,
+        executor: Any = None,
         batch: bool = False,
     ) -> Run:
         """Ask every trial that is not in the store so far, and score; start at once.
@@ -104,19 +105,21 @@ class Experiment:
         a case expects is another one, scores alone are worked out anew. At most ``concurrency`` trials are under way for each
         provider, fewer where it refuses so many. ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of
         them together, those in the store included: a trial that would pass it is refused. A tool that asks for confirmation is denied.
-        ``executor`` does the trials elsewhere: an ``Engine``. ``batch=True`` sends them through Anthropic's batches, for half the price and
+        ``executor`` does the trials elsewhere: a Dask ``Client``, an ipyparallel ``Client`` or view, the module ``ray``, an
+        executor of ``concurrent.futures``, or an ``Engine`` of your own. Functions of notebook cells travel, models and cases
+        too; the sessions come back, and are stored here. What changes elsewhere, as a list that a scorer fills, stays there.
+        ``batch=True`` sends them through Anthropic's batches, for half the price and
         answered within a day: trials of one tick, without tools that run here. A run that was stopped or killed leaves its batches where
         they are, and the next one with ``batch=True`` takes up their answers and sends none of that again.
         Raises ``KnobError`` where a value does not fit, and ``SessionBusyError`` where another run goes on. Awaiting it raises
-        ``SessionError`` for an arm that has no batch, before anything is sent.
+        ``SessionError`` for an arm that has no batch, for a cluster that is not there and for what cannot be sent to it,
+        before anything is asked.
         """
         if batch and executor is not None:
             raise SessionError(
                 "batch=True sends the trials away itself; give it no executor=, or leave it out"
             )
-        engine = LocalEngine(concurrency) if executor is None else executor
-        if not isinstance(engine, Engine):
-            raise SessionError(f"executor= takes an Engine, got {type(executor).__name__}: {executor!r:.80}")
+        engine = engine_of(executor, concurrency)
         limit = Budget.of(budget)
         kept = self._store(store)
         account = Spending((), None, None, unit="experiment")

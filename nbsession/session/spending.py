@@ -91,6 +91,17 @@ class Spending:
         self._limit = None
         self._let_go()
 
+    @property
+    def bound(self) -> tuple[Budget | None, Total]:
+        """What bounds the execution, and what it used so far."""
+        return self._limit, self._execution
+
+    def count(self, used: Total) -> None:
+        """Count what was used where nobody could charge it here, as in another process."""
+        for spending in self._lineage():
+            spending._total = spending._total + used
+            spending._execution = spending._execution + used
+
     def charge(self, tick: Tick, response: Response | None = None) -> None:
         """Work out what a tick's answer cost, and count it.
 

@@ -126,6 +126,16 @@ def set_price(
     _set[_named(model)] = given
 
 
+def own() -> Mapping[str, Any]:
+    """Return the prices that were set here or are in the user's file, for another process to ``take``."""
+    return {**_own(), **_set}
+
+
+def take(prices: Mapping[str, Any]) -> None:
+    """Set what ``own`` gave in another process."""
+    _set.update(prices)
+
+
 def priced_models() -> tuple[str, ...]:
     """Return the models of the list that comes with the package, without their providers' names."""
     return tuple(_packaged()["models"])

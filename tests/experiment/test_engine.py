@@ -75,7 +75,7 @@ async def test_what_an_engine_breaks_with_is_raised_and_what_ended_is_kept() -> 
 
 def test_what_is_no_engine_is_refused() -> None:
     executor: Any = 3
-    with pytest.raises(SessionError, match="executor= takes an Engine, got int: 3"):
+    with pytest.raises(SessionError, match="or an Engine, got int: 3"):
         Experiment(quiz(), ["hi"]).run(executor=executor)
 
 
