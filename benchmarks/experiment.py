@@ -43,14 +43,14 @@ class Instant(ScriptedModel):
         return ["Paris" if context.system[0].text.endswith("terse.") else "I am not sure."]
 
 
-def asked(cases: int, repeat: int, store: SessionStore | None) -> tuple[Run, float]:
+def asked(cases: int, repeat: int, store: SessionStore | None, executor: Any = None) -> tuple[Run, float]:
     """Run an experiment of two arms; return it and the seconds it took."""
     given = [Case(f"What is the capital of country {n}?", "Paris", str(n)) for n in range(cases)]
     app = App(Teacher, model=Instant())
 
     async def running() -> Run:
         return await Experiment(app, given, knobs={"tone": TONES}, repeat=repeat, score=contains).run(
-            store=store
+            store=store, executor=executor
         )
 
     started = time.perf_counter()
@@ -58,18 +58,25 @@ def asked(cases: int, repeat: int, store: SessionStore | None) -> tuple[Run, flo
     return run, time.perf_counter() - started
 
 
-def measure(cases: str, repeat: str, url: str) -> None:
+def measure(cases: str, repeat: str, url: str, where: str) -> None:
     """Print what a run takes in this process: seconds, seconds of the processor, MB at most, trials from the store."""
     store = SqlStore(url) if url else None
-    run, taken = asked(int(cases), int(repeat), store)
+    if where == "dask":
+        from distributed import Client, LocalCluster
+
+        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+        with LocalCluster(**options) as cluster, Client(cluster) as client:
+            run, taken = asked(int(cases), int(repeat), store, client)
+    else:
+        run, taken = asked(int(cases), int(repeat), store)
     how = run.progress
     assert how.done == how.total, run
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(taken, time.process_time(), most, how.reused)
 
 
-def elsewhere(cases: int, repeat: int, url: str = "") -> list[float]:
-    command = [sys.executable, "-m", "benchmarks.experiment", str(cases), str(repeat), url]
+def elsewhere(cases: int, repeat: int, url: str = "", where: str = "") -> list[float]:
+    command = [sys.executable, "-m", "benchmarks.experiment", str(cases), str(repeat), url, where]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(figure) for figure in done.stdout.split()]
 
@@ -89,10 +96,14 @@ def main() -> None:
         url = f"sqlite:///{Path(folder) / 'many.db'}"
         show("10,000 trials, each of another context, SQLite", elsewhere(5_000, 1, url))
         show("the same again", elsewhere(5_000, 1, url), "at most 2 s")
+        url = f"sqlite:///{Path(folder) / 'dask.db'}"
+        figures = elsewhere(5_000, 1, url, "dask")
+        rate = f"at most 500 MB, at least 150 a second: {10_000 / figures[0]:.0f}"
+        show("10,000 trials by two workers of Dask, SQLite; the driver", figures, rate)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
+    if len(sys.argv) == 5:
         measure(*sys.argv[1:])
     else:
         main()
