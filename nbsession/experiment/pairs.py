@@ -57,8 +57,7 @@ class Preferences:
         order = f"; the order decided {self.swayed} of {len(self.pairs)} pairs" if self.swayed else ""
         return f"{self.comparison}{order}"
 
-    def __repr__(self) -> str:
-        return f"<Preferences: {self}>"
+    __repr__ = __str__
 
 
 async def preferences_of(

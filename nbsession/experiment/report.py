@@ -55,7 +55,7 @@ class Flip(NamedTuple):
         return f"{self.case.name!r:.80} ({self.case}): {', '.join(told)}"
 
     def __repr__(self) -> str:
-        return f"<Flip: {self}>"
+        return str(self)
 
 
 class Report:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from nbsession.notebook.view import templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
     from matplotlib.figure import Figure
 
     from nbsession.context import CompiledContext, ContextDiff, Part
-    from nbsession.experiment import Plan, Run
+    from nbsession.experiment import ArmReport, Plan, Report, Run, Trial
+    from nbsession.experiment.pairs import Preferences
     from nbsession.session import (
         Bisection,
         Comparison,
@@ -200,6 +201,51 @@ def _plan_text(plan: Plan, printer: Any, _cycle: bool) -> None:
     printer.text(sheet.bundle(sheet.plan(plan))["text/plain"])
 
 
+def _experiment_report(report: Report) -> str:
+    from nbsession.notebook.experiment import sheet
+
+    return sheet.bundle(sheet.Sheet(sheet.tables_of(report)))["text/html"]
+
+
+def _experiment_report_text(report: Report, printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook.experiment import sheet
+
+    printer.text(sheet.bundle(sheet.Sheet(sheet.tables_of(report)))["text/plain"])
+
+
+def _arms(arms: Mapping[str, ArmReport]) -> str:
+    from nbsession.notebook.experiment import sheet
+
+    return sheet.bundle(sheet.Sheet((sheet.arms_of(arms),)))["text/html"]
+
+
+def _arms_text(arms: Mapping[str, ArmReport], printer: Any, _cycle: bool) -> None:
+    from nbsession.notebook.experiment import sheet
+
+    printer.text(sheet.bundle(sheet.Sheet((sheet.arms_of(arms),)))["text/plain"])
+
+
+def _arm(arm: ArmReport) -> str:
+    from nbsession.notebook.experiment import values
+    from nbsession.notebook.panels import tables
+
+    return tables.bundle(values.arm(arm))["text/html"]
+
+
+def _trial(trial: Trial) -> str:
+    from nbsession.notebook.experiment import values
+    from nbsession.notebook.panels import tables
+
+    return tables.bundle(values.trial(trial))["text/html"]
+
+
+def _preferences(preferences: Preferences) -> str:
+    from nbsession.notebook.experiment import values
+    from nbsession.notebook.panels import tables
+
+    return tables.bundle(values.preferences(preferences))["text/html"]
+
+
 def _sweep(sweep: Sweep) -> str:
     from nbsession.notebook.sweep import table as sweep_table
 
@@ -265,6 +311,11 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("session.prediction", "Grade"): _grade,
     ("experiment.run", "Run"): _experiment_run,
     ("experiment.plan", "Plan"): _plan,
+    ("experiment.report", "Report"): _experiment_report,
+    ("experiment.report", "Arms"): _arms,
+    ("experiment.arm_report", "ArmReport"): _arm,
+    ("experiment.trial", "Trial"): _trial,
+    ("experiment.pairs", "Preferences"): _preferences,
     ("session.explain", "Explanation"): _explanation,
     ("session.comparison", "Comparison"): _comparison,
 }
@@ -275,6 +326,8 @@ _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {
         ("session.sweep", "Sweep"): _sweep_text,
         ("experiment.run", "Run"): _experiment_run_text,
         ("experiment.plan", "Plan"): _plan_text,
+        ("experiment.report", "Report"): _experiment_report_text,
+        ("experiment.report", "Arms"): _arms_text,
         ("session.check", "Findings"): _findings_text,
         ("session.freeze", "Frozen"): _frozen_text,
     },

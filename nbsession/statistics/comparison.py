@@ -106,8 +106,7 @@ class Comparison:
         noise = "" if self.within is None else f"; repetitions of a case lie {figure(self.within)} apart"
         return f"{self.verdict}{counts}{noise}"
 
-    def __repr__(self) -> str:
-        return f"<Comparison: {self}>"
+    __repr__ = __str__
 
     @property
     def _alpha(self) -> float:

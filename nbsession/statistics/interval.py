@@ -50,8 +50,7 @@ class Interval:
         repeated = f" in {self.cases} case{'s' * (self.cases != 1)}" if self.cases < self.n else ""
         return f"{figure(self.mean)} ({bounds}n={self.n}{repeated})"
 
-    def __repr__(self) -> str:
-        return f"<Interval: {self}>"
+    __repr__ = __str__
 
 
 def interval(scores: Scores, *, level: float = LEVEL) -> Interval:

@@ -31,8 +31,8 @@ MOST_DIFFERENCES = 20
 """Differences of contexts that are shown; of the others it says how many there are."""
 LONGEST_FAULT = 300
 """Characters of an error that stand in a row."""
-NAMES = 3
-"""Arms that a difference names; of more it says how many there are."""
+NAMES = 40
+"""Characters of the names of the arms that have a difference; of more it says how many arms there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def sheet(run: Run, *, name: str | None = "run", whole: bool = True) -> Sheet:
     facts += [f"each {design.repeat} times"] if design.repeat > 1 else []
     state, share = _state(run), how.done / how.total if how.total else 1.0
     if not whole:
-        return Sheet((_arms(report, "Experiment", facts, whole=False),), state, share)
+        return Sheet((arms_of(report.arms, "Experiment", facts, whole=False),), state, share)
     shown = list(tables_of(report, "Experiment", facts))
     shown[0] = replace(shown[0], words=_faults(run))
     if any(trial.status == "done" for trial in run.held_out.trials):
@@ -99,10 +99,35 @@ def sheet(run: Run, *, name: str | None = "run", whole: bool = True) -> Sheet:
 
 def tables_of(report: Report, title: str = "Report", facts: Sequence[str] = ()) -> tuple[Table, ...]:
     """Lay a report out: its arms, and how each compares with the first one."""
-    arms, comparisons = _arms(report, title, facts), report.against_first() if report.scores else {}
+    arms, comparisons = arms_of(report.arms, title, facts), report.against_first() if report.scores else {}
     if not any(each.n for each in comparisons.values()):
         return (arms,)
     return arms, _against_first(report, comparisons)
+
+
+def arms_of(
+    given: Mapping[str, ArmReport], title: str = "Arms", facts: Sequence[str] = (), *, whole: bool = True
+) -> Table:
+    """Lay arms out; ``whole``, with the intervals of their scores, of which the first one's is drawn."""
+    arms = list(given.values())[:MOST_ARMS]
+    models = [_model(arm) for arm in arms]
+    told: list[tuple[Column, Sequence[Any]]] = [(Column("arm"), [arm.name for arm in arms])]
+    told += [(Column("model", "q"), models)] if len(set(models)) > 1 else []
+    for at, name in enumerate(arms[0].scores):
+        told.append((Column(name, "n"), [_score(arm, name, whole=whole) for arm in arms]))
+        told += [(Column(""), spans((arm.interval for arm in arms), figure))] if whole and not at else []
+    done = [{trial.case.name for trial in arm.trials if trial.status == "done"} for arm in arms]
+    told += [
+        (Column("cases", "n"), [f"{len(cases):,}" for cases in done]),
+        (Column("tokens", "n"), [f"{arm.tokens:,}" for arm in arms]),
+        (Column("cost", "n"), [templates.dollars(arm.cost) for arm in arms]),
+        (
+            Column("time", "n"),
+            ["–" if arm.latency is None else templates.seconds(arm.latency) for arm in arms],
+        ),
+    ]
+    rows = [Row(cells) for cells in zip(*(cells for _, cells in told), strict=True)]
+    return Table(title, [*facts, *_left_out(len(given))], [column for column, _ in told], rows)
 
 
 def plan(shown: Plan, *, whole: bool = True) -> Sheet:
@@ -165,28 +190,6 @@ def style() -> str:
 def page(laid: Sheet, ui: Ui) -> str:
     """Write it as HTML."""
     return str(templates.macro("experiment", "page")(ui, laid))
-
-
-def _arms(report: Report, title: str, facts: Sequence[str], *, whole: bool = True) -> Table:
-    arms = list(report.arms.values())[:MOST_ARMS]
-    models = [_model(arm) for arm in arms]
-    told: list[tuple[Column, Sequence[Any]]] = [(Column("arm"), [arm.name for arm in arms])]
-    told += [(Column("model", "q"), models)] if len(set(models)) > 1 else []
-    for at, name in enumerate(report.scores):
-        told.append((Column(name, "n"), [_score(arm, name, whole=whole) for arm in arms]))
-        told += [(Column(""), spans((arm.interval for arm in arms), figure))] if whole and not at else []
-    done = [{trial.case.name for trial in arm.trials if trial.status == "done"} for arm in arms]
-    told += [
-        (Column("cases", "n"), [f"{len(cases):,}" for cases in done]),
-        (Column("tokens", "n"), [f"{arm.tokens:,}" for arm in arms]),
-        (Column("cost", "n"), [templates.dollars(arm.cost) for arm in arms]),
-        (
-            Column("time", "n"),
-            ["–" if arm.latency is None else templates.seconds(arm.latency) for arm in arms],
-        ),
-    ]
-    rows = [Row(cells) for cells in zip(*(cells for _, cells in told), strict=True)]
-    return Table(title, [*facts, *_left_out(len(report.arms))], [column for column, _ in told], rows)
 
 
 def _against_first(report: Report, comparisons: Mapping[str, Comparison]) -> Table:
@@ -287,7 +290,8 @@ def _of_contexts(run: Run) -> Differences | None:
 
 
 def _named(names: Sequence[str]) -> str:
-    return "; ".join(names) if len(names) <= NAMES else count(len(names), "arm")
+    named = "; ".join(names)
+    return named if len(names) == 1 or len(named) <= NAMES else count(len(names), "arm")
 
 
 def _left_out(arms: int) -> list[str]:

@@ -46,7 +46,7 @@ def spans(intervals: Iterable[Interval | None], write: Callable[[float], str] = 
             continue
         low, middle, high = ((value - least) / width for value in bounds)
         label = f"{write(bounds[1])}, {write(bounds[0])} to {write(bounds[2])}"
-        drawn.append(Span(low, middle, high, -least / width, label))
+        drawn.append(Span(low, middle, high, abs(least) / width, label))
     return drawn
 
 

@@ -15,6 +15,7 @@ from nbsession import (
     App,
     Knobs,
     ModelError,
+    Result,
     Section,
     Session,
     System,
@@ -26,6 +27,10 @@ from nbsession import (
 )
 from nbsession.content import ToolCall
 from nbsession.events import ConfirmationRequested
+from nbsession.experiment import Case, Experiment
+from nbsession.notebook.experiment import sheet as sheets
+from nbsession.notebook.experiment import values
+from nbsession.notebook.experiment.view import RunView
 from nbsession.notebook.panels import findings, tables
 from nbsession.notebook.panels.inspector import Inspector
 from nbsession.notebook.panels.knobs import Change, Panel, context_bundle
@@ -68,7 +73,7 @@ FOUND = """() => {
          "aria-current aria-valuetext data-copy data-older data-other data-part disabled hidden").split(" "));
     const stop = "var[(]--(to|sy|se|me|an)[)] [0-9.]+% [0-9.]+%";
     const bar = `height:[0-9.]+%(;background:linear-gradient[(]to top,(${stop},?)*[)])?`;
-    const styled = RegExp(`^((--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?|padding-left:[0-9]+px|${bar})$`);
+    const styled = RegExp(`^((--[zamw]:[0-9.]+%;?)+$|(--w|width|left): ?[0-9.]+%;?|text-align: ?(left|right|center);?|padding-left:[0-9]+px|${bar})$`);
     const found = [...window.trapped];
     for (const each of document.querySelectorAll("*")) {
         if (!allowed.has(each.tagName)) found.push(`<${each.tagName}>`);
@@ -154,6 +159,33 @@ def beside(session: Session, text: str) -> list[dict[str, str]]:
     shown.append({"live": f"{pair.html}{panel.preview}{made}"})
     Widget.close_all()
     return shown
+
+
+async def experimented(text: str) -> list[dict[str, str]]:
+    """Ask an experiment whose cases, knobs, answers, judgements and errors are the text; return all that is shown of it."""
+
+    def score(result: Result, case: Case) -> Any:
+        if case.name == "plain":
+            raise ValueError(text)
+        return {text: "plain" in str(result.ticks[0].context)}
+
+    cases = [
+        Case(text, text),
+        Case("plain", text, "plain"),
+        Case(f"{text} again", text, text.strip() or "again"),
+    ]
+    app = App(agent(text), model=ScriptedModel(ModelError(text), *[text] * 9))
+    experiment = Experiment(app, cases, knobs={"wish": ["plain", text]}, score=score)
+    shown = [sheets.bundle(sheets.plan(experiment.plan()))]
+    run = experiment.run(concurrency=1)
+    view = RunView(run, name="run")
+    await run
+    first = run.trials[-1].arm.name
+    preferred = await run.prefer("plain", first, lambda *_: 1.0) if len(run.arms) > 1 else None
+    shown += [{"live": view.html()}, view.static(), sheets.bundle(sheets.Sheet((sheets.arms_of(run.arms),)))]
+    shown += [tables.bundle(values.arm(arm)) for arm in run.arms.values()]
+    shown += [tables.bundle(values.preferences(preferred))] if preferred is not None else []
+    return [*shown, *(tables.bundle(values.trial(trial)) for trial in run.trials)]
 
 
 def inspected(session: Session, text: str) -> list[dict[str, str]]:
@@ -250,6 +282,7 @@ async def views_of(text: str) -> dict[str, list[str]]:
             *inspected(session, text),
             *found_out(session, text),
             *waiting(text),
+            *await experimented(text),
         ]
     for bundle in shown:
         for kind, content in bundle.items():
