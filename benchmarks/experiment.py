@@ -66,8 +66,15 @@ def measure(cases: str, repeat: str, url: str, where: str) -> None:
     if where == "dask":
         from distributed import Client, LocalCluster
 
-        options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
-        with LocalCluster(**options) as cluster, Client(cluster) as client:
+        here = "127.0.0.1:0"
+        cluster = LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=here,
+            worker_dashboard_address=here,
+        )
+        with cluster, Client(cluster) as client:
             run, taken = asked(int(cases), int(repeat), store, client)
     else:
         run, taken = asked(int(cases), int(repeat), store)

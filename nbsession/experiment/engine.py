@@ -37,10 +37,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Does tasks in this process, on the loop that runs, at most ``concurrency`` at once for each provider."""
+    """Does tasks in this process, on the loop that runs, at most ``concurrency`` at once for each provider.
 
-    def __init__(self, concurrency: int) -> None:
+    ``allowed`` has how many at once a provider was found to take; what is found out now is written there.
+    """
+
+    def __init__(self, concurrency: int, allowed: dict[str, float] | None = None) -> None:
         self._concurrency = counted("concurrency", concurrency)
+        self._allowed = {} if allowed is None else allowed
 
     async def outcomes(self, tasks: Sequence[Task], bench: Bench) -> AsyncGenerator[Outcome]:
         """See ``Engine``; what a provider refuses for its rate is asked again, and less at once."""
@@ -57,8 +61,10 @@ class LocalEngine:
         for task in reversed(tasks):
             waiting.setdefault(provider_of(task.model), []).append(task)
         workers = []
-        for own in waiting.values():
-            pace = Pace(self._concurrency)
+        paces = {}
+        for provider, own in waiting.items():
+            pace = paces[provider] = Pace(self._concurrency)
+            pace.allowed = min(pace.allowed, self._allowed.get(provider, pace.allowed))
             workers += [asyncio.create_task(work(own, pace)) for _ in range(min(self._concurrency, len(own)))]
         try:
             for _ in tasks:
@@ -67,6 +73,7 @@ class LocalEngine:
                     raise outcome
                 yield outcome
         finally:
+            self._allowed |= {provider: pace.allowed for provider, pace in paces.items()}
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)

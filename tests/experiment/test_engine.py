@@ -10,6 +10,7 @@ import pytest
 
 from nbsession import ModelError, SessionError, StoreError
 from nbsession.experiment import Experiment
+from nbsession.experiment.engine import LocalEngine
 from nbsession.experiment.pace import Pace, provider_of
 from nbsession.models import SimulatedModel
 from nbsession.stores import MemoryStore
@@ -145,3 +146,11 @@ async def test_a_trial_that_is_refused_too_often_fails_with_what_the_provider_sa
 
     run = await Experiment(quiz(Teacher(refuse)), ["hi"]).run()
     assert run.failures[0].error == "ModelError: too many"
+
+
+async def test_what_was_found_out_of_a_provider_holds_for_the_next_trials() -> None:
+    refusals = iter([ModelError("too many", kind="rate_limit", retry_after=0.0)])
+    model = Teacher(lambda _: next(refusals, "yes"))
+    allowed: dict[str, float] = {}
+    await Experiment(quiz(model), ["hi"]).run(executor=LocalEngine(8, allowed))
+    assert 4 <= allowed["scripted"] < 5

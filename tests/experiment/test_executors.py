@@ -10,12 +10,14 @@ import sqlite3
 import sys
 import types
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbsession import App, SessionError, Timeline, component
 from nbsession.experiment import Case, Experiment, judge
+from nbsession.experiment.engines import pools
 from nbsession.stores import MemoryStore
 from nbsession.usage import set_price
 from tests.support.clusters import dask_client, ipyparallel_cluster
@@ -107,6 +109,12 @@ async def test_every_kind_of_view_may_be_given(ipyparallel: Any) -> None:
     for view in (client[:], client[0], client.load_balanced_view(), client[:].executor):
         run = await Experiment(quiz(), cases(), score=right).run(store=MemoryStore(), executor=view)
         assert (run.progress.done, run.progress.failed) == (4, 0)
+
+
+async def test_an_asynchronous_dask_client_may_be_given(dask: Any) -> None:
+    async with type(dask)(dask.scheduler.address, asynchronous=True, set_as_default=False) as client:
+        run = await Experiment(quiz(), cases(), score=right).run(executor=client)
+    assert (run.progress.done, run.progress.failed) == (4, 0)
 
 
 CELL = '''
@@ -337,7 +345,7 @@ async def test_what_cannot_travel_is_named_before_anything_is_sent(processes: Ex
 
     model = Teacher()
     with pytest.raises(
-        SessionError, match=r"Rows.* cannot be sent .*because of its 'connection' \(Connection\)"
+        SessionError, match=r"component 'Rows' cannot be sent .*because of its 'connection' \(Connection\)"
     ):
         await Experiment(App(Rows, model=model), ["hi"]).run(executor=processes)
 
@@ -375,6 +383,11 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(
     await asyncio.to_thread(closed.close)
     with pytest.raises(SessionError, match="the Dask client is closed"):
         await asked.run(executor=closed)
+    monkeypatch.setattr(pools, "WAIT", 0.01)
+    with ExitStack() as stack:
+        empty = await asyncio.to_thread(stack.enter_context, dask_client(0))
+        with pytest.raises(SessionError, match=r"has no worker that answers .*: start one, and run again"):
+            await asked.run(executor=empty)
     gone = await asyncio.to_thread(ipyparallel[0].connect_client_sync)
     await asyncio.to_thread(gone.close)
     with pytest.raises(SessionError, match="the ipyparallel client is closed"):

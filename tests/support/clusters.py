@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ANY_PORT = "127.0.0.1:0"
+"""Where Dask serves its metrics, which it does in any case: several clusters may run, and none is seen from outside."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,8 +27,9 @@ def dask_client(workers: int = 2) -> Iterator[Any]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
             host="127.0.0.1",
+            dashboard_address=ANY_PORT,
+            worker_dashboard_address=ANY_PORT,
             silence_logs="CRITICAL",
         ) as cluster,
     ):

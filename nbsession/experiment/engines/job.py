@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 POLL = 0.2
 """Seconds after which a job looks whether it is still wanted."""
 
+_allowed: dict[str, float] = {}  # what this process found out of providers, job by job
+
 
 class Sign(Protocol):
     """By what a job that runs elsewhere sees that it is not wanted any more; travels with the job."""
@@ -113,7 +115,7 @@ async def _performed(kit: Kit, job: Job, unwanted: Callable[[], bool]) -> Reply:
 
     async def work() -> None:
         try:
-            async with aclosing(LocalEngine(job.concurrency).outcomes(tasks, bench)) as ended:
+            async with aclosing(LocalEngine(job.concurrency, _allowed).outcomes(tasks, bench)) as ended:
                 async for outcome in ended:
                     if outcome.status == "refused":
                         outcome.rows, outcome.texts = (), {}

@@ -103,8 +103,6 @@ def _dask(client: Any) -> Pool:
         raise SessionError(
             f"the Dask client is {client.status}: connect one to a cluster that runs, and hand that over"
         )
-    if client.asynchronous:
-        raise SessionError("the Dask client is an asynchronous one; hand over Client(address), which is not")
     try:
         client.wait_for_workers(1, timeout=WAIT)
     except Exception as error:

@@ -20,6 +20,7 @@ from nbsession.experiment.scoring import score
 from nbsession.session.spending import Total
 from nbsession.stores import MemoryStore
 from nbsession.stores.lease import this_owner
+from nbsession.tree import Component
 from nbsession.usage import Budget, Usage, prices
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RemoteEngine:
         if not tasks:
             return
         packer = Packer()
-        kit = _kit(packer, tasks, bench)
+        kit = await threads.beside(lambda: _kit(packer, tasks, bench))
         dispatch = _Dispatch(await threads.beside(self._open), packer, kit, bench, self._concurrency, tasks)
         try:
             while await dispatch.fill():
@@ -267,7 +268,8 @@ def _kit(packer: Packer, tasks: Sequence[Task], bench: Bench) -> bytes:
     app = bench.app.like(bench.app.root)
     app.observe = None
     scorers = [scorer for scorer in tasks[0].scorers if not isinstance(scorer.function, Judge)]
-    parts: dict[str, Any] = {f"component {app.root!r}": app.root, f"model {app.model!r}": app.model}
+    name = app.root.name if isinstance(app.root, Component) else app.root.type.name
+    parts: dict[str, Any] = {f"component {name!r}": app.root, "the model": app.model}
     parts |= {f"tool {tool.name!r}": tool for tool in app.tools}
     parts |= {f"arm {arm.name!r}": arm for arm in bench.arms}
     parts |= {f"scorer {scorer.name!r}": scorer.function for scorer in scorers}
