@@ -29,7 +29,7 @@ class Page(Query):
     """Which page of a list."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, Field(max_length=400)] | None = None
+    cursor: Annotated[str, Field(max_length=500)] | None = None
 
 
 async def create(call: Call) -> SessionAnswer:
