@@ -251,9 +251,16 @@ def _gives_back(kernel: Any, cell: dict[str, Any] | None, identity: Any) -> Iter
 def _parent(kernel: Any) -> dict[str, Any] | None:
     """The message whose handling this is: within a cell, its execute request."""
     try:
-        return kernel.get_parent("shell") or None
+        return _parent_of(kernel) or None
     except (AttributeError, LookupError):
         return None
+
+
+def _parent_of(kernel: Any) -> Any:
+    # The kernel of a browser (JupyterLite) has one channel, and takes no name of one.
+    return (
+        kernel.get_parent("shell") if inspect.signature(kernel.get_parent).parameters else kernel.get_parent()
+    )
 
 
 def _identity(kernel: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,3 +165,11 @@ async def test_an_interrupt_of_a_tool_that_blocks_this_loop_stops_before_the_mod
     assert len(model.contexts) == 1
     assert result.stop_reason == "aborted"
     assert [run.result.status for run in result.tool_calls if run.result] == ["interrupted"]
+
+
+def test_a_browsers_kernel_which_has_one_channel_says_which_cell_runs() -> None:
+    message = {"metadata": {"cellId": "c1"}, "content": {"allow_stdin": False}}
+    kernel = SimpleNamespace(comm_manager=None, get_parent=lambda: message)
+    shell: Any = SimpleNamespace(kernel=kernel)
+    assert shims.cell_id(shell) == "c1"
+    assert not shims.may_ask(shell)
