@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 LATER = {
@@ -69,12 +71,63 @@ def test_the_package_ships_its_types_and_its_version() -> None:
     assert nbsession.__version__ == metadata.version("nbsession")
 
 
-def test_an_installed_package_brings_the_first_notebook_and_the_static_files(tmp_path: Path) -> None:
+def run(*command: str | Path, cwd: Path, **added: str) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **added}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.mark.timeout(600)
+def test_a_source_distribution_installs_where_nothing_is_and_has_all_that_a_wheel_has(tmp_path: Path) -> None:
+    pip = (sys.executable, "-m", "pip")
+    run(*pip, "install", "-q", "--target", tmp_path / "tools", "hatchling", cwd=tmp_path)
+    hatch = (sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path))
+    run(*hatch, cwd=ROOT, PYTHONPATH=str(tmp_path / "tools"))
+    (source,) = tmp_path.glob("nbsession-*.tar.gz")
+    for place, of in (("packed", source), ("tree", ROOT)):
+        run(*pip, "wheel", "-q", "--no-deps", "-w", tmp_path / place, of, cwd=tmp_path)
+    (packed,), (tree,) = (list((tmp_path / place).glob("*.whl")) for place in ("packed", "tree"))
+    assert names_in(packed) == names_in(tree)
+
+    run(sys.executable, "-m", "venv", tmp_path / "environment", cwd=tmp_path)
+    programs = tmp_path / "environment" / "bin"
+    run(programs / "pip", "install", "-q", packed, cwd=tmp_path)
+    told = {"PYTHONPATH": "", "HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}
+    assert "simulated" in run(programs / "nbsession", "demo", "--check", cwd=tmp_path, **told)
+    run(programs / "nbsession", "new", "trips", cwd=tmp_path, **told)
+    assert list(tmp_path.glob("**/trips.ipynb"))
+
+
+def test_the_conda_recipe_asks_for_what_the_package_asks_for() -> None:
+    recipe = (ROOT / "conda" / "recipe" / "meta.yaml").read_text("utf-8")
+    run_time = recipe.split("  run:\n", 1)[1].split("\n\n", 1)[0]
+    asked = {line.removeprefix("    - ").replace(" ", "") for line in run_time.splitlines()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = {need.name: need.specifier for need in map(Requirement, project["dependencies"])}
+    assert {need.name: need.specifier for need in map(Requirement, asked - {"python>=3.11"})} == bounds
+    assert f'version: "{metadata.version("nbsession")}"' in recipe
+
+
+def test_the_citation_has_the_packages_version() -> None:
+    told = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {metadata.version('nbsession')}\n" in told
+
+
+def test_an_installed_package_brings_the_notebooks_and_the_static_files(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("nbsession-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "nbsession/notebooks/01-see-what-the-model-saw.ipynb" in names
+    for notebook in (ROOT / "notebooks").rglob("*.ipynb"):
+        assert f"nbsession/{notebook.relative_to(ROOT).as_posix()}" in names
+    assert "nbsession/cli/starter.ipynb" in names
     assert "nbsession/py.typed" in names
     for static in (ROOT / "nbsession" / "notebook").glob("*/static/*"):
         if static.is_file():
