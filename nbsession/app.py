@@ -85,6 +85,15 @@ class App:
         self.home = Home()
         self._sessions: dict[str, Session] = {}
 
+    if not TYPE_CHECKING:  # or a type checker would take every name
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and hasattr(Session, name):
+                raise AttributeError(
+                    f"an app has no {name!r}: that is its sessions'; open one: app.session().{name}"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def session(
         self,
         id: str | None = None,

@@ -129,9 +129,13 @@ def _no_timeline(root: Fiber, left_out: Sequence[Withheld]) -> CompileError:
             "leave out something that does not hold it",
             path=left_out[0].path,
         )
+    place = root.path or "the root component"
+    rendered = fragment_of(root)
+    remedy = f"add Timeline() to {place}"
+    if not (rendered.body or rendered.tools):
+        remedy = f"{place} renders nothing at all, so look for a missing return, and {remedy}"
     return CompileError(
-        "a message was sent, but the tree renders no Timeline(), so the model would not see it; "
-        f"add Timeline() to {root.path or 'the root component'}",
+        f"a message was sent, but the tree renders no Timeline(), so the model would not see it; {remedy}",
         path=root.path,
     )
 

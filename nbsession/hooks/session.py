@@ -79,6 +79,9 @@ class KnobCell(Cell):
                 self.environment.knob_watchers.mark()
         return knobs[name]
 
+    def __repr__(self) -> str:
+        return f"<the setter of knob {self.name!r}: value, set_value = use_knob(…)>"
+
     def __call__(self, value: Any) -> None:
         """Set the knob to a value, or to what a function makes of the present one."""
         self.environment.set_knob(self.name, value)

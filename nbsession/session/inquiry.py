@@ -121,7 +121,12 @@ class SessionInquiry(SessionView):
         context has, ``within`` a share of them. ``calls``: how many model calls there are. Send, then ask for
         ``prediction.grade()``. Raises ``SessionError`` for a guess of another kind.
         """
-        return Prediction(guesses, within, lambda: tuple(self.ticks))
+
+        def predicting() -> Prediction:
+            standing = {entry.id for entry in self._core.record}
+            return Prediction(guesses, within, lambda: tuple(self.ticks), standing)
+
+        return self._core.home.call(predicting)
 
     def history(self) -> History:
         """Return the tree of forks that this session belongs to, from what is open and what is kept."""

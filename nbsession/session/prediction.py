@@ -10,7 +10,7 @@ from nbsession.errors import SessionError, did_you_mean
 from nbsession.session.breakpoints import is_called
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.timeline import Tick
@@ -69,11 +69,15 @@ class Grade:
 class Prediction:
     """What is expected of the next message; made by ``session.predict``.
 
-    ``guesses`` are what was given. ``done`` says that something came meanwhile, ``grade()`` how it did.
+    ``standing`` are the entries by id that the session stands after. ``guesses`` are what was given. ``done`` says that something came meanwhile, ``grade()`` how it did.
     """
 
     def __init__(
-        self, guesses: Mapping[str, Any], within: float, ticks: Callable[[], Sequence[Tick]]
+        self,
+        guesses: Mapping[str, Any],
+        within: float,
+        ticks: Callable[[], Sequence[Tick]],
+        standing: Collection[str],
     ) -> None:
         _check(guesses, within)
         self.guesses = dict(guesses)
@@ -81,7 +85,8 @@ class Prediction:
         self._ticks = ticks
         before = ticks()
         self._after = len(before)
-        self._before = before[-1].context if before else None
+        # Not the last tick as such: the session may stand before it, rewound.
+        self._before = next((tick.context for tick in reversed(before) if tick.head_after in standing), None)
 
     @property
     def done(self) -> bool:

@@ -74,7 +74,9 @@ class Preview(Tree):
             if not again:
                 return top
             self.reach(again)
-        raise RenderError(f"the preview did not settle in {ROUNDS} rounds: {describe(again)} keep changing")
+        raise RenderError(
+            f"the preview did not settle in {ROUNDS} rounds: state is set again and again by {describe(again)}"
+        )
 
     def _leave_out(self, fiber: Fiber) -> None:
         """Leave a hole where a live fiber stands, and let it stay one when what is above renders again."""

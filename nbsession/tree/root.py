@@ -371,8 +371,8 @@ class Root(Tree):
         finally:
             self._flushing = False
         raise RenderError(
-            f"the tree did not settle in {ROUNDS} rounds: {describe(self._queue)} keep changing; "
-            "set state only when it differs, or give the effect that sets it its dependencies"
+            f"the tree did not settle in {ROUNDS} rounds: state is set again and again by {describe(self._queue)}; "
+            "set it in a tool or an effect and not while rendering, only when it differs, and give an effect its dependencies"
         )
 
     def _render_queue(self) -> None:

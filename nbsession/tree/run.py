@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from traceback import walk_tb
+from typing import TYPE_CHECKING
+
 from nbsession.errors import HookError, RenderError
 from nbsession.tree.element import Component, Node
 from nbsession.tree.fiber import REDEFINED, UNRENDERED, Fiber, shorten
 from nbsession.tree.rendering import Frame, HookMismatch
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 def run(fiber: Fiber, frame: Frame) -> Node:
@@ -86,4 +92,12 @@ def explain(fiber: Fiber, error: Exception) -> Exception:
     called = traceback is not None and traceback.tb_next is not None and traceback.tb_next.tb_next is not None
     if isinstance(error, TypeError) and isinstance(fiber.type, Component) and not called:
         return RenderError(f"{shown} was called with other arguments than it takes: {error}", path=path)
-    return RenderError(f"{shown} raised {type(error).__name__}: {error}", path=path)
+    said = f"{shown} raised {type(error).__name__}: {error}"
+    return RenderError(f"{said}{_line(fiber, traceback)}", path=path)
+
+
+def _line(fiber: Fiber, traceback: TracebackType | None) -> str:
+    """Name the line of a component's own file (or cell) in which it failed; where no traceback is shown, nothing else does."""
+    code = getattr(fiber.type.function, "__code__", None) if isinstance(fiber.type, Component) else None
+    lines = [] if code is None else [at for frame, at in walk_tb(traceback) if frame.f_code is code]
+    return f" (in line {lines[-1]})" if lines else ""

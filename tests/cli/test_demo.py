@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbsession.cli.demo import _copy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,6 +47,15 @@ def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path: Path) -> No
     done = nbsession("demo", "file/inside", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip() == "nbsession: Not a directory: file/inside"
+
+
+def test_the_copies_are_of_all_notebooks_and_leave_alone_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "02-change-one-thing.ipynb").write_text("mine")
+    _copy(ROOT / "notebooks", tmp_path)
+    names = [path.relative_to(ROOT / "notebooks") for path in (ROOT / "notebooks").rglob("*.ipynb")]
+    assert len(names) >= 10
+    assert [name for name in names if not (tmp_path / name).is_file()] == []
+    assert (tmp_path / "02-change-one-thing.ipynb").read_text() == "mine"
 
 
 def test_check_prints_what_each_session_cell_showed(tmp_path: Path) -> None:

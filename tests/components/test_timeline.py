@@ -302,3 +302,12 @@ async def test_long_conversations_keep_every_pair_in_order() -> None:
 
     assert len(parts) == 600
     assert [part.key for part in parts] == [entry.id for entry in session.timeline]
+
+
+async def test_a_tree_that_renders_nothing_at_all_is_told_to_look_for_its_return() -> None:
+    @component
+    def Silent() -> None:
+        Timeline()
+
+    with pytest.raises(CompileError, match="renders nothing at all, so look for a missing return, and add"):
+        await App(Silent, model=ScriptedModel("never")).session().send("hello")

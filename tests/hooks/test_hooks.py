@@ -574,3 +574,21 @@ def test_what_is_no_node_is_told_with_the_path(made: Any) -> None:
 
     with pytest.raises(RenderError, match=r"Agent/Below\.1"):
         render(Agent())
+
+
+def test_a_knob_that_was_not_unpacked_says_so_in_the_text() -> None:
+    @component
+    def Guide() -> Any:
+        tone = use_knob("tone", "kind")
+        return System(f"You are {tone}.")
+
+    said = str(App(Guide, model=ScriptedModel()).session().compile().system)
+    assert said == "You are ('kind', <the setter of knob 'tone': value, set_value = use_knob(…)>)."
+
+
+def test_an_app_that_is_spoken_to_says_to_open_a_session() -> None:
+    app = App(Timeline(), model=ScriptedModel())
+    with pytest.raises(AttributeError, match=r"an app has no 'send': .* app\.session\(\)\.send"):
+        app.send("hello")  # type: ignore[attr-defined]  # as a newcomer does
+    with pytest.raises(AttributeError, match="'App' object has no attribute 'sned'"):
+        app.sned  # type: ignore[attr-defined]  # noqa: B018

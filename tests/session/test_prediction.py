@@ -34,6 +34,19 @@ def noting() -> Session:
     ).session()
 
 
+async def test_after_a_rewind_what_enters_is_told_from_where_the_session_stands() -> None:
+    note = call("add_note", note="tea")
+    session = App(Notepad, model=ScriptedModel(note, "Done.", note, "Done.", note, "Done.")).session()
+    await session.send("Note it.")
+    session.rewind(None)
+    prediction = session.predict(enters="Notes", calls=2)
+    await session.send("Note it.")
+    assert prediction.grade()
+    prediction = session.predict(enters="none")
+    await session.send("Note it.")
+    assert prediction.grade()
+
+
 async def test_each_guess_is_set_beside_what_came() -> None:
     session = noting()
     await session.send("Hello.")

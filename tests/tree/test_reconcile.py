@@ -366,7 +366,9 @@ def test_a_tree_that_never_settles_names_the_components() -> None:
         set_count(count + 1)
         return str(count)
 
-    with pytest.raises(RenderError, match=r"did not settle in 25 rounds: 0/Restless\[r\] keep"):
+    with pytest.raises(
+        RenderError, match=r"did not settle in 25 rounds: state is set again and again by 0/Restless\[r\]"
+    ):
         Root([Restless(key="r")]).flush()
 
 
@@ -409,3 +411,17 @@ def test_keyed_elements_of_another_type_do_not_share_a_fiber() -> None:
     probe.setters["a"](1)
     root.update(["x", Box("b", key="k")])
     assert shown(root) == "x b"
+
+
+def test_a_component_that_raises_is_named_with_the_line_of_its_own_code() -> None:
+    def deeper() -> None:
+        raise KeyError("price")
+
+    @component
+    def Broken() -> Any:
+        deeper()
+        return "never"
+
+    line = Broken.function.__code__.co_firstlineno + 2
+    with pytest.raises(RenderError, match=rf"Broken.0 raised KeyError: 'price' \(in line {line}\)$"):
+        Root([Broken()]).flush()
