@@ -143,13 +143,14 @@ async def test_a_run_on_its_way_shows_what_it_has_and_every_trial_counts_at_once
     view = RunView(run)
     ended = [trial async for trial, _ in _some(run, 6)]
     assert len(ended) == 6
+    assert {slot for _, slot, _ in view.changes()} == {"tables", "state"}
     page = view.html()
     assert "6 of 8 trials · cost $0.00 · about " in page
     assert 'value="0.75" aria-label="trials that ended"' in page
     assert "data-do=stop" in page
     held.release()
     await run
-    assert {slot for _, slot, _ in view.changes()} == {"tables", "state"}
+    assert "8 of 8 trials" in view.changes()[1][2]
     done = view.static()
     assert "8 of 8 trials · cost $0.00" in done["text/plain"]
     assert "data-do=stop" not in done["text/html"]

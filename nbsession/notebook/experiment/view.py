@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class RunView:
         self._line = ProgressLine()
         self._laid = sheets.sheet(run, whole=False)
         self._due = 0.0
+        self._later: asyncio.TimerHandle | None = None
 
     def display(self) -> Place | None:
         """Make the output in the calling cell, and return its handle; see ``Output.display``."""
@@ -50,13 +52,26 @@ class RunView:
         try:
             async for _ in self._run:
                 if self._output.has_page:
-                    self._output.flush_soon()
-                if self._line and self._sum_up():
+                    self._flush_when_due()
+                if self._line and time.monotonic() >= self._due:
+                    self._sum_up()
                     self._line.show(self._laid.state)
             await self._run
         finally:
+            if self._later is not None:
+                self._later.cancel()
             self._line.show()
             self._output.finish()
+
+    def _flush_when_due(self) -> None:
+        """Send the page what changed; soon after the last trial of several, too."""
+        if self._later is None:
+            wait = max(0.0, self._due - time.monotonic())
+            self._later = asyncio.get_running_loop().call_later(wait, self._flush)
+
+    def _flush(self) -> None:
+        self._later = None
+        self._output.flush_soon()
 
     def static(self) -> dict[str, str]:
         """Return the output as it stands: HTML and plain text."""
@@ -64,13 +79,11 @@ class RunView:
 
     def html(self) -> str:
         """Return the page; see ``Content``."""
-        self._sum_up()
         return sheets.page(self._laid, self._ui)
 
     def changes(self) -> Sequence[Op]:
-        """Return the arms and how far it is, where they were summed up anew."""
-        if not self._sum_up():
-            return []
+        """Return the arms, summed up anew, and how far it is."""
+        self._sum_up()
         table, state = templates.macro("tables", "body"), templates.macro("experiment", "state")
         return [("put", "tables", str(table(self._laid.tables[0]))), ("put", "state", str(state(self._laid)))]
 
@@ -81,12 +94,9 @@ class RunView:
         elif message.get("k") == "open":
             self._ui.open[str(message.get("d"))] = bool(message.get("open"))
 
-    def _sum_up(self) -> bool:
-        """Sum the arms up anew, where that is due: of many trials it takes its time."""
+    def _sum_up(self) -> None:
+        """Sum the arms up anew; of many trials that takes its time, and is not due again at once."""
         began = time.monotonic()
-        if began < self._due:
-            return False
         self._laid = sheets.sheet(self._run, whole=False)
         ended = time.monotonic()
         self._due = ended + (ended - began) / SHARE
-        return True
