@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         raise Failure(f"there is no folder {options.target.parent}; make it first")
     try:
         lesson = nbformat.read(options.notebook, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
         raise Failure(f"{options.notebook} is no notebook: {error}") from None
     made = solved(lesson) if options.solved else assignment(lesson, options.notebook.stem)
     exercises = sum(_about(cell).get("solution") is not None for cell in lesson.cells)
@@ -153,5 +153,5 @@ def _commented(line: str, indent: str) -> str:
 
 
 def _about(cell: Any) -> dict[str, Any]:
-    about: dict[str, Any] = cell.metadata.get(KEY, {})
-    return about
+    about = cell.metadata.get(KEY)
+    return about if isinstance(about, dict) else {}
