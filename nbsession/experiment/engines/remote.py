@@ -42,7 +42,8 @@ LIVES = 3
 class RemoteEngine:
     """Does tasks in the workers of a pool, at most ``concurrency`` at once for each provider, over all workers.
 
-    What a worker took along when it died is done again, trial by trial; one over which ``LIVES`` workers died has failed. Judges are asked here, in their own apps, which keep their sessions. ``open`` gives the pool, and may block.
+    What a worker took along when it died is done again, trial by trial; one over which ``LIVES`` workers died has
+    failed. Judges are asked here, in their own apps, which keep their sessions. ``open`` gives the pool, and may block.
     """
 
     def __init__(self, open: Callable[[], Pool], concurrency: int) -> None:
