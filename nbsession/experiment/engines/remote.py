@@ -81,6 +81,7 @@ class _Dispatch:
         self._jobs: set[asyncio.Task[list[Outcome]]] = set()
         self._leases: list[Budget] = []
         self._sent: set[concurrent.futures.Future[bytes]] = set()
+        self._judges = [scorer for scorer in tasks[0].scorers if isinstance(scorer.function, Judge)]
         self._size = 1
         self._stopped = False
         self._failure: BaseException | None = None
@@ -172,8 +173,9 @@ class _Dispatch:
                 self._refused.append(by_number[outcome.number])
             else:
                 ended.append(outcome)
-        gate = asyncio.Semaphore(job.concurrency)
-        await asyncio.gather(*[self._judge(by_number[each.number], each, gate) for each in ended])
+        if self._judges:
+            gate = asyncio.Semaphore(job.concurrency)
+            await asyncio.gather(*[self._judge(by_number[each.number], each, gate) for each in ended])
         return ended
 
     async def _reply(self, job: Job, number: int) -> Reply | None:
@@ -219,15 +221,14 @@ class _Dispatch:
 
     async def _judge(self, task: Task, outcome: Outcome, gate: asyncio.Semaphore) -> None:
         """Have judges score a trial, in their own apps; the other scorers did where it was made."""
-        judges = [scorer for scorer in task.scorers if isinstance(scorer.function, Judge)]
-        if outcome.status != "done" or not judges:
+        if outcome.status != "done":
             return
         async with gate:
             store = MemoryStore()
             store.append(outcome.session, outcome.rows, outcome.texts, revision=0)
             session = self._bench.app.like(self._bench.app.root, store=store).session(outcome.session)
             try:
-                judged = await score(judges, whole(session), task.case, self._bench.home.user_loop)
+                judged = await score(self._judges, whole(session), task.case, self._bench.home.user_loop)
             finally:
                 await session.aclose()
         scored = {**outcome.scored, **judged}
