@@ -11,6 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import nbsession.experiment
+
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = re.findall(r"^(guide/[\w-]+)$", (DOCS / "index.md").read_text("utf-8"), flags=re.MULTILINE)
 APART = sorted(
@@ -43,6 +45,14 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Make a function" in (tmp_path / "html" / "reference" / "components.html").read_text("utf-8")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "\n".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
+    named = set(re.findall(r"^\.\. auto\w+:: (\w+)$", pages, flags=re.MULTILINE))
+    assert "automodule:: nbsession.errors" in pages
+    public = {*nbsession.__all__, *nbsession.experiment.__all__}
+    assert {name for name in public - named if not hasattr(nbsession.errors, name)} == set()
 
 
 def test_every_page_of_the_guide_is_in_its_list() -> None:
