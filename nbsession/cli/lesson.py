@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 KEY = "nbsession"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+_CHECK = re.compile(r"^check\(", re.MULTILINE)
 
 
 def add_to(commands: Any) -> None:
@@ -115,8 +117,8 @@ def marked(start: str, solution: str) -> str:
 
 def graded(source: str) -> str:
     """Return a check that stops where it does not hold, once it has shown what does."""
-    head, found, rest = source.rpartition("check(")
-    return f"{head}_checked = check({rest}\ndisplay(_checked)\n_checked.require()" if found else source
+    named, found = _CHECK.subn("_checked = check(", source)
+    return f"{named}\ndisplay(_checked)\n_checked.require()" if found else source
 
 
 def _statements(source: str, first: int, last: int) -> tuple[int, int]:

@@ -99,6 +99,7 @@ def test_what_is_handed_out_is_python_and_shows_what_stood_there() -> None:
 
 def test_only_a_check_is_graded() -> None:
     assert graded("x = 1") == "x = 1"
+    assert graded("x = 1\ncheck({'a': s.check()})").startswith("x = 1\n_checked = check({'a': s.check()})\n")
 
 
 def test_what_is_there_and_what_is_no_lesson_are_refused(
