@@ -1,7 +1,8 @@
-"""Binder builds an environment that runs the first notebook: its own steps, without Docker."""
+"""Binder builds an environment that opens on the first lesson and runs all of them: its own steps, without Docker."""
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import os
 import re
@@ -70,8 +71,35 @@ def base_python() -> str:
     return sys.executable
 
 
+def landing(prefix: Path, repository: Path, env: dict[str, str]) -> str:
+    """Return where JupyterLab, started as Binder does, leads who comes."""
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        "--ServerApp.port=0",
+        "--IdentityProvider.token=",
+    ]
+    command = [str(prefix / "bin" / "jupyter-lab"), *options]
+    with subprocess.Popen(command, cwd=repository, env=env, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = next(
+            found for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line))
+        )
+        try:
+            asked = http.client.HTTPConnection("127.0.0.1", int(said[1]))
+            asked.request("GET", "/")
+            led = asked.getresponse().getheader("Location") or ""
+            asked.close()
+        finally:
+            server.terminate()
+    return led.partition("?")[0]
+
+
 @pytest.mark.timeout(900)
-def test_the_steps_of_binder_make_an_environment_that_runs_the_first_notebook(tmp_path: Path) -> None:
+def test_the_steps_of_binder_make_an_environment_that_opens_on_the_first_lesson_and_runs_all(
+    tmp_path: Path,
+) -> None:
     repository = checkout(tmp_path / "repository")
     prefix = tmp_path / "environment"
     run([base_python(), "-m", "venv", str(prefix)], cwd=tmp_path)
@@ -97,8 +125,10 @@ def test_the_steps_of_binder_make_an_environment_that_runs_the_first_notebook(tm
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    shown = run([str(prefix / "bin" / "nbsession"), "demo", "--check"], cwd=elsewhere, env=environment)
-    assert "simulated" in shown
+    assert landing(prefix, repository, environment) == "/lab/tree/notebooks/01-see-what-the-model-saw.ipynb"
+    lessons = sorted(str(lesson) for lesson in (repository / "notebooks").glob("*.ipynb"))
+    told = {"NBSESSION_MODEL": "simulated", "NBSESSION_SIMULATED_RATE": "0"}
+    run([str(prefix / "bin" / "jupyter"), "execute", *lessons], cwd=elsewhere, env=environment | told)
     ipython = str(prefix / "bin" / "ipython")
     listed = run([ipython, "--colors=NoColor", "-c", "%session help"], cwd=elsewhere, env=environment)
     assert "%%session" in listed
@@ -108,4 +138,4 @@ def test_the_steps_of_binder_make_an_environment_that_runs_the_first_notebook(tm
 
 def test_binder_asks_for_a_python_that_the_package_supports() -> None:
     assert (ROOT / "binder" / "runtime.txt").read_text("utf-8").strip() == "python-3.12"
-    assert "." in (ROOT / "binder" / "requirements.txt").read_text("utf-8").split()
+    assert ".[server]" in (ROOT / "binder" / "requirements.txt").read_text("utf-8").split()
