@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+START_SECONDS = 60
 BASE_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "notebook")
 
 
@@ -73,27 +77,29 @@ def base_python() -> str:
 
 def landing(prefix: Path, repository: Path, env: dict[str, str]) -> str:
     """Return where JupyterLab, started as Binder does, leads who comes."""
-    options = [
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        "--ServerApp.port=0",
-        "--IdentityProvider.token=",
-    ]
-    command = [str(prefix / "bin" / "jupyter-lab"), *options]
-    with subprocess.Popen(command, cwd=repository, env=env, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        said = next(
-            found for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line))
-        )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command = [str(prefix / "bin" / "jupyter-lab"), *options, "--IdentityProvider.token="]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=repository, env=env, stdout=quiet, stderr=quiet) as server:
         try:
-            asked = http.client.HTTPConnection("127.0.0.1", int(said[1]))
-            asked.request("GET", "/")
-            led = asked.getresponse().getheader("Location") or ""
-            asked.close()
+            return led_to(f"http://127.0.0.1:{port}/", server)
         finally:
-            server.terminate()
-    return led.partition("?")[0]
+            server.kill()
+
+
+def led_to(url: str, server: subprocess.Popen[bytes]) -> str:
+    """Ask until the server is up; return the path at the end of its redirections."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return urlsplit(answer.geturl()).path
+        except OSError:
+            assert server.poll() is None, "JupyterLab ended"
+            assert time.monotonic() < until, "JupyterLab did not start"
 
 
 @pytest.mark.timeout(900)
