@@ -96,7 +96,7 @@ def led_to(url: str, server: subprocess.Popen[bytes]) -> str:
     while True:
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
-                return urlsplit(answer.geturl()).path
+                return str(urlsplit(answer.geturl()).path)
         except OSError:
             assert server.poll() is None, "JupyterLab ended"
             assert time.monotonic() < until, "JupyterLab did not start"

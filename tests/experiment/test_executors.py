@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nbsession import App, SessionError, Timeline, component
+from nbsession import App, SessionError, System, Timeline, component
 from nbsession.experiment import Case, Experiment, judge
 from nbsession.experiment.engines import pools
 from nbsession.stores import MemoryStore
+from nbsession.testing import ScriptedModel
 from nbsession.usage import set_price
 from tests.support.clusters import dask_client, ipyparallel_cluster
 from tests.support.quiz import Quiz, Teacher, cases, quiz, right
@@ -402,3 +403,25 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(
 def test_a_program_without_a_loop_waits(processes: Executor) -> None:
     run = Experiment(quiz(), cases(), score=right).run(executor=processes).wait()
     assert run.progress.done == 4
+
+
+async def test_what_another_module_has_taken_from_where_it_is_defined_is_found_there(
+    processes: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that merely imports an element type may not be there in a worker."""
+    borrower = types.ModuleType("only_here")
+    borrower.System = System  # type: ignore[attr-defined]  # as an import would leave it
+    monkeypatch.setitem(sys.modules, "only_here", borrower)
+    main = types.ModuleType("__main__")
+    exec(compile(PLAIN, "<cell>", "exec"), main.__dict__)
+    run = await Experiment(App(main.Plain, model=ScriptedModel("Hello.")), ["hi"]).run(executor=processes)
+    assert run.progress.failed == 0, run.failures[0].error
+
+
+PLAIN = """
+from nbsession import System, Timeline, component
+
+@component
+def Plain():
+    return [System("You are plain."), Timeline()]
+"""

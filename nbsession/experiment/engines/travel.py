@@ -11,7 +11,7 @@ import inspect
 import io
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbsession.app import App
 from nbsession.errors import SessionError
@@ -20,9 +20,6 @@ from nbsession.models.wire import Wire
 from nbsession.tools import Tool
 from nbsession.tree import Component
 from nbsession.tree.equality import Stable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INSTALL = 'pip install "nbsession[cluster]"'
 _MAIN = ("__main__", "__mp_main__")
@@ -42,7 +39,7 @@ class Packer:
             raise SessionError(
                 f"to make trials in other processes, install what sends functions there: {INSTALL}"
             ) from None
-        at_home = dict(_named(cloudpickle.list_registry_pickle_by_value()))
+        at_home = _named(cloudpickle.list_registry_pickle_by_value())
 
         class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it ships no types
             def reducer_override(self, obj: Any) -> Any:
@@ -89,21 +86,18 @@ class Packer:
         return True
 
 
-def _named(by_value: set[str]) -> Iterator[tuple[int, tuple[str, str]]]:
-    """Give what modules have that is compared by identity, by its id: the module that defines it comes last."""
-    later = []
+def _named(by_value: set[str]) -> dict[int, tuple[str, str]]:
+    """Return where modules have what is compared by identity, by its id: the one that defines it, else the first that has it."""
+    found: dict[int, tuple[str, str]] = {}
     for module_name, module in list(sys.modules.items()):
         if module_name in _MAIN or module_name.partition(".")[0] in by_value or module_name in by_value:
             continue
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if isinstance(value, (Stable, Tool)):
-                place = id(value), (module_name, name)
-                own = value.__module__ if isinstance(value, Component) else module_name
-                if own == module_name:
-                    later.append(place)
-                else:
-                    yield place
-    yield from later
+                defines = isinstance(value, Component) and value.__module__ == module_name
+                if defines or id(value) not in found:
+                    found[id(value)] = module_name, name
+    return found
 
 
 def _at(module: str, name: str) -> Any:
