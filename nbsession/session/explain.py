@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nbsession import threads
 from nbsession.errors import BudgetError, CompileError, NbsessionError, SessionError
 from nbsession.session.ablation import compiled_without, listed
 from nbsession.session.distance import Answer
@@ -263,11 +264,16 @@ class Setting(NamedTuple):
 
 
 async def scored(score: Score | None, tick: Tick) -> float | None:
-    """Return the score of a tick, ``None`` without one; what the function raises, or a value that is none, is a ``SessionError``."""
+    """Return the score of a tick, ``None`` without one; what the function raises, or a value that is none, is a ``SessionError``.
+
+    A sync function may take its time, so it runs beside the sessions' loop.
+    """
     if score is None:
         return None
     try:
-        given = score(tick)
+        given = (
+            score(tick) if inspect.iscoroutinefunction(score) else await threads.beside(lambda: score(tick))
+        )
         if inspect.isawaitable(given):
             given = await given
     except Exception as error:

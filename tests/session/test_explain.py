@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from random import Random
 from typing import Any
 
@@ -269,3 +270,17 @@ def test_answers_lie_apart_by_the_tools_that_they_call() -> None:
     assert plain.distance(one) == 1.0
     assert one.distance(calling(call("look_up", place="y"))) == 0.5
     assert one.distance(calling(call("look_up", place="x"))) == 0.0
+
+
+async def test_a_score_that_takes_its_time_holds_nobody_up() -> None:
+    session, _ = made()
+    await session.send("Where?")
+    going_on = threading.Event()
+
+    def patient(tick: Tick) -> bool:
+        return going_on.wait(20)
+
+    asyncio.get_running_loop().call_later(0.05, going_on.set)  # of the loop that a score must not hold
+    explanation = await session.explain(0, score=patient, repeat=2)
+    assert explanation.failures == []
+    assert explanation.full.mean == 1.0
