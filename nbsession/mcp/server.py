@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbsession.content import bounded, visible
 from nbsession.errors import NbsessionError, ToolError
 from nbsession.mcp.listing import list_tools
-from nbsession.mcp.streams import Tail, reached
+from nbsession.mcp.streams import DELIVERY, Delivery, Tail, reached
 
 if TYPE_CHECKING:
     from nbsession.mcp.link import Link
@@ -135,7 +135,8 @@ class Server:
         """Call a tool and return the SDK's result; cancelling this tells the server. Raises ``ToolError``."""
         from mcp import MCPError
 
-        progress = _progress(context)
+        progress, delivery = _progress(context), Delivery()
+        DELIVERY.set(delivery)
         for again in (True, False):
             try:
                 connection = await self._connected()
@@ -145,8 +146,8 @@ class Server:
                 result = await connection.client.call_tool(tool, input, progress_callback=progress)
             except MCPError as error:
                 over = await self._is_over(connection, error)
-                if over and again and error.message == _TERMINATED:
-                    continue  # it was started anew, and has done nothing for a session that it does not know
+                if over and again and (delivery.failed or error.message == _TERMINATED):
+                    continue  # it was not reached, or was started anew and knows no such session: nothing was done
                 if over:
                     unknown = "it is not known whether it did what the call asks for"
                     raise ToolError(f"{connection.death.result()}; {unknown}") from error

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -25,6 +26,16 @@ MOST_EVENT = 64 * 2**20
 _TAIL = 4_000
 _LINES = 6
 _FRAME = " \t\N{BOX DRAWINGS LIGHT VERTICAL}|"  # as around tracebacks that are printed for people
+
+
+class Delivery:
+    """What became of one request: it has ``failed`` where no connection for it was made, so the server never saw it."""
+
+    failed = False
+
+
+DELIVERY: ContextVar[Delivery] = ContextVar("nbsession_mcp_delivery")
+"""The delivery of the request that is made in this context, which the SDK posts in a copy of it."""
 
 
 class Tail:
@@ -76,6 +87,16 @@ async def reached(link: Link, tail: Tail, ended: Callable[[], object]) -> AsyncI
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
+        class Client(httpx2.AsyncClient):
+            async def send(self, *request: Any, **options: Any) -> Any:
+                try:
+                    return await super().send(*request, **options)
+                except httpx2.ConnectError:
+                    delivery = DELIVERY.get(None)
+                    if delivery is not None:
+                        delivery.failed = True
+                    raise
+
         async def refused(response: Any) -> None:
             if response.status_code >= 400:  # which the SDK does not tell
                 tail.add(f"HTTP {response.status_code} {response.reason_phrase}")
@@ -83,7 +104,7 @@ async def reached(link: Link, tail: Tail, ended: Callable[[], object]) -> AsyncI
         # As the SDK's own: an answer may be waited for, a connection not.
         timeout, hooks = httpx2.Timeout(30, read=300), {"response": [refused]}
         async with (
-            httpx2.AsyncClient(headers=dict(link.headers), timeout=timeout, event_hooks=hooks) as client,
+            Client(headers=dict(link.headers), timeout=timeout, event_hooks=hooks) as client,
             streamable_http_client(link.url, http_client=client, max_sse_event_size=MOST_EVENT) as (
                 read,
                 write,
