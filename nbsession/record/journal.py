@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import gc
 import threading
 from contextlib import contextmanager
@@ -18,8 +16,9 @@ from nbsession.record.event_rows import row_of
 from nbsession.record.lease import Lease
 from nbsession.record.partial import grown
 from nbsession.record.texts import lifted, lower, wanted
+from nbsession.record.writer import Writer, write
 from nbsession.stores import every
-from nbsession.stores.base import Row
+from nbsession.stores.base import Append, Row
 from nbsession.stores.lease import this_owner
 from nbsession.timeline import ForkPoint, entries_of
 
@@ -58,7 +57,7 @@ class Rows:
 
 
 class Journal:
-    """The rows of one session, appended in order by one writer thread.
+    """The rows of one session, appended in order by one writer.
 
     What could not be stored waits, and goes in front of what is stored next, so that a
     store that recovers has everything. The session's lease is taken before the first
@@ -85,7 +84,7 @@ class Journal:
         self._backlog = Rows()
         self._failure: NbsessionError | None = None
         self._lock = threading.Lock()  # on the revision and the backlog, which belong together
-        self._writer: concurrent.futures.ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
 
     @property
     def behind(self) -> bool:
@@ -147,14 +146,8 @@ class Journal:
             self._write()
             return
         if self._writer is None:
-            self._writer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="nbsession-store")
-        stored = asyncio.wrap_future(self._writer.submit(self._write))
-        try:
-            await asyncio.shield(stored)
-        except asyncio.CancelledError:
-            await asyncio.wait({stored})
-            stored.exception()  # whatever it is, what was not stored waits in the backlog
-            raise
+            self._writer = Writer.of(self.store)
+        await self._writer.write(self)
 
     def append_now(self, waiting: Rows) -> None:
         """Store rows and block until they are durable."""
@@ -162,7 +155,7 @@ class Journal:
             return
         self._wait(waiting)
         if self._writer is not None:
-            self._writer.submit(self._write).result()
+            self._writer.write_now(self)
         else:
             self._write()
 
@@ -172,10 +165,18 @@ class Journal:
 
     def _write(self) -> None:
         assert self.store is not None
+        for error in write(self.store, [self]):
+            if error is not None:
+                raise error
+
+    # For the writer
+
+    def begin(self) -> Append | None:
+        """Return what is to be stored now, ``None`` where an append before took it along."""
         assert self._lease is not None
         revision, waiting = self.standing()
-        if not waiting:  # an append before this one took it along
-            return
+        if not waiting:
+            return None
         try:
             if revision and not self._lease.held:
                 self._check_same()
@@ -186,21 +187,30 @@ class Journal:
                     f"session {self.session!r} was opened here while {self.held_by} ran it; that is over, so open it "
                     "again to go on from what is there, or fork what is in memory here under a new id"
                 )
-            stored = self.store.append(
-                self.session, waiting.rows, waiting.texts, revision=revision, token=token
-            )
         except NbsessionError as error:
-            self._failure = error
-            if isinstance(error, SessionBusyError):
-                self._lease.lose()
+            self._failed(error)
             raise
-        if not revision:
-            self._created = waiting.rows[0].data.get("created")
+        return Append(self.session, waiting.rows, waiting.texts, revision, token)
+
+    def end(self, append: Append, outcome: int | Exception) -> None:
+        """Know that it was stored, and the revision that made; or that it was not, and why."""
+        if isinstance(outcome, Exception):
+            if isinstance(outcome, NbsessionError):
+                self._failed(outcome)
+            return
+        if not append.revision:
+            self._created = append.rows[0].data.get("created")
         with self._lock:
-            self.revision, self._failure = stored, None
-            del self._backlog.rows[: len(waiting.rows)]
-            for digest in waiting.texts:
+            self.revision, self._failure = outcome, None
+            del self._backlog.rows[: len(append.rows)]
+            for digest in append.texts:
                 self._backlog.texts.pop(digest, None)
+
+    def _failed(self, error: NbsessionError) -> None:
+        assert self._lease is not None
+        self._failure = error
+        if isinstance(error, SessionBusyError):
+            self._lease.lose()
 
     def _check_same(self) -> None:
         """Refuse to write to what began anew under the id of a session that was deleted: it may have as many rows."""
@@ -210,9 +220,9 @@ class Journal:
                 raise every.gone(self.session)
 
     def close(self) -> None:
-        """Let the writer thread finish, and another process hold the session."""
+        """Let the writer finish, and another process hold the session."""
         if self._writer is not None:
-            self._writer.shutdown(wait=True)
+            self._writer.finish()
             self._writer = None
         if self._lease is not None:
             self._lease.release()

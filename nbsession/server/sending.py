@@ -28,10 +28,11 @@ def check(gateway: Gateway, session: Session, body: Send) -> None:
     """Refuse what cannot be sent, or is for another app."""
     content(body.message)
     _model(body.model)
-    try:
-        Output(body.output or {"type": "object"})
-    except SessionError as error:
-        raise Refusal(422, "output", str(error)) from None
+    if body.output is not None:
+        try:
+            Output(body.output)
+        except SessionError as error:
+            raise Refusal(422, "output", str(error)) from None
     if body.agent_id is not None or body.component is not None:
         asked = gateway.pick(body.agent_id, body.component)
         if asked is not gateway.served_of(session):

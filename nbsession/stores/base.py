@@ -24,6 +24,16 @@ class Row(NamedTuple):
     data: Mapping[str, Any]
 
 
+class Append(NamedTuple):
+    """What ``SessionStore.append`` is given."""
+
+    session: str
+    rows: Sequence[Row]
+    texts: Mapping[str, str]
+    revision: int
+    token: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """A session as a list shows it. Times are in seconds since the epoch.
@@ -62,7 +72,11 @@ class Notifier(Protocol):
 class SessionStore(Protocol):
     """Keeps sessions as append-only rows, and long texts once, by content hash.
 
-    Synchronous: a session calls it from one writer thread. Every method may
+    Synchronous: a session calls it from one writer thread. A store whose writers would
+    wait for each other may have ``append_together(appends)`` besides: it takes a list of
+    ``Append`` and returns, for each, its new revision or its error, as if it had come alone.
+    Then one thread writes for all sessions, and hands in at once what came at once. It is left
+    alone where a subclass or the object itself has another ``append``. Every method may
     raise ``StoreError`` (typed, with the location and what to do). ``blocking``
     is False where a call costs no input or output, so that no thread is needed.
     ``notifier`` is None where other processes' writes are not told, and ``notes``
@@ -192,6 +206,15 @@ class SessionStore(Protocol):
     def close(self) -> None:
         """Release files and connections; a second call does nothing."""
         ...
+
+
+def together(store: SessionStore) -> Callable[[Sequence[Append]], list[int | Exception]] | None:
+    """Return a store's ``append_together``, ``None`` where it has none, or an ``append`` that this would go past."""
+    owner = next((kind for kind in type(store).__mro__ if "append_together" in vars(kind)), None)
+    if owner is None or getattr(store.append, "__func__", None) is not owner.__dict__.get("append"):
+        return None
+    taken: Callable[[Sequence[Append]], list[int | Exception]] | None = getattr(store, "append_together")  # noqa: B009
+    return taken
 
 
 def lacking(store: object) -> list[str]:

@@ -12,23 +12,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, bindparam, select, tuple_
+from sqlalchemy import URL, Connection, Engine, select, tuple_
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from nbsession.errors import StoreError
-from nbsession.stores import every, postgres, schema, sql_delete, sql_lease, sql_rows, sqlite
-from nbsession.stores.base import Row, SessionInfo
-from nbsession.stores.commits import Commits
+from nbsession.stores import every, postgres, schema, sql_append, sql_delete, sql_lease, sql_rows, sqlite
+from nbsession.stores.base import Append, Row, SessionInfo
 from nbsession.stores.lease import check_request, check_seconds
 from nbsession.stores.listening import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-_MINE = schema.sessions.update().where(
-    (schema.sessions.c.id == bindparam("wanted")) & (schema.sessions.c.revision == bindparam("known"))
-)
 _DIGESTS_AT_ONCE = 500  # SQLite may have been built to take no more than 999 parameters
+_APPENDS_AT_ONCE = 100
 _PAGE = 1_000
 
 
@@ -82,7 +79,6 @@ class SqlStore:
         self._unpacked: dict[str, int] = {}
         # SQLite's own waiting is by polling: a lock is fairer and quicker. A server's writers need no turns.
         self._turn: AbstractContextManager[object] = threading.Lock() if self._is_file else nullcontext()
-        self._commits = Commits(self._turn)
         self._clock = every.Clock()
         self._release = weakref.finalize(self, self._engine.dispose)
         try:
@@ -103,45 +99,51 @@ class SqlStore:
         revision: int,
         token: int | None = None,
     ) -> int:
-        encoded = every.encode_rows(session, rows)
-        description = every.describe(session, rows)
-        fresh = every.encode_texts(texts or {})
+        write = sql_append.Write(Append(session, rows, texts or {}, revision, token))
+        self._make([write])
+        return write.revision
 
-        def write(connection: Connection) -> int | None:
-            """Return how many characters of the session are not packed then, ``None`` where it got no rows."""
-            if not self._is_file and (fresh or description is not None):
-                postgres.hold_off_deletes(connection)
-            if token is not None:
-                sql_lease.check(connection, session, token)
-            if description is not None and description.shares is not None:
-                _expect_past(connection, session, description.shares, self.location)
-            if fresh:
-                _keep_texts(connection, session, fresh)
-            if not encoded:
-                _expect(connection, session, revision)
-                return None
-            now = self._clock.now()
-            _advance(connection, session, revision, len(encoded), description, now)
-            unpacked = sql_rows.add(connection, session, revision, encoded, self._unpacked.get(session))
-            if self.notifier is not None and every.tells(rows):
-                postgres.announce(connection, session)
-            return unpacked
+    @property
+    def append_together(self) -> Callable[[Sequence[Append]], list[int | Exception]] | None:
+        """Keep appends of several sessions at once; ``None`` for a server, which takes them side by side."""
+        return self._append_together if self._is_file else None
 
-        unpacked = self._write(write)
-        if unpacked is not None:
-            self._unpacked[session] = unpacked
-        return revision + len(encoded)
+    def _append_together(self, appends: Sequence[Append]) -> list[int | Exception]:
+        """Keep several sessions' appends in one transaction, whose commit costs more than they do; each alone where one fails."""
+        if len(appends) > _APPENDS_AT_ONCE:
+            some, others = appends[:_APPENDS_AT_ONCE], appends[_APPENDS_AT_ONCE:]
+            return [*self._append_together(some), *self._append_together(others)]
+        if len(appends) > 1:
+            with suppress(Exception):  # which is met again, by the one whose it is
+                writes = list(map(sql_append.Write, appends))
+                self._make(writes)
+                return [write.revision for write in writes]
+        outcomes: list[int | Exception] = []
+        for one in appends:
+            try:
+                write = sql_append.Write(one)
+                self._make([write])
+            except Exception as error:  # noqa: BLE001  # for whose it is
+                outcomes.append(error)
+            else:
+                outcomes.append(write.revision)
+        return outcomes
 
-    def _write(self, write: Callable[[Connection], int | None]) -> int | None:
-        if self._is_file:
-            return self._commits.make(write, self._transaction)
+    def _make(self, writes: Sequence[sql_append.Write]) -> None:
         with self._writing() as connection:
-            return write(connection)
+            if not self._is_file and any(write.may_meet_deletes for write in writes):
+                postgres.hold_off_deletes(connection)
+            unpacked = sql_append.make(connection, writes, self._clock.now(), self._unpacked, self.location)
+            if self.notifier is not None:
+                for write in writes:
+                    if write.tells:
+                        postgres.announce(connection, write.session)
+        self._unpacked |= unpacked
 
     def load(self, session: str, last_of: Iterable[str] = ()) -> list[Row] | None:
         every.plain(session, "a session id")
         with self._reading() as connection:
-            revision = _revision(connection, session)
+            revision = sql_append.revision(connection, session)
             lines = sql_rows.read(connection, session, self.location) if revision else []
         if revision == 0:
             return None
@@ -154,7 +156,7 @@ class SqlStore:
     def revision(self, session: str) -> int:
         every.plain(session, "a session id")
         with self._reading() as connection:
-            return _revision(connection, session)
+            return sql_append.revision(connection, session)
 
     def rows(
         self, session: str, after: int = 0, kinds: Iterable[str] | None = None, limit: int | None = None
@@ -187,7 +189,7 @@ class SqlStore:
                 postgres.hold_off_deletes(connection)
             token = sql_lease.acquire(connection, session, owner, seconds)
             if revision is not None:
-                _expect(connection, session, revision)
+                sql_append.expect(connection, session, revision)
             return token
 
     def holder(self, session: str) -> str:
@@ -338,57 +340,3 @@ def _server(url: URL, location: str) -> Engine:
         raise StoreError(
             f'{location} needs a driver: pip install "nbsession[postgres]"', location=location
         ) from error
-
-
-def _revision(connection: Connection, session: str) -> int:
-    columns = schema.sessions.c
-    return connection.execute(select(columns.revision).where(columns.id == session)).scalar() or 0
-
-
-def _expect(connection: Connection, session: str, revision: int) -> None:
-    """Refuse a writer that knows another revision than the store's."""
-    kept = _revision(connection, session)
-    if kept != revision:
-        raise every.conflict(session, revision, kept)
-
-
-def _expect_past(connection: Connection, session: str, shares: tuple[str, int], location: str) -> None:
-    """Refuse a fork whose past is not there."""
-    kept = _revision(connection, shares[0])
-    if kept < shares[1]:
-        raise every.without_past(session, shares, kept, location)
-
-
-def _keep_texts(connection: Connection, session: str, fresh: Mapping[str, bytes]) -> None:
-    """Keep the texts that are not there yet, and that this session was given them all."""
-    digests = sorted(fresh)  # in one order everywhere, lest two writers wait for each other's
-    texts = [{"digest": digest, "text": fresh[digest]} for digest in digests]
-    connection.execute(schema.insert_new(connection, schema.texts), texts)
-    uses = [{"session": session, "digest": digest} for digest in digests]
-    connection.execute(schema.insert_new(connection, schema.uses), uses)
-
-
-def _advance(
-    connection: Connection,
-    session: str,
-    revision: int,
-    count: int,
-    description: every.Description | None,
-    now: float,
-) -> None:
-    """Move the session on from ``revision`` by ``count`` rows, as only one of two writers can."""
-    values: dict[str, object] = {"revision": revision + count, "updated": now}
-    if description is not None or revision == 0:
-        said = description or every.Description()
-        values |= {"metadata": said.metadata, "parent": said.parent}
-        if said.shares is not None:
-            values["shares"] = said.shares[0]
-    if revision == 0:
-        made = schema.insert_new(connection, schema.sessions).values(id=session, created=now, **values)
-        # Some drivers don't count inserted rows unless asked.
-        moved = connection.execute(made, execution_options={"preserve_rowcount": True}).rowcount
-    else:
-        found = {"wanted": session, "known": revision}
-        moved = connection.execute(_MINE, found | values).rowcount
-    if moved != 1:
-        _expect(connection, session, revision)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Update, bindparam, extract, func, select
 
 from nbsession.stores import schema
 from nbsession.stores.lease import Lease, this_process
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _COLUMNS = schema.leases.c
 
 # Made once: each append asks, and to put a statement together takes longer than SQLite takes to answer it.
-_LATEST = select(_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process).where(
-    _COLUMNS.session == bindparam("wanted")
-)
+_WHOLE = (_COLUMNS.token, _COLUMNS.owner, _COLUMNS.since, _COLUMNS.expires, _COLUMNS.process)
+_LATEST = select(*_WHOLE).where(_COLUMNS.session == bindparam("wanted"))
 _LAST = "token"
 _TO_READ, _TO_WRITE = _LATEST.with_for_update(read=True), _LATEST.with_for_update()
+_ALL = select(_COLUMNS.session, *_WHOLE).where(_COLUMNS.session.in_(bindparam("wanted", expanding=True)))
+_ALL = _ALL.order_by(_COLUMNS.session).with_for_update(read=True)
 
 
 def acquire(connection: Connection, session: str, owner: str, seconds: float) -> int:
@@ -69,9 +74,12 @@ def holds(connection: Connection, session: str, token: int) -> bool:
     return bool(lease.owner) and lease.token == token
 
 
-def check(connection: Connection, session: str, token: int) -> None:
-    """Refuse a write with a token that is not the latest, and keep it the latest until the write is done."""
-    _latest(connection, session, writes=False).check_token(session, token, writes=True)
+def check(connection: Connection, tokens: Mapping[str, int]) -> None:
+    """Refuse writes of sessions with a token that is not the latest, and keep it the latest until they are done."""
+    if tokens:
+        leases = {row.session: Lease(*row[1:]) for row in connection.execute(_ALL, {"wanted": list(tokens)})}
+        for session, token in tokens.items():
+            leases.get(session, Lease()).check_token(session, token, writes=True)
 
 
 def _latest(connection: Connection, session: str, *, writes: bool) -> Lease:

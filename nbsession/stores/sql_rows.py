@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from nbsession.stores import every, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,34 +33,37 @@ _INSERT = schema.rows.insert()
 
 
 def add(
-    connection: Connection, session: str, sequence: int, lines: Sequence[str], unpacked: int | None
-) -> int:
-    """Keep lines, the first of which is number ``sequence`` from 0, and return the unpacked characters.
+    connection: Connection, lines: Mapping[str, tuple[int, Sequence[str]]], unpacked: Mapping[str, int]
+) -> dict[str, int]:
+    """Keep the lines of sessions, the first of which has this number from 0; return their unpacked characters by session.
 
-    ``unpacked`` is how many there were before, where the caller knows it.
+    ``unpacked`` is how many those were before, as far as the caller knows it.
     """
-    if unpacked is None:
-        total = func.coalesce(func.sum(func.length(_ROWS.line)), 0)
-        unpacked = int(connection.execute(select(total).where(_ROWS.session == session)).scalar_one())
-    unpacked += sum(map(len, lines))
-    if unpacked >= ENOUGH:
-        _pack(connection, session, [*_take(connection, session), *enumerate(lines, sequence)])
-        return 0
-    connection.execute(
-        _INSERT,
-        [
-            {"session": session, "sequence": number, "line": line}
-            for number, line in enumerate(lines, sequence)
-        ],
-    )
-    return unpacked
+    left = {}
+    single = []
+    for session, (first, some) in lines.items():
+        before = unpacked[session] if session in unpacked else _unpacked(connection, session)
+        left[session] = before + sum(map(len, some))
+        numbered = enumerate(some, first)
+        if left[session] >= ENOUGH:
+            _pack(connection, session, [*_take(connection, session), *numbered])
+            left[session] = 0
+        else:
+            single += [{"session": session, "sequence": number, "line": line} for number, line in numbered]
+    if single:
+        connection.execute(_INSERT, single)
+    return left
 
 
 def pack(connection: Connection, session: str) -> None:
     """Pack what stands by itself, if that is worth it."""
-    total = func.coalesce(func.sum(func.length(_ROWS.line)), 0)
-    if connection.execute(select(total).where(_ROWS.session == session)).scalar_one() >= FEW:
+    if _unpacked(connection, session) >= FEW:
         _pack(connection, session, _take(connection, session))
+
+
+def _unpacked(connection: Connection, session: str) -> int:
+    total = func.coalesce(func.sum(func.length(_ROWS.line)), 0)
+    return int(connection.execute(select(total).where(_ROWS.session == session)).scalar_one())
 
 
 def read(connection: Connection, session: str, location: str) -> list[str]:

@@ -131,7 +131,7 @@ def test_a_lease_is_not_taken_over_while_a_write_with_it_is_under_way(postgres: 
     token = store.acquire("draft", "process 1 on host-a", 0)
     engine = sqlalchemy.create_engine(postgres)
     with store._engine.begin() as writer:
-        sql_lease.check(writer, "draft", token)
+        sql_lease.check(writer, {"draft": token})
         with engine.connect() as other:
             other.exec_driver_sql("SET lock_timeout = '50ms'")
             with pytest.raises(sqlalchemy.exc.DBAPIError, match="lock timeout"):
