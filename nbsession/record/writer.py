@@ -81,14 +81,23 @@ class Writer:
 
     def finish(self) -> None:
         """Block until all is written that was asked for."""
-        self._thread.submit(self._write).result()
+        if (begun := self._begin()) is not None:
+            begun.result()
 
     def _ask(self, asked: _Asked) -> None:
         with self._lock:
             self._waiting.append(asked)
             if len(self._waiting) > 1:
                 return  # it is on its way to these
-        self._thread.submit(self._write)
+        self._begin()
+
+    def _begin(self) -> Future[None] | None:
+        """Have what is asked for written; it is by now, where this returns nothing."""
+        try:
+            return self._thread.submit(self._write)
+        except RuntimeError:  # the interpreter ends, and its threads take nothing more
+            self._write()
+            return None
 
     def _write(self) -> None:
         with self._lock:

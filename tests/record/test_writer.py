@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +138,31 @@ async def test_whoever_waited_on_a_loop_that_ended_holds_up_nobody(store: Gated)
     store.may.set()
     await here.append(a_row())
     assert store.kept.revision("gone") == store.kept.revision("here") == 1
+
+
+def test_what_is_kept_while_the_interpreter_ends_is_kept(tmp_path: Path) -> None:
+    program = """
+import asyncio, atexit, sys
+from nbsession.record.journal import Journal, Rows
+from nbsession.stores import Row, SqlStore
+
+store = SqlStore(sys.argv[1])
+journal = Journal(store, "s")
+asyncio.run(journal.append(Rows([Row("head", "0", {})])))
+
+@atexit.register
+def last():
+    journal.append_now(Rows([Row("head", "1", {})]))
+    journal.close()
+"""
+    url = f"sqlite:///{tmp_path}/s.db"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, url], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    store = SqlStore(url)
+    assert (store.revision("s"), store.holder("s")) == (2, "")
+    store.close()
 
 
 async def test_all_sessions_of_a_file_have_one_thread(tmp_path: Path) -> None:
