@@ -16,6 +16,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from rattler_build import Stage0Recipe
 
 ROOT = Path(__file__).parents[1]
 LATER = {
@@ -105,14 +107,26 @@ def test_a_source_distribution_installs_where_nothing_is_and_has_all_that_a_whee
     assert list(tmp_path.glob("**/trips.ipynb"))
 
 
-def test_the_conda_recipe_asks_for_what_the_package_asks_for() -> None:
-    recipe = (ROOT / "conda" / "recipe" / "meta.yaml").read_text("utf-8")
-    run_time = recipe.split("  run:\n", 1)[1].split("\n\n", 1)[0]
-    asked = {line.removeprefix("    - ").replace(" ", "") for line in run_time.splitlines()}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    bounds = {need.name: need.specifier for need in map(Requirement, project["dependencies"])}
-    assert {need.name: need.specifier for need in map(Requirement, asked - {"python>=3.11"})} == bounds
-    assert f'version: "{metadata.version("nbsession")}"' in recipe
+def bounds(needs: list[str]) -> dict[str, SpecifierSet]:
+    return {need.name: need.specifier for need in map(Requirement, needs)}
+
+
+def test_the_conda_recipe_renders_and_tells_what_the_package_tells() -> None:
+    (rendered,) = Stage0Recipe.from_file(ROOT / "conda" / "recipe" / "recipe.yaml").render()
+    recipe = rendered.recipe.to_dict()
+    needs, about = recipe["requirements"], recipe["about"]
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project, tools = pyproject["project"], pyproject["build-system"]["requires"]
+    python = f"python {project['requires-python']}"
+    assert recipe["package"] == {"name": project["name"], "version": project["version"]}
+    assert bounds(needs["run"]) == bounds([python, *project["dependencies"]])
+    assert bounds(needs["host"]) == bounds([python, "pip", *tools])
+    commands = [f"{name} = {place}" for name, place in project["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == commands
+    assert (about["summary"], about["license"]) == (project["description"], project["license"])
+    assert about["license_file"] == project["license-files"]
+    assert about["homepage"] == project["urls"]["Home"]
+    assert about["documentation"] == project["urls"]["Documentation"]
 
 
 def test_the_citation_has_the_packages_version() -> None:
