@@ -31,13 +31,17 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seeds: PYTHONHASHSEED={hash_seed}, hypothesis examples {examples}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run browser tests last.
+    """Mark the tests with a browser, and run them last.
 
     Playwright's sync API leaves its own loop running in the thread, where no
     test could start another one afterwards.
     """
-    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
+    for item in items:
+        if "playwright" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,5 +62,17 @@ check ruff check .
 check ruff format --check .
 check mypy
 check lint-imports --no-logo
-check python -m pytest "$@"
+# The tests with a browser run beside the others, and are told when those have ended. Status 5 is that there are none.
+beside=$(mktemp) || stop 'no temporary file could be made'
+python -m pytest -m browser "$@" >"$beside" 2>&1 &
+browser=$!
+trap 'kill "$browser" 2>/dev/null; rm -f "$beside"' EXIT
+printf '+ python -m pytest -m "not browser" %s\n' "$*"
+python -m pytest -m 'not browser' "$@"
+others=$?
+printf '+ python -m pytest -m browser %s\n' "$*"
+wait "$browser"
+browser_ended=$?
+cat "$beside"
+case $others,$browser_ended in 0,0 | 0,5 | 5,0) ;; *) failed="$failed python -m pytest;" ;; esac
 [ -z "$failed" ] || stop "failed:$failed"
