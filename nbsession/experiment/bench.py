@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from nbsession import threads
 from nbsession.content import Message, Text, new_id
 from nbsession.context import context_of
 from nbsession.errors import KnobError, ModelError, NbsessionError
@@ -23,7 +24,7 @@ from nbsession.stores import MemoryStore
 from nbsession.timeline.fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from nbsession.app import App
     from nbsession.context import CompiledContext
@@ -109,10 +110,19 @@ class Bench:
 
     async def prepare(self) -> None:
         """Let the models that have to learn from their servers what they take, so that contexts are compiled for that."""
-        for arm in self.arms:
-            prepare = getattr(self.model(arm), "prepare", None)
-            if prepare is not None:
-                await prepare()
+        for learn in self._learning():
+            await learn()
+
+    def prepare_now(self) -> None:
+        """Prepare, and wait for it; where nothing may block, models stay what they are assumed to be."""
+        if self._learning() and threads.can_start():
+            self.home.run(self.prepare)
+
+    def _learning(self) -> list[Callable[[], Awaitable[object]]]:
+        """Return what lets models learn that can."""
+        models = {id(model): model for model in map(self.model, self.arms)}
+        prepares = [getattr(model, "prepare", None) for model in models.values()]
+        return [prepare for prepare in prepares if prepare is not None]
 
     def compile(self, arm: Arm, case: Case) -> CompiledContext:
         """Compile what a case is sent as under an arm; nothing is sent."""

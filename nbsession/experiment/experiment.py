@@ -78,16 +78,19 @@ class Experiment:
         return Design(self.cases, self.arms, self.repeat, self.scorers)
 
     def plan(self, *, store: SessionStore | None = None, concurrency: int = CONCURRENCY) -> Plan:
-        """Say what ``run`` would ask with these options: calls, tokens, cost and time, by arm; nothing is sent.
+        """Say what ``run`` would ask with these options: calls, tokens, cost and time, by arm; nothing is sent to a model.
 
-        Raises what a run would raise before it sends anything: ``KnobError`` where a value does not fit, and what a
+        What a run's batches hold already is told apart. Raises what a run would raise before it sends anything: ``KnobError`` where a value does not fit, and what a
         context fails with.
         """
         counted("concurrency", concurrency)
         bench = Bench(self.app, self.arms)
+        bench.prepare_now()
         tasks = bench.home.call(lambda: list(tasks_of(bench, *self.design)))
-        kept = Ledger(self._store(store), self.name).read({task.key for task in tasks})
-        return plan_of(bench, self.arms, self.cases[0], tasks, kept, concurrency)
+        ledger = Ledger(self._store(store), self.name)
+        kept = ledger.read({task.key for task in tasks})
+        sent = {key for batch in ledger.submissions() if batch.id for key in batch.contexts}
+        return plan_of(bench, self.arms, self.cases[0], tasks, kept, sent, concurrency)
 
     def run(
         self,

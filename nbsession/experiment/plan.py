@@ -10,7 +10,7 @@ from nbsession.experiment.words import dollars, named
 from nbsession.usage import Usage, calibrated, cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nbsession.context import CompiledContext, ContextDiff
     from nbsession.experiment.arm import Arm
@@ -30,6 +30,8 @@ class ArmPlan:
     store, or the input alone. ``seconds`` is an estimate by those in the store, ``None`` without any.
     ``context`` is what the first case would send, and ``diff`` how that differs from the first arm's.
     ``batch`` says why a batch cannot ask it, ``""`` where one can; then ``batch_cost`` is what that would cost, else ``None``.
+    ``in_batches`` of its calls were sent in batches whose answers nobody took up: ``run(batch=True)`` does, and sends
+    them no more, so that ``batch_cost`` does not count them.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ArmPlan:
     diff: ContextDiff
     batch: str
     batch_cost: float | None
+    in_batches: int
 
 
 class Plan:
@@ -63,6 +66,11 @@ class Plan:
         return sum(arm.reused for arm in self.arms.values())
 
     @property
+    def in_batches(self) -> int:
+        """Calls that were sent in batches, whose answers ``run(batch=True)`` takes up."""
+        return sum(arm.in_batches for arm in self.arms.values())
+
+    @property
     def tokens(self) -> int:
         """The estimated input of all first calls."""
         return sum(arm.tokens for arm in self.arms.values())
@@ -74,7 +82,7 @@ class Plan:
 
     @property
     def batch_cost(self) -> float | None:
-        """What ``run(batch=True)`` would cost, ``None`` where an arm cannot be batched or a price is not known."""
+        """What ``run(batch=True)`` would send would cost, ``None`` where an arm cannot be batched or a price is not known."""
         return _sum(arm.batch_cost for arm in self.arms.values())
 
     @property
@@ -82,11 +90,23 @@ class Plan:
         """An estimate, ``None`` where nothing is known of an arm that would be asked."""
         return _sum(arm.seconds for arm in self.arms.values())
 
+    @property
+    def of_batches(self) -> list[str]:
+        """Sentences that say what was sent in batches, and which arms have none."""
+        said = []
+        if self.in_batches:
+            were = "1 call was" if self.in_batches == 1 else f"{self.in_batches:,} calls were"
+            said.append(f"{were} sent in batches: run(batch=True) takes the answers up, and sends the others")
+        reasons: dict[str, list[str]] = {}
+        for arm in self.arms.values():
+            if arm.batch:
+                reasons.setdefault(arm.batch, []).append(named(arm.name))
+        return said + [f"no batch for {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
     def __repr__(self) -> str:
         return f"<Plan of at least {self.calls:,} calls, ≈{self.tokens:,} tokens in, {dollars(self.cost)}>"
 
     def __str__(self) -> str:
-        batched = any(not arm.batch for arm in self.arms.values())
         rows = [["arm", "model", "calls", "reused", "≈ tokens in", "≈ cost", "≈ in a batch", "≈ time"]]
         rows += [
             [
@@ -101,10 +121,12 @@ class Plan:
             ]
             for arm in self.arms.values()
         ]
-        every = all(not arm.batch for arm in self.arms.values())
+        batched = [not arm.batch for arm in self.arms.values()]
         figures = [f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", dollars(self.cost)]
-        rows.append(["all", "", *figures, dollars(self.batch_cost) if every else "none", _time(self.seconds)])
-        if not batched:
+        rows.append(
+            ["all", "", *figures, dollars(self.batch_cost) if all(batched) else "none", _time(self.seconds)]
+        )
+        if not any(batched):
             for row in rows:
                 del row[-2]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -115,12 +137,7 @@ class Plan:
                 lines += ["", f"{named(arm.name)}, beside {named(first.name)}:", str(arm.diff)]
             elif arm is not first:
                 lines += ["", f"{named(arm.name)} sends what {named(first.name)} does"]
-        reasons: dict[str, list[str]] = {}
-        for arm in self.arms.values():
-            if arm.batch:
-                reasons.setdefault(arm.batch, []).append(named(arm.name))
-        lines += [f"\nno batch for {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"\n{said}" for said in self.of_batches)])
 
 
 def plan_of(
@@ -129,9 +146,10 @@ def plan_of(
     first: Case,
     tasks: Sequence[Task],
     kept: Mapping[str, Kept],
+    sent: Collection[str],
     concurrency: int,
 ) -> Plan:
-    """Sum up what of these tasks would be asked, given what the store has."""
+    """Sum up what of these tasks would be asked, given what the store has, and whose keys were ``sent`` in batches."""
     contexts = {arm.name: bench.compile(arm, first) for arm in arms}
     base = contexts[arms[0].name]
     made: dict[str, ArmPlan] = {}
@@ -139,6 +157,7 @@ def plan_of(
         own = [task for task in tasks if task.arm is arm]
         there = {key: kept[key] for task in own if (key := task.key) in kept and kept[key].status == "done"}
         missing = [task for task in own if task.key not in there]
+        unsent = [task for task in missing if task.key not in sent]
         context = contexts[arm.name]
         figures = [each.figures for each in there.values()]
         answer = sum(each.output_tokens for each in figures) // len(figures) if figures else 0
@@ -156,7 +175,8 @@ def plan_of(
             context,
             context.diff(base),
             against,
-            None if against else _cost(missing, answer, batch=True),
+            None if against else _cost(unsent, answer, batch=True),
+            len(missing) - len(unsent),
         )
     return Plan(made)
 

@@ -178,6 +178,27 @@ async def test_a_run_that_is_stopped_leaves_its_batch_and_the_next_takes_up_the_
         assert (again.progress.done, again.progress.failed, server.sent) == (4, 0, 4)
 
 
+async def test_a_plan_counts_what_batches_hold_already_and_prices_the_rest_alone() -> None:
+    with FakeBatches(held=True) as server:
+        store, app = MemoryStore(), quiz(claude(server))
+        run = Experiment(app, cases("France", "Italy")).run(store=store, batch=True)
+        await asyncio.to_thread(server.looked.wait)
+        run.abort()
+        await run
+        asked = len(server.asked)
+        plan = Experiment(app, cases()).plan(store=store)
+        rest = Experiment(app, cases("Spain", "Norway")).plan()
+        assert (plan.calls, plan.in_batches, plan.arms["default"].in_batches) == (4, 2, 2)
+        assert plan.batch_cost == rest.batch_cost
+        assert plan.cost is not None
+        assert plan.cost > (rest.cost or 0)
+        assert "2 calls were sent in batches: run(batch=True) takes the answers up" in str(plan)
+        assert len(server.asked) == asked, "a plan sends nothing"
+        server.release()
+        await Experiment(app, cases()).run(store=store, batch=True)
+        assert Experiment(app, cases()).plan(store=store).in_batches == 0
+
+
 async def test_what_a_stopped_run_did_not_send_is_sent_beside_what_it_did() -> None:
     with FakeBatches(held=True) as server:
         store, app = MemoryStore(), quiz(claude(server))

@@ -155,10 +155,12 @@ async def test_a_model_that_learns_what_it_takes_is_asked_for_that_first() -> No
         return Fit(Priority(-1, Section("A fact. " * 500)), Timeline())
 
     store, model = MemoryStore(), Local()
+    planned = Experiment(App(Reader, model=Local()), ["hi"]).plan()
     first = await Experiment(App(Reader, model=model), ["hi"]).run(store=store)
     again = await Experiment(App(Reader, model=model), ["hi"]).run(store=store)
     assert (again.progress.reused, model.asked) == (1, 1)
-    assert model.contexts[0].tokens < 200
+    assert model.contexts[0].tokens == planned.tokens < 200
+    assert Experiment(App(Reader, model=Local()), ["hi"]).plan(store=store).reused == 1
     assert not first.failures
 
 

@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nbsession import App, System, Timeline, component, use_knob
 from nbsession.experiment import Case, Experiment
+from nbsession.models.anthropic import AnthropicModel
 from nbsession.notebook import formatters
 from nbsession.notebook.experiment import sheet as sheets
 from nbsession.notebook.experiment.view import RunView
@@ -207,6 +208,21 @@ async def test_what_an_experiment_gives_shows_itself(shell: InteractiveShell) ->
     plan = Experiment(quiz(), cases(), knobs=TONES).plan()
     assert shown(shell, plan)["text/plain"].startswith("Plan · 8 model calls at least")
     assert "What differs in the context" in shown(shell, plan)["text/html"]
+
+
+def test_a_plan_has_the_price_in_a_batch_beside_the_full_one_and_says_which_arms_have_none() -> None:
+    cheap = AnthropicModel("claude-sonnet-4-5", api_key="sk-secret-1234")
+    (table,) = sheets.plan(Experiment(quiz(cheap), cases()).plan()).tables
+    titles = [column.title for column in table.columns]
+    cost, batched = (str(table.rows[0].cells[titles.index(title)]) for title in ("cost", "in a batch"))
+    assert re.fullmatch(r"≈\$0\.\d+", cost)
+    assert f"{batched} in a batch" in table.facts
+    assert float(batched[2:]) == pytest.approx(float(cost[2:]) / 2, rel=0.1)
+    mixed = sheets.plan(Experiment(quiz(), cases(), models=[cheap, Teacher()]).plan())
+    assert [row.cells[-1] for row in mixed.tables[0].rows] == [batched, "none"]
+    assert "no batch for scripted: scripted takes none" in str(mixed)
+    alone = str(sheets.plan(Experiment(quiz(), cases()).plan()))
+    assert "batch" not in alone
 
 
 async def test_the_contexts_of_the_first_case_can_be_compared() -> None:

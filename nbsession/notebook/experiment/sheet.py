@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from nbsession.context import CompiledContext
-    from nbsession.experiment import ArmReport, Plan, Report, Run
+    from nbsession.experiment import ArmPlan, ArmReport, Plan, Report, Run
     from nbsession.statistics import Comparison
 
 MOST_ARMS = 50
@@ -134,6 +134,7 @@ def plan(shown: Plan, *, whole: bool = True) -> Sheet:
     """Lay out what an experiment would ask, by arm; ``whole``, with what differs between their contexts."""
     arms = list(shown.arms.values())
     models = {arm.model for arm in arms}
+    batched = any(not arm.batch for arm in arms)
     told: list[tuple[Column, list[str]]] = [
         (Column("arm"), [arm.name for arm in arms]),
         (Column("model", "q"), [arm.model or "–" for arm in arms] if len(models) > 1 else []),
@@ -143,6 +144,7 @@ def plan(shown: Plan, *, whole: bool = True) -> Sheet:
         (Column("first case", "n"), [f"≈{arm.context.tokens:,}" for arm in arms]),
         (Column("±", "n"), ["", *(templates.signed(arm.diff.tokens) for arm in arms[1:])]),
         (Column("cost", "n"), [_about(arm.cost, templates.dollars) for arm in arms]),
+        (Column("in a batch", "n"), [_batched(arm) for arm in arms] if batched else []),
         (
             Column("time", "n"),
             [_about(arm.seconds, templates.seconds) for arm in arms] if shown.reused else [],
@@ -155,11 +157,15 @@ def plan(shown: Plan, *, whole: bool = True) -> Sheet:
     facts.append(
         "price unknown" if shown.cost is None else f"≈{templates.dollars(shown.cost)}{_answers(shown)}"
     )
+    if shown.batch_cost is not None:
+        facts.append(f"{_about(shown.batch_cost, templates.dollars)} in a batch")
     facts += sorted(models) if len(models) == 1 else []
     facts += ["nothing was sent"] if whole else []
     table = Table("Plan", [*filter(None, facts), *_left_out(len(arms))], columns, rows[:MOST_ARMS])
     contexts = {arm.name: arm.context for arm in arms}
-    return Sheet((table,), differences=differences_of(contexts) if whole and len(arms) > 1 else None)
+    differences = differences_of(contexts) if whole and len(arms) > 1 else None
+    words = [Word("batch", said, "") for said in shown.of_batches] if batched else []
+    return Sheet((table,), differences=differences, words=tuple(words))
 
 
 def differences_of(contexts: Mapping[str, CompiledContext]) -> Differences:
@@ -300,6 +306,10 @@ def _left_out(arms: int) -> list[str]:
 
 def _about(value: float | None, write: Callable[[Any], str]) -> str:
     return "–" if value is None else f"{'≈' if value else ''}{write(value)}"
+
+
+def _batched(arm: ArmPlan) -> str:
+    return "none" if arm.batch else _about(arm.batch_cost, templates.dollars)
 
 
 def _answers(shown: Plan) -> str:
