@@ -10,6 +10,7 @@ from nbsession.experiment.case import Case
 from nbsession.experiment.engine import Engine
 from nbsession.experiment.experiment import Experiment
 from nbsession.experiment.judge import judge
+from nbsession.experiment.judge_plan import JudgePlan
 from nbsession.experiment.plan import ArmPlan, Plan
 from nbsession.experiment.report import Flip, Report
 from nbsession.experiment.run import Progress, Run
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "Experiment",
     "Flip",
+    "JudgePlan",
     "Plan",
     "Progress",
     "Report",

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nbsession.experiment.outcome import Task
     from nbsession.models.anthropic.batches import MessageBatches
     from nbsession.models.base import ModelAdapter
-    from nbsession.usage import Budget
 
 MOST_REQUESTS = 10_000
 """Requests of one batch: the provider takes 100,000 of 256 MB together, and here they are held in memory."""
@@ -65,20 +64,19 @@ class BatchEngine:
 
     What is sent is noted in the ledger before: a run that was stopped or killed leaves its batches where they are, since
     they are paid for, and the next one with ``batch=True`` takes up their answers. A request that its batch did not come to in time is sent
-    again, up to ``SENDS`` times; one that failed or was canceled there fails. ``budget`` bounds
+    again, up to ``SENDS`` times; one that failed or was canceled there fails. The run's budget bounds
     what is sent: as nothing can be taken back, each request counts with the longest answer that it allows, and what does
     not fit beside the others is sent when their answers are there, or refused. An arm that cannot be batched is a
     ``SessionError`` before anything is sent.
     """
 
-    def __init__(self, ledger: Ledger, budget: Budget | None, concurrency: int) -> None:
+    def __init__(self, ledger: Ledger, concurrency: int) -> None:
         self._ledger = ledger
-        self._budget = budget
         self._local = LocalEngine(concurrency)
 
     async def outcomes(self, tasks: Sequence[Task], bench: Bench) -> AsyncGenerator[Outcome]:
         """See ``Engine``; the answers of a batch come together, when it has ended."""
-        mail = _Mail(tasks, bench, self._ledger, self._budget)
+        mail = _Mail(tasks, bench, self._ledger)
         try:
             await mail.take_up()
             while mail.left:
@@ -120,13 +118,12 @@ class _Mail:
     ``refused`` says of those that the budget kept from being sent the last time what they would have passed.
     """
 
-    def __init__(self, tasks: Sequence[Task], bench: Bench, ledger: Ledger, budget: Budget | None) -> None:
+    def __init__(self, tasks: Sequence[Task], bench: Bench, ledger: Ledger) -> None:
         self.left = {task.key: task for task in tasks}
         self.under_way: list[Submission] = []
         self.refused: dict[str, str] = {}
         self._bench = bench
         self._ledger = ledger
-        self._budget = budget
         self._reserved = Total()
         self._times: Counter[str] = Counter()
         self._models: dict[str, ModelAdapter] = {}
@@ -190,7 +187,7 @@ class _Mail:
                 continue
             del self.left[key]
             model = Received(self._models[task.arm.name], reply, asked)
-            answered.append(task._replace(arm=replace(task.arm, model=model)))
+            answered.append(task._replace(arm=replace(task.arm, model=model), paid=True))
         return answered
 
     def goes_on(self) -> list[str]:
@@ -213,10 +210,11 @@ class _Mail:
     def _reserve(self, task: Task, context: CompiledContext, answer: int) -> None:
         """Count a request as used; ``BudgetError`` where it does not fit."""
         account = self._bench.account
-        if self._budget is None or account is None:
+        budget, used = account.bound if account is not None else (None, Total())
+        if budget is None:
             return
-        used = account.used + self._reserved
-        self._budget.check(
+        used = used + self._reserved
+        budget.check(
             "experiment's", task.model, used.usage, used.cost, context.tokens, answer=answer, batch=True
         )
         usage = Usage(calibrated(task.model).apply(context.tokens), answer, batch=True)

@@ -155,7 +155,7 @@ class Bench:
         """Do a task, and score what came of it; only being cancelled is raised."""
         session = self._templates[task.arm.name].fork(id=new_id("tr"))
         if self.account is not None:
-            session._core.spending.parent = self.account
+            session._core.spending.parent, session._core.spending.paid = self.account, task.paid
         outcome = Outcome(task.number, "failed", session.id)
         try:
             await self._ask(session, task, pace, outcome)
@@ -182,7 +182,7 @@ class Bench:
             outcome.error = result.reason or _FAILED[result.stop_reason]
         else:
             outcome.status = "done"
-            outcome.scored = await score(task.scorers, result, task.case, self.home.user_loop)
+            outcome.scored = await score(task.scorers, result, task.case, self.home.user_loop, self.account)
 
 
 def whole(session: Session) -> Result:

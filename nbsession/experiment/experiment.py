@@ -107,7 +107,8 @@ class Experiment:
         asks only what is missing there, failed, or would be sent another context, model or tool; where a scorer or what
         a case expects is another one, scores alone are worked out anew. At most ``concurrency`` trials are under way for each
         provider, fewer where it refuses so many. ``budget`` (US dollars, or ``{"tokens": n}``) bounds all of
-        them together, those in the store included: a trial that would pass it is refused. A tool that asks for confirmation is denied.
+        them together, those in the store included, with the models that score them: a trial that would pass it is refused,
+        and a judge that would gives no score before a run with more. A tool that asks for confirmation is denied.
         ``executor`` does the trials elsewhere: a Dask ``Client``, an ipyparallel ``Client`` or view, the module ``ray``, an
         executor of ``concurrent.futures``, or an ``Engine`` of your own. Functions of notebook cells travel, models and cases
         too; the sessions come back, and are stored here. What changes elsewhere, as a list that a scorer fills, stays there.
@@ -129,8 +130,8 @@ class Experiment:
         bench = Bench(self.app, self.arms, account)
         app = self.app if kept is self.app.store else self.app.like(self.app.root, store=kept)
         ledger = Ledger(kept, self.name)
-        if batch:  # which keeps to the budget before it sends: what was answered is paid for
-            engine, limit = BatchEngine(ledger, limit, concurrency), None
+        if batch:
+            engine = BatchEngine(ledger, concurrency)
         run = Run(self.design, Means(bench, engine, ledger, Archive(app, ledger), account, limit))
         run.start()
         return run

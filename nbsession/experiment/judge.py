@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from nbsession.app import App
 from nbsession.content import Document, Image, Text, drafts_of
 from nbsession.errors import NbsessionError, ScoreError
+from nbsession.experiment.probe import Probe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from pydantic import BaseModel
 
+    from nbsession.context import CompiledContext
     from nbsession.experiment.scorers import Asked
     from nbsession.session import Result
 
@@ -96,6 +101,18 @@ class _Court:
         made = [context.hash, context.model, self._form.model_json_schema()]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
 
+    def contexts(self, cases: Iterable[Asked], *answers: str) -> Iterator[CompiledContext]:
+        """Compile what cases would be sent as, with empty answers of these names; nothing is sent."""
+        app = self.app.like(self.app.root)
+        session = app.session()
+        try:
+            probe = Probe(session, None)
+            for case in cases:
+                message = _told(case, dict.fromkeys(answers, ""), self.question)
+                yield app.home.call(partial(probe.compile, message))
+        finally:
+            session.close()
+
     async def ask(self, case: Asked, answers: dict[str, str]) -> tuple[Any, str]:
         """Ask in a session of its own; return what it answered, and the session's id."""
         session = self.app.session(metadata={"judge": self.name, "case": case.id})
@@ -133,6 +150,10 @@ class Judge:
     def fingerprint(self) -> str:
         """A hash of all that it judges by."""
         return self._court.fingerprint
+
+    def contexts(self, cases: Iterable[Asked]) -> Iterator[CompiledContext]:
+        """Compile what cases would be sent as whose answers are not there yet; nothing is sent."""
+        return self._court.contexts(cases, "answer")
 
     async def __call__(self, result: Result, case: Asked) -> Judgement:
         given, session = await self._court.ask(case, {"answer": result.text})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from nbsession.session.spending import Total
+from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nbsession.experiment.arm import Arm
     from nbsession.experiment.case import Case
@@ -18,10 +21,32 @@ Status: TypeAlias = Literal["done", "failed", "refused", "unsent"]
 """How a trial stands: answered, failed, kept from being sent by a budget, or not sent so far."""
 
 
+class Spent(Protocol):
+    """What has taken tokens: the figures of a trial, and the scores that models gave it. ``cost`` is in US dollars."""
+
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def cost(self) -> float | None: ...
+
+
+def total_of(spent: Iterable[Spent]) -> Total:
+    """Sum up what was spent; its ``cost`` is ``None`` where a price is not known."""
+    tokens, answered, price = 0, 0, 0.0
+    known = True
+    for each in spent:
+        tokens, answered = tokens + each.input_tokens, answered + each.output_tokens
+        price, known = price + (each.cost or 0.0), known and each.cost is not None
+    return Total.of(Usage(tokens, answered), price if known else None)
+
+
 class Task(NamedTuple):
     """One trial to be done: its number in the run, what is asked of which model, and scored by what.
 
-    ``key`` is the same for what is the same trial in another run; ``tokens`` are those of its context.
+    ``key`` is the same for what is the same trial in another run; ``tokens`` are those of its context. ``paid`` says that
+    its answer came, and is paid for: no budget refuses it.
     """
 
     number: int
@@ -32,6 +57,7 @@ class Task(NamedTuple):
     model: str
     tokens: int
     scorers: Sequence[Scorer] = ()
+    paid: bool = False
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbsession.experiment.batch import against_a_batch
+from nbsession.experiment.judge_plan import JudgePlan, judge_plans_of
 from nbsession.experiment.words import dollars, named
 from nbsession.usage import Usage, calibrated, cost
 
@@ -50,15 +51,18 @@ class ArmPlan:
 
 
 class Plan:
-    """What an experiment would ask, by arm; nothing was sent. It prints as a table and the arms' differences."""
+    """What an experiment would ask, by arm; nothing was sent. It prints as a table and the arms' differences.
 
-    def __init__(self, arms: Mapping[str, ArmPlan]) -> None:
-        self.arms = arms
+    ``judges`` are those of its scorers that ask a model themselves. What it sums up counts them, but for ``seconds``.
+    """
+
+    def __init__(self, arms: Mapping[str, ArmPlan], judges: Mapping[str, JudgePlan]) -> None:
+        self.arms, self.judges = arms, judges
 
     @property
     def calls(self) -> int:
         """Model calls, at least."""
-        return sum(arm.calls for arm in self.arms.values())
+        return sum(each.calls for each in self.parts)
 
     @property
     def reused(self) -> int:
@@ -72,23 +76,32 @@ class Plan:
 
     @property
     def tokens(self) -> int:
-        """The estimated input of all first calls."""
-        return sum(arm.tokens for arm in self.arms.values())
+        """The estimated input of all first calls, and of the judges'."""
+        return sum(each.tokens for each in self.parts)
 
     @property
     def cost(self) -> float | None:
         """In US dollars, ``None`` where a price is not known."""
-        return _sum(arm.cost for arm in self.arms.values())
+        return _sum(each.cost for each in self.parts)
 
     @property
     def batch_cost(self) -> float | None:
-        """What ``run(batch=True)`` would send would cost, ``None`` where an arm cannot be batched or a price is not known."""
-        return _sum(arm.batch_cost for arm in self.arms.values())
+        """What ``run(batch=True)`` would send would cost, ``None`` where an arm cannot be batched or a price is not known.
+
+        Judges are asked as the answers come, at their full price.
+        """
+        judged = (judge.cost for judge in self.judges.values())
+        return _sum([*(arm.batch_cost for arm in self.arms.values()), *judged])
 
     @property
     def seconds(self) -> float | None:
         """An estimate, ``None`` where nothing is known of an arm that would be asked."""
         return _sum(arm.seconds for arm in self.arms.values())
+
+    @property
+    def parts(self) -> list[ArmPlan | JudgePlan]:
+        """Who would ask a model: the arms and the judges."""
+        return [*self.arms.values(), *self.judges.values()]
 
     @property
     def of_batches(self) -> list[str]:
@@ -121,6 +134,10 @@ class Plan:
             ]
             for arm in self.arms.values()
         ]
+        for judge in self.judges.values():
+            price = _priced(judge, judge.cost)
+            figures = [f"{judge.calls:,}", "", f"{judge.tokens:,}", price, price]
+            rows.append([f"judge: {named(judge.name)}", judge.model, *figures, ""])
         batched = [not arm.batch for arm in self.arms.values()]
         figures = [f"{self.calls:,}", f"{self.reused:,}", f"{self.tokens:,}", dollars(self.cost)]
         rows.append(
@@ -178,7 +195,8 @@ def plan_of(
             None if against else _cost(unsent, answer, batch=True),
             len(missing) - len(unsent),
         )
-    return Plan(made)
+    done = {key: each for key, each in kept.items() if each.status == "done"}
+    return Plan(made, judge_plans_of(tasks[0].scorers, tasks, done))
 
 
 def _cost(tasks: Sequence[Task], answer: int, *, batch: bool = False) -> float | None:
@@ -194,7 +212,7 @@ def _sum(figures: Iterable[float | None]) -> float | None:
     return total
 
 
-def _priced(arm: ArmPlan, price: float | None) -> str:
+def _priced(arm: ArmPlan | JudgePlan, price: float | None) -> str:
     return dollars(price) + ("" if arm.answers or not price else " + answers")
 
 

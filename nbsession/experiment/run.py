@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession import threads
 from nbsession.errors import SessionError, SessionNotFoundError
+from nbsession.experiment.outcome import total_of
 from nbsession.experiment.pairs import preferences_of
 from nbsession.experiment.report import Report
 from nbsession.experiment.scoring import score, stale
 from nbsession.experiment.tasks import in_turn, tasks_of
 from nbsession.experiment.trial import Trial
 from nbsession.experiment.words import failure, fault
-from nbsession.session.spending import Total
-from nbsession.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
     from nbsession.experiment.arm_report import ArmReport
     from nbsession.experiment.design import Design, Means
     from nbsession.experiment.ledger import Kept
-    from nbsession.experiment.outcome import Outcome, Task
+    from nbsession.experiment.outcome import Outcome, Spent, Task
     from nbsession.experiment.pairs import Preferences
     from nbsession.experiment.report import Flip
-    from nbsession.experiment.scoring import Scored
+    from nbsession.experiment.scoring import Scored, Scores
     from nbsession.statistics import Comparison
 
 PATIENCE = 5.0
@@ -46,7 +45,7 @@ _SCORING = 8
 
 
 class Progress(NamedTuple):
-    """How far a run is. ``cost`` is what it spent so far, in US dollars (``None``: a price is not known).
+    """How far a run is. ``cost`` is what it and its judges spent so far, in US dollars (``None``: a price is not known).
 
     ``reused`` trials were in the store; they count as done. ``seconds_left`` is an estimate, ``None`` before there is one.
     """
@@ -84,7 +83,7 @@ class Run:
         self._keeper: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._asked = 0
-        self._over_at = 0.0
+        self._scored_anew: list[Scores] = []
 
     # Waiting for it
 
@@ -139,7 +138,7 @@ class Run:
         """How far it is, at this moment."""
         ended = list(self._ended)
         own = [trial for trial in ended if not trial.reused]
-        costs = [trial.cost for trial in own]
+        spent = total_of([*_spent(own), *self._scored_anew])
         left = None
         if self.done:
             left = 0.0
@@ -151,7 +150,7 @@ class Run:
             sum(trial.status == "failed" for trial in ended),
             sum(trial.status == "refused" for trial in ended),
             len(ended) - len(own),
-            None if None in costs else sum(cost or 0.0 for cost in costs),
+            spent.cost,
             left,
         )
 
@@ -333,6 +332,8 @@ class Run:
                 again.append((trial, found.scored))
             else:
                 self._settle(trial)
+        reused = [trial for trial in self._trials if trial.reused]
+        self._means.account.begin(self._means.budget, total_of(_spent(reused)))
         gate = asyncio.Semaphore(_SCORING)
         scoring = [asyncio.create_task(self._score(trial, there, gate)) for trial, there in again]
         try:
@@ -356,8 +357,10 @@ class Run:
             except SessionNotFoundError:
                 trial.status, trial.reused = "unsent", False
                 return False
-            scored = await score(scorers, result, trial.case, self._means.bench.home.user_loop)
-            scored = {**there, **scored}
+            means = self._means
+            anew = await score(scorers, result, trial.case, means.bench.home.user_loop, means.account)
+            self._scored_anew += anew.values()
+            scored = {**there, **anew}
             await self._means.ledger.rescore(trial.key, scored)
             trial.scored = self._of_these_scorers(scored)
             self._settle(trial)
@@ -365,11 +368,6 @@ class Run:
 
     async def _ask(self, tasks: Sequence[Task]) -> None:
         means = self._means
-        used = [trial for trial in self._trials if trial.reused]
-        costs = [trial.cost for trial in used]
-        usage = Usage(sum(t.figures.input_tokens for t in used), sum(t.figures.output_tokens for t in used))
-        spent = None if None in costs else sum(cost or 0.0 for cost in costs)
-        means.account.begin(means.budget, Total.of(usage, spent))
         self._began, self._asked = time.monotonic(), len(tasks)
         given: set[int] = set()
         try:
@@ -431,3 +429,10 @@ class Run:
     def _raise(self) -> None:
         if (error := self.outcome.exception()) is not None:
             raise error
+
+
+def _spent(trials: Iterable[Trial]) -> Iterator[Spent]:
+    """Give what each trial has taken, and each of its scores."""
+    for trial in trials:
+        yield trial.figures
+        yield from trial.scored.values()

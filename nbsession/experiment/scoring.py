@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from nbsession import threads
 from nbsession.errors import ScoreError, SessionError
 from nbsession.experiment.words import failure
+from nbsession.session.spending import Spending, paid_by
 from nbsession.statistics import number, shown
 from nbsession.timeline.fingerprint import fingerprint
 
@@ -28,12 +29,16 @@ Score: TypeAlias = "float | str | None"
 class Scores(NamedTuple):
     """What one scorer gave for a trial, by name, and the stamp of what it was made by.
 
-    ``notes`` has, by the same names, what a judge said beside: its ``reason``, and the id of its ``session``.
+    ``notes`` has, by the same names, what a judge said beside: its ``reason``, and the id of its ``session``. The tokens
+    and the ``cost`` (US dollars, ``None`` where a price is not known) are those of the models that it asked.
     """
 
     stamp: str
     values: Mapping[str, Score]
     notes: Mapping[str, Mapping[str, str]] = {}
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
 
 
 Scored: TypeAlias = "Mapping[str, Scores]"
@@ -54,17 +59,26 @@ class Scorer(NamedTuple):
         return digest(self.code, case.expected, case.metadata)[:12]
 
     async def score(
-        self, result: Result, case: Case, user_loop: asyncio.AbstractEventLoop | None = None
+        self,
+        result: Result,
+        case: Case,
+        user_loop: asyncio.AbstractEventLoop | None = None,
+        account: Spending | None = None,
     ) -> Scores:
         """Score a result; whatever it raises, or gives that is no score, is a text in place of the score.
 
-        A sync function runs in a worker thread, an async one on ``user_loop``, if one is given, as users' tools do.
+        A sync function runs in a worker thread, an async one on ``user_loop``, if one is given, as users' tools do. What
+        the sessions spend that it makes, counts for ``account``, whose budget bounds them.
         """
-        stamp = self.stamp(case)
+        stamp, spending = self.stamp(case), Spending((), None, None)
+        spending.parent = account
         try:
-            return self._scores(stamp, await self._call(result, case, user_loop))
+            with paid_by(spending):
+                scores = self._scores(stamp, await self._call(result, case, user_loop))
         except Exception as error:  # noqa: BLE001  # a scorer's failure is a value, and stops nobody
-            return Scores(stamp, {self.name: failure(error)})
+            scores = Scores(stamp, {self.name: failure(error)})
+        usage, cost = spending.used.usage, spending.used.cost
+        return scores._replace(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
 
     def _scores(self, stamp: str, given: Any) -> Scores:
         parts = isinstance(given, Mapping)
@@ -143,9 +157,10 @@ async def score(
     result: Result,
     case: Case,
     user_loop: asyncio.AbstractEventLoop | None = None,
+    account: Spending | None = None,
 ) -> Scored:
     """Score a result by each scorer, one after another."""
-    return {each.name: await each.score(result, case, user_loop) for each in scorers}
+    return {each.name: await each.score(result, case, user_loop, account) for each in scorers}
 
 
 def digest(*known: Any) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nbsession.errors import SessionError
-from nbsession.experiment.outcome import Figures, Status
+from nbsession.experiment.outcome import Figures, Status, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.case import Case
     from nbsession.experiment.scoring import Score, Scored
     from nbsession.session import Session
+    from nbsession.session.spending import Total
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -56,6 +57,11 @@ class Trial:
     def notes(self) -> Mapping[str, Mapping[str, str]]:
         """What judges said beside their scores, by the same names: ``reason``, and the id of the judge's ``session``."""
         return {name: said for each in self.scored.values() for name, said in each.notes.items()}
+
+    @property
+    def scoring(self) -> Total:
+        """What the models took that its scorers asked: ``usage``, and ``cost`` in US dollars; no part of its own figures."""
+        return total_of(self.scored.values())
 
     def number_of(self, score: str) -> float | None:
         """Return a score where it was done and has that one as a number, else ``None``."""

@@ -13,7 +13,7 @@ from nbsession import threads
 from nbsession.errors import BudgetError, CompileError, NbsessionError, SessionError
 from nbsession.session.ablation import compiled_without, listed
 from nbsession.session.distance import Answer
-from nbsession.session.spending import Spending, Total
+from nbsession.session.spending import Spending, Total, paid_by
 from nbsession.session.trial import ask, model_asked
 from nbsession.statistics import Comparison, Interval, contrast, corrected, interval, number, shown
 from nbsession.usage import Budget, Usage, calibrated, cost
@@ -198,7 +198,7 @@ class Explanation:
     async def _ask_all(self) -> None:
         """Ask in rounds, so that all have had the same number of answers wherever a budget ends it."""
         # That tick is answered already, so what is wrong with the score shows before anything is sent.
-        await scored(self._setting.score, self.tick)
+        await self._setting.scored(self.tick)
         gate = asyncio.Semaphore(CONCURRENCY)
         try:
             await asyncio.gather(
@@ -218,7 +218,7 @@ class Explanation:
             try:
                 tick = await ask(self._contexts[path], self.tick, spending, self._fork.record.has_call)
                 self.ticks.append(tick)
-                self._answers[path].append((tick, await scored(self._setting.score, tick)))
+                self._answers[path].append((tick, await self._setting.scored(tick)))
             except BudgetError as error:
                 self.stopped = str(error)
             except Exception as error:  # noqa: BLE001  # an answer's failure is its own, and is kept
@@ -261,6 +261,11 @@ class Setting(NamedTuple):
     repeat: int
     score: Score | None
     account: Spending
+
+    async def scored(self, tick: Tick) -> float | None:
+        """Score a tick; what the function has models asked for it is paid from the account, too."""
+        with paid_by(self.account):
+            return await scored(self.score, tick)
 
 
 async def scored(score: Score | None, tick: Tick) -> float | None:

@@ -171,9 +171,9 @@ class SessionInquiry(SessionView):
         before the ``Explanation`` is awaited: its ``plan`` has the calls, tokens and ≈ cost. ``score(tick)``, sync or
         async, gives a number or a bool for an answer; without it the effect is how far the answers lie from those
         of the full context, beside how far these lie apart. ``components`` names those to leave out, by default
-        all that wrote a part of the context. ``budget`` (US dollars, or ``{"tokens": n}``) bounds it. What two
-        components say alike has no effect left out singly. Raises ``SessionError`` for a tick or component that is not there, and
-        where ``score`` fails at the tick itself.
+        all that wrote a part of the context. ``budget`` (US dollars, or ``{"tokens": n}``) bounds it, with the models that
+        ``score`` asks. What two components say alike has no effect left out singly. Raises ``SessionError`` for a tick or
+        component that is not there, and where ``score`` fails at the tick itself.
         """
         self._open()
 

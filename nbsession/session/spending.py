@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +52,8 @@ class Total:
 class Spending:
     """Tokens and US dollars of one session's ticks; what a spawned session spends counts for its parent, too.
 
-    ``window`` is the model's, in tokens. ``unit`` is what a budget given to ``begin`` bounds.
+    ``window`` is the model's, in tokens. ``unit`` is what a budget given to ``begin`` bounds. ``paid`` says that the
+    answer to the next call is paid for already: it counts, and no budget refuses it.
     """
 
     def __init__(
@@ -64,7 +67,8 @@ class Spending:
     ) -> None:
         self.budget = budget
         self.window = window
-        self.parent: Spending | None = None
+        self.parent = _payer.get()
+        self.paid = False
         self.watchers = Watchers()
         self._ticks = ticks
         self._spawned = Total()
@@ -75,7 +79,7 @@ class Spending:
         self._limit: Budget | None = None
         self._execution = Total()
         self._unit = unit
-        self._under_way: dict[Spending, Total] = {}
+        self._under_way: dict[object, Total] = {}
 
     def begin(self, budget: Budget | None, used: Total | None = None) -> None:
         """Count for an execution from now on; ``budget`` bounds it and what it spawns, and what was ``used`` of it before."""
@@ -93,8 +97,18 @@ class Spending:
 
     @property
     def bound(self) -> tuple[Budget | None, Total]:
-        """What bounds the execution, and what it used so far."""
-        return self._limit, self._execution
+        """What bounds the execution, and what is used of it, by calls that are under way and by what is lent, too."""
+        return self._limit, sum(self._under_way.values(), self._execution)
+
+    def lend(self, share: Total) -> object:
+        """Count a share as used until what this returns is given to ``take_back``."""
+        lent = object()
+        self._under_way[lent] = share
+        return lent
+
+    def take_back(self, lent: object) -> None:
+        """Count a share no more: what was used of it is counted by itself."""
+        self._under_way.pop(lent, None)
 
     def count(self, used: Total) -> None:
         """Count what was used where nobody could charge it here, as in another process."""
@@ -132,6 +146,8 @@ class Spending:
         The input of a call that may be made counts as used until it is charged: others
         that share a budget are asked at the same time.
         """
+        if self.paid:
+            return
         bounded = [at for at in self._lineage() if at.budget is not None or at._limit is not None]
         for spending in bounded:
             spending._price_again()
@@ -187,6 +203,19 @@ class Spending:
         while spending is not None:
             yield spending
             spending = spending.parent
+
+
+_payer: ContextVar[Spending | None] = ContextVar("nbsession payer", default=None)
+
+
+@contextmanager
+def paid_by(payer: Spending) -> Iterator[None]:
+    """Let what sessions spend that are made within the block, by whomever, count for ``payer``, too."""
+    before = _payer.set(payer)
+    try:
+        yield
+    finally:
+        _payer.reset(before)
 
 
 def price_of(tick: Tick) -> float | None:

@@ -172,6 +172,20 @@ async def test_a_budget_ends_it_with_the_same_number_of_answers_for_all() -> Non
     assert len(model.contexts) == 1 + explanation.calls
 
 
+async def test_a_budget_counts_what_its_score_has_models_asked_for() -> None:
+    session, _ = made()
+    await session.send("Where?")
+    each = session.ticks[0].usage.total_tokens
+    long = "word " * 20 * each
+
+    async def by_a_model(tick: Tick) -> int:
+        return len((await App(Timeline, model=ScriptedModel(long)).session().send(tick.text)).text)
+
+    explanation = await session.explain(0, score=by_a_model, budget={"tokens": 60 * each})
+    assert 0 < explanation.calls < 20
+    assert "the explanation's budget" in explanation.stopped
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [(ModelError("overloaded, try later"), "overloaded, try later"), (KeyError("tone"), "KeyError: 'tone'")],

@@ -132,7 +132,7 @@ async def _performed(kit: Kit, job: Job, unwanted: Callable[[], bool]) -> Reply:
     watching.cancel()
     if not working.cancelled():
         working.result()
-    return Reply(outcomes, spent.bound[1], time.monotonic() - began)
+    return Reply(outcomes, spent.used, time.monotonic() - began)
 
 
 async def _until(happened: Callable[[], bool]) -> None:

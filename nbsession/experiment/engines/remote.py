@@ -79,7 +79,6 @@ class _Dispatch:
         self._refused: deque[Task] = deque()  # for which a share of the budget was too little
         self._deaths: dict[int, int] = {}
         self._jobs: set[asyncio.Task[list[Outcome]]] = set()
-        self._leases: list[Budget] = []
         self._sent: set[concurrent.futures.Future[bytes]] = set()
         self._judges = [scorer for scorer in tasks[0].scorers if isinstance(scorer.function, Judge)]
         self._size = 1
@@ -141,35 +140,36 @@ class _Dispatch:
     def _begin(self, tasks: Sequence[Task], width: int, concurrency: int) -> None:
         account = self._bench.account
         limit, used = account.bound if account is not None else (None, Total())
-        lease = None
-        if limit is not None:
-            lease = _left(limit, used, self._leases, width - len(self._jobs))
+        lent = None
+        if account is not None and limit is not None:
+            lease = _left(limit, used, width - len(self._jobs))
+            lent = account.lend(Total.of(Usage(input_tokens=lease.tokens or 0), lease.usd or 0.0))
             used = _all_but(lease, limit, used)
-            self._leases.append(lease)
         orders = [Order(*task[:3], task.arm.name, *task[4:7]) for task in tasks]
         job = Job(orders, concurrency, limit, used)
-        doing = asyncio.create_task(self._do(tasks, job, lease, width == 1))
+        doing = asyncio.create_task(self._do(tasks, job, lent, width == 1))
         doing.add_done_callback(_looked_at)
         self._jobs.add(doing)
 
     async def _do(
-        self, tasks: Sequence[Task], job: Job, lease: Budget | None, all_is_lent: bool
+        self, tasks: Sequence[Task], job: Job, lent: object | None, all_is_lent: bool
     ) -> list[Outcome]:
+        account = self._bench.account
         try:
             reply = await self._reply(job, len(tasks))
         finally:
-            if lease is not None:
-                self._leases.remove(lease)
+            if account is not None:
+                account.take_back(lent)
         if reply is None:
             return self._died(tasks)
-        if self._bench.account is not None:
-            self._bench.account.count(reply.spent)
+        if account is not None:
+            account.count(reply.spent)
         if reply.seconds and tasks:
             self._size = min(MOST, max(1, round(len(tasks) * SECONDS / reply.seconds)))
         by_number = {task.number: task for task in tasks}
         ended = []
         for outcome in reply.outcomes:
-            if outcome.status == "refused" and lease is not None and not all_is_lent:
+            if outcome.status == "refused" and lent is not None and not all_is_lent:
                 self._refused.append(by_number[outcome.number])
             else:
                 ended.append(outcome)
@@ -228,7 +228,10 @@ class _Dispatch:
             store.append(outcome.session, outcome.rows, outcome.texts, revision=0)
             session = self._bench.app.like(self._bench.app.root, store=store).session(outcome.session)
             try:
-                judged = await score(self._judges, whole(session), task.case, self._bench.home.user_loop)
+                bench = self._bench
+                judged = await score(
+                    self._judges, whole(session), task.case, bench.home.user_loop, bench.account
+                )
             finally:
                 await session.aclose()
         scored = {**outcome.scored, **judged}
@@ -244,14 +247,13 @@ def _looked_at(job: asyncio.Task[list[Outcome]]) -> None:
         job.exception()
 
 
-def _left(limit: Budget, used: Total, lent: Sequence[Budget], places: int) -> Budget:
+def _left(limit: Budget, used: Total, places: int) -> Budget:
     """Return a job's share of what is left of a budget, where so many jobs may still come."""
     usd = tokens = None
     if limit.usd is not None:
-        usd = max(0.0, limit.usd - (used.cost or 0.0) - sum(each.usd or 0.0 for each in lent)) / places
+        usd = max(0.0, limit.usd - (used.cost or 0.0)) / places
     if limit.tokens is not None:
-        left = limit.tokens - used.usage.total_tokens - sum(each.tokens or 0 for each in lent)
-        tokens = max(0, left) // places
+        tokens = max(0, limit.tokens - used.usage.total_tokens) // places
     return Budget(usd, tokens)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from nbsession.context import CompiledContext
-    from nbsession.experiment import ArmPlan, ArmReport, Plan, Report, Run
+    from nbsession.experiment import ArmPlan, ArmReport, JudgePlan, Plan, Report, Run
     from nbsession.statistics import Comparison
 
 MOST_ARMS = 50
@@ -132,26 +132,17 @@ def arms_of(
 
 def plan(shown: Plan, *, whole: bool = True) -> Sheet:
     """Lay out what an experiment would ask, by arm; ``whole``, with what differs between their contexts."""
-    arms = list(shown.arms.values())
-    models = {arm.model for arm in arms}
-    batched = any(not arm.batch for arm in arms)
-    told: list[tuple[Column, list[str]]] = [
-        (Column("arm"), [arm.name for arm in arms]),
-        (Column("model", "q"), [arm.model or "–" for arm in arms] if len(models) > 1 else []),
-        (Column("calls", "n"), [f"{arm.calls:,}" for arm in arms]),
-        (Column("in store", "n"), [f"{arm.reused:,}" for arm in arms] if shown.reused else []),
-        (Column("tokens in", "n"), [_about(arm.tokens, "{:,}".format) for arm in arms]),
-        (Column("first case", "n"), [f"≈{arm.context.tokens:,}" for arm in arms]),
-        (Column("±", "n"), ["", *(templates.signed(arm.diff.tokens) for arm in arms[1:])]),
-        (Column("cost", "n"), [_about(arm.cost, templates.dollars) for arm in arms]),
-        (Column("in a batch", "n"), [_batched(arm) for arm in arms] if batched else []),
-        (
-            Column("time", "n"),
-            [_about(arm.seconds, templates.seconds) for arm in arms] if shown.reused else [],
-        ),
-    ]
-    columns = [column for column, cells in told if cells]
-    rows = [Row(cells) for cells in zip(*(cells for _, cells in told if cells), strict=True)]
+    models = {each.model for each in shown.parts}
+    batched = any(not arm.batch for arm in shown.arms.values())
+    told = [_of_arm(arm) for arm in list(shown.arms.values())[:MOST_ARMS]]
+    told[0]["±"] = ""
+    told += [_of_judge(judge) for judge in shown.judges.values()]
+    hidden = {"model"} if len(models) == 1 else set()
+    hidden |= set() if shown.reused else {"in store", "time"}
+    hidden |= set() if batched else {"in a batch"}
+    kinds = {"arm": "", "model": "q"}
+    columns = [Column(title, kinds.get(title, "n")) for title in told[0] if title not in hidden]
+    rows = [Row([cells.get(column.title, "") for column in columns]) for cells in told]
     facts = [f"{count(shown.calls, 'model call')} at least", f"≈{shown.tokens:,} tokens in"]
     facts += [f"{shown.reused:,} in the store"] if shown.reused else []
     facts.append(
@@ -161,9 +152,9 @@ def plan(shown: Plan, *, whole: bool = True) -> Sheet:
         facts.append(f"{_about(shown.batch_cost, templates.dollars)} in a batch")
     facts += sorted(models) if len(models) == 1 else []
     facts += ["nothing was sent"] if whole else []
-    table = Table("Plan", [*filter(None, facts), *_left_out(len(arms))], columns, rows[:MOST_ARMS])
-    contexts = {arm.name: arm.context for arm in arms}
-    differences = differences_of(contexts) if whole and len(arms) > 1 else None
+    table = Table("Plan", [*filter(None, facts), *_left_out(len(shown.arms))], columns, rows)
+    contexts = {arm.name: arm.context for arm in shown.arms.values()}
+    differences = differences_of(contexts) if whole and len(contexts) > 1 else None
     words = [Word("batch", said, "") for said in shown.of_batches] if batched else []
     return Sheet((table,), differences=differences, words=tuple(words))
 
@@ -308,9 +299,31 @@ def _about(value: float | None, write: Callable[[Any], str]) -> str:
     return "–" if value is None else f"{'≈' if value else ''}{write(value)}"
 
 
-def _batched(arm: ArmPlan) -> str:
-    return "none" if arm.batch else _about(arm.batch_cost, templates.dollars)
+def _of_arm(arm: ArmPlan) -> dict[str, str]:
+    """Write what an arm would ask, by the titles of the columns."""
+    return {
+        "arm": arm.name,
+        "model": arm.model or "–",
+        "calls": f"{arm.calls:,}",
+        "in store": f"{arm.reused:,}",
+        "tokens in": _about(arm.tokens, "{:,}".format),
+        "first case": f"≈{arm.context.tokens:,}",
+        "±": templates.signed(arm.diff.tokens),
+        "cost": _about(arm.cost, templates.dollars),
+        "in a batch": "none" if arm.batch else _about(arm.batch_cost, templates.dollars),
+        "time": _about(arm.seconds, templates.seconds),
+    }
+
+
+def _of_judge(judge: JudgePlan) -> dict[str, str]:
+    return {
+        "arm": f"judge: {judge.name}",
+        "model": judge.model or "–",
+        "calls": f"{judge.calls:,}",
+        "tokens in": _about(judge.tokens, "{:,}".format),
+        "cost": _about(judge.cost, templates.dollars),
+    }
 
 
 def _answers(shown: Plan) -> str:
-    return "" if all(arm.answers or not arm.cost for arm in shown.arms.values()) else " and the answers"
+    return "" if all(each.answers or not each.cost for each in shown.parts) else " and the answers"
