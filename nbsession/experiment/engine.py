@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nbsession.errors import SessionError
 from nbsession.experiment.pace import Pace, provider_of
+from nbsession.experiment.together import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -74,6 +75,4 @@ class LocalEngine:
                 yield outcome
         finally:
             self._allowed |= {provider: pace.allowed for provider, pace in paces.items()}
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await stopped(workers)

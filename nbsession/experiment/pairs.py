@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import ScoreError, SessionError
 from nbsession.experiment.scoring import digest
+from nbsession.experiment.together import together
 from nbsession.statistics import compare
 from nbsession.timeline.fingerprint import fingerprint
 
@@ -81,9 +82,7 @@ async def preferences_of(
     ledger.open()
     try:
         known = ledger.pairs()
-        pairs = await asyncio.gather(
-            *[_decided(one, two, judge, by, known, ledger, gate) for one, two in twos]
-        )
+        pairs = await together(_decided(one, two, judge, by, known, ledger, gate) for one, two in twos)
     finally:
         ledger.close()
     ours: dict[str, list[float]] = {}

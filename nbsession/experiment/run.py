@@ -17,6 +17,7 @@ from nbsession.experiment.pairs import preferences_of
 from nbsession.experiment.report import Report
 from nbsession.experiment.scoring import score, stale
 from nbsession.experiment.tasks import in_turn, tasks_of
+from nbsession.experiment.together import together
 from nbsession.experiment.trial import Trial
 from nbsession.experiment.words import failure, fault
 
@@ -335,12 +336,7 @@ class Run:
         reused = [trial for trial in self._trials if trial.reused]
         self._means.account.begin(self._means.budget, total_of(_spent(reused)))
         gate = asyncio.Semaphore(_SCORING)
-        scoring = [asyncio.create_task(self._score(trial, there, gate)) for trial, there in again]
-        try:
-            scored = await asyncio.gather(*scoring)
-        finally:
-            for each in scoring:
-                each.cancel()
+        scored = await together(self._score(trial, there, gate) for trial, there in again)
         gone = [trial for (trial, _), done in zip(again, scored, strict=True) if not done]
         return in_turn([*missing, *(self._tasks[trial.number] for trial in gone)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +125,29 @@ async def test_what_a_judge_of_pairs_may_give_is_told() -> None:
 
     with pytest.raises(ScoreError, match="the judge of pairs gave 'the first' for case 'italy'"):
         await run.prefer("terse", "friendly", odd)
+
+
+async def test_where_a_judge_of_pairs_fails_none_is_left_at_work() -> None:
+    run = await Experiment(quiz(), cases(), knobs=TONES).run()
+    begun = asyncio.Event()
+    over: list[str] = []
+
+    async def failing(a: Result, b: Result, case: Case) -> float:
+        if case.name == "france":
+            await begun.wait()
+            raise OSError("out of reach")
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(over.append, case.name)  # winding up takes its time
+        return 1.0
+
+    before = asyncio.all_tasks()
+    with pytest.raises(OSError, match="out of reach"):
+        await run.prefer("terse", "friendly", failing)
+    assert sorted(over) == ["italy", "norway", "spain"]
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_run_that_goes_on_is_not_judged() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from nbsession import (
     Section,
     SessionBusyError,
     SessionNotFoundError,
+    StoreError,
     System,
     Timeline,
     component,
@@ -216,6 +218,45 @@ async def test_a_score_that_failed_is_tried_again() -> None:
     broken.clear()
     run = await Experiment(quiz(model), cases("Italy"), score=says).run(store=store)
     assert (run.trials[0].scores, model.asked) == ({"says": 1.0}, 1)
+
+
+async def test_where_scores_cannot_be_stored_no_scorer_is_left_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Full(MemoryStore):
+        full = False
+
+        def append(self, *given: Any, **options: Any) -> int:
+            if self.full:
+                raise StoreError("no space is left")
+            return super().append(*given, **options)
+
+    store = Full()
+    await Experiment(quiz(), cases()).run(store=store)
+    begun = asyncio.Event()
+    over: list[str] = []
+
+    async def says(result: Result, case: Case) -> bool:
+        if case.name == "france":
+            await begun.wait()
+            store.full = True
+            return True
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(over.append, case.name)  # winding up takes its time
+        return True
+
+    before = asyncio.all_tasks()
+    run = Experiment(quiz(), cases(), score=says).run(store=store)
+    with pytest.raises(StoreError, match="no space is left"):
+        await run
+    assert sorted(over) == ["italy", "norway", "spain"]
+    assert asyncio.all_tasks() <= before
+    del run
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_what_failed_is_asked_again() -> None:

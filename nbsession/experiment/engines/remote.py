@@ -17,6 +17,7 @@ from nbsession.experiment.engines.travel import Packer
 from nbsession.experiment.judge import Judge
 from nbsession.experiment.outcome import Outcome
 from nbsession.experiment.scoring import score
+from nbsession.experiment.together import stopped, together
 from nbsession.session.spending import Total
 from nbsession.stores import MemoryStore
 from nbsession.stores.lease import this_owner
@@ -62,7 +63,7 @@ class RemoteEngine:
                 for outcome in await dispatch.ended():
                     yield outcome
         finally:
-            dispatch.stop()
+            await dispatch.stop()
 
 
 class _Dispatch:
@@ -122,15 +123,14 @@ class _Dispatch:
         self._failure = next((error for job in done if (error := job.exception()) is not None), None)
         return [outcome for job in done if job.exception() is None for outcome in job.result()]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Let no job go on."""
         self._stopped = True
-        for job in self._jobs:
-            job.cancel()
         if any(not future.done() for future in self._sent):
             self._pool.sign.leave()
         for future in list(self._sent):
             future.add_done_callback(self._over)
+        await stopped(self._jobs)
 
     def _over(self, future: concurrent.futures.Future[bytes]) -> None:
         self._sent.discard(future)
@@ -175,7 +175,7 @@ class _Dispatch:
                 ended.append(outcome)
         if self._judges:
             gate = asyncio.Semaphore(job.concurrency)
-            await asyncio.gather(*[self._judge(by_number[each.number], each, gate) for each in ended])
+            await together(self._judge(by_number[each.number], each, gate) for each in ended)
         return ended
 
     async def _reply(self, job: Job, number: int) -> Reply | None:
