@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from nbclient import NotebookClient
 
 import nbsession.experiment
+from nbsession.session import SessionDiff, TickPair
+from nbsession.statistics import Comparison, Interval
 
 DOCS = Path(__file__).parents[1] / "docs"
 GUIDE = re.findall(r"^(guide/[\w-]+)$", (DOCS / "index.md").read_text("utf-8"), flags=re.MULTILINE)
@@ -53,6 +56,16 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert "automodule:: nbsession.errors" in pages
     public = {*nbsession.__all__, *nbsession.experiment.__all__}
     assert {name for name in public - named if not hasattr(nbsession.errors, name)} == set()
+
+
+@pytest.mark.parametrize("shown", [Interval, Comparison, SessionDiff, TickPair])
+def test_what_is_compared_and_how_surely_stands_in_the_reference_with_all_its_fields(shown: type) -> None:
+    pages = [path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md")]
+    room = shown.__module__.rpartition(".")[0]
+    told = [block for page in pages for block in page.split("```") if f"currentmodule:: {room}\n" in block]
+    assert sum(f"autoclass:: {shown.__name__}\n" in block for block in told) == 1
+    fields = [*inspect.signature(shown).parameters] if shown is not SessionDiff else ["one", "other", "pairs"]
+    assert [field for field in fields if f"``{field}``" not in str(shown.__doc__)] == []
 
 
 def test_every_page_of_the_guide_is_in_its_list() -> None:

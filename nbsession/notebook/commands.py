@@ -302,7 +302,7 @@ class Commands:
 
     def _compare(self, line: Line) -> Shown:
         one, other = self.sessions.current, self.sessions.get(line.words[0])
-        return findings.comparison(_whole(one).compare(_whole(other)))
+        return findings.session_diff(_whole(one).compare(_whole(other)))
 
     def _break(self, line: Line) -> Shown:
         session = self.sessions.current

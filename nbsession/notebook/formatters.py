@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nbsession.experiment.pairs import Preferences
     from nbsession.session import (
         Bisection,
-        Comparison,
         Execution,
         Explanation,
         Findings,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         Preview,
         Result,
         Session,
+        SessionDiff,
         Sweep,
     )
     from nbsession.timeline import History, Tick
@@ -165,10 +165,10 @@ def _explanation(explanation: Explanation) -> str:
     return tables.bundle(findings.explanation(explanation))["text/html"]
 
 
-def _comparison(comparison: Comparison) -> str:
+def _session_diff(diff: SessionDiff) -> str:
     from nbsession.notebook.panels import findings, tables
 
-    return tables.bundle(findings.comparison(comparison))["text/html"]
+    return tables.bundle(findings.session_diff(diff))["text/html"]
 
 
 def _grade(grade: Grade) -> str:
@@ -317,7 +317,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("experiment.trial", "Trial"): _trial,
     ("experiment.pairs", "Preferences"): _preferences,
     ("session.explain", "Explanation"): _explanation,
-    ("session.comparison", "Comparison"): _comparison,
+    ("session.diff", "SessionDiff"): _session_diff,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from nbsession.events import Event
-    from nbsession.session import Comparison, Ticked
+    from nbsession.session import SessionDiff, Ticked
     from nbsession.timeline import Tick
     from nbsession.traces import Trace
 
@@ -74,7 +74,7 @@ class Opened:
         """Refuse: there is no tree that could be rendered."""
         raise SessionError(f"a {self.trace.source} tells of no components")
 
-    def compare(self, other: Ticked) -> Comparison:
+    def compare(self, other: Ticked) -> SessionDiff:
         """Set it beside a session or another trace, and say where they part."""
         return self.trace.compare(other)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nbsession.errors import NbsessionError, SessionError, SessionNotFoundError
-from nbsession.session import Comparison, Home, Preview, Session
+from nbsession.session import Home, Preview, Session, SessionDiff
 from nbsession.timeline import Branch, History, Record
 from nbsession.tree import unchanged
 from nbsession.usage import Usage
@@ -175,9 +175,9 @@ class Remote:
         """Refuse: there is no tree here that could be rendered."""
         return self.outline()
 
-    def compare(self, other: Ticked) -> Comparison:
+    def compare(self, other: Ticked) -> SessionDiff:
         """Set it beside another session, and say where they part; ``fetch`` reads what that takes."""
-        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
+        return SessionDiff(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def preview(self) -> Preview:
         """Return what the knobs, as they stand, change in the context that was sent last, or that was first there."""

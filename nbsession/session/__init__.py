@@ -5,7 +5,7 @@ Also what one asks of it: forks, previews, sweeps, an outline.
 
 from nbsession.session.bisect import CALLS, Bisection
 from nbsession.session.check import Finding, Findings
-from nbsession.session.comparison import Comparison, Ticked, answer
+from nbsession.session.diff import SessionDiff, Ticked, TickPair, answer
 from nbsession.session.execution import Execution
 from nbsession.session.explain import REPEAT, Explanation, Worth
 from nbsession.session.feed import Observer
@@ -26,7 +26,6 @@ __all__ = [
     "REPEAT",
     "Bisection",
     "Combination",
-    "Comparison",
     "Continue",
     "Execution",
     "Explanation",
@@ -45,10 +44,12 @@ __all__ = [
     "Preview",
     "Result",
     "Session",
+    "SessionDiff",
     "Stop",
     "StopReason",
     "Sweep",
     "SweepRow",
+    "TickPair",
     "Ticked",
     "Worth",
     "answer",

@@ -9,7 +9,7 @@ from nbsession.errors import SessionError
 from nbsession.session.ablation import compiled_without
 from nbsession.session.bisect import CALLS, Bisection, bisection_of, judge
 from nbsession.session.check import Findings, check_of
-from nbsession.session.comparison import Comparison, Ticked
+from nbsession.session.diff import SessionDiff, Ticked
 from nbsession.session.explain import REPEAT, Explanation, explanation_of
 from nbsession.session.forecast import Forecast, forecast_of
 from nbsession.session.fork import tick_at
@@ -213,14 +213,14 @@ class SessionInquiry(SessionView):
 
         return self._core.home.call(requesting)
 
-    def compare(self, other: Ticked) -> Comparison:
+    def compare(self, other: Ticked) -> SessionDiff:
         """Set this session beside another one, mostly a fork, or a trace, and say where they part.
 
         Ticks are paired by number and parts by path and key. It is read from what happened: no model is called.
         """
         if not isinstance(other, Ticked):
             raise SessionError(f"compare takes another session, got {type(other).__name__}: {other!r:.80}")
-        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
+        return SessionDiff(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def _checked(self, model: Any) -> Any:
         if model is None:

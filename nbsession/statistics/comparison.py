@@ -31,12 +31,13 @@ POWER = 0.8
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
-    """What is between two arms, ``a`` less ``b``, over ``n`` cases (or runs) of each.
+    """What is between two arms, ``a`` less ``b``, over ``n`` of each: cases, or runs, as ``unit`` says.
 
-    ``interval`` is the difference's; ``won`` are the cases in which ``a`` is higher, ``lost`` those in which ``b``
-    is. ``unpaired`` are those that only one of them has, which do not count. ``p`` is how often chance alone gives
-    as much; ``adjusted`` is the same, corrected for all of ``among`` comparisons. ``least`` is the smallest p that
-    so few can give. ``spread`` is the standard deviation of one case's difference, ``within`` that of a case's repetitions.
+    ``a`` and ``b`` are the arms' own intervals, ``interval`` is the difference's. ``won`` are the cases in which ``a`` is higher,
+    ``lost`` those in which ``b`` is, ``tied`` those in which neither is; ``unpaired`` are those that only one of them has,
+    which do not count. ``p`` is how often chance alone gives as much; ``adjusted`` is the same, corrected for all of
+    ``among`` comparisons. ``least`` is the smallest p that so few can give. ``spread`` is the standard deviation of one
+    case's difference, ``within`` that of a case's repetitions.
     """
 
     a: Interval

@@ -13,7 +13,7 @@ from nbsession.context import CompiledContext
 from nbsession.context.part import Part, message_part, tool_part
 from nbsession.errors import ModelError
 from nbsession.export import Conversation, conversation_of, ending_of, markdown, save, tour
-from nbsession.session import Comparison
+from nbsession.session import SessionDiff
 from nbsession.timeline import Record, Tick, ToolRun
 from nbsession.usage import Usage, estimate
 
@@ -51,9 +51,9 @@ class Trace:
         told = conversation_of(self.id, tuple(self.timeline), self.ticks, {}, {})
         return replace(told, notes=(self.source, *self.notes))
 
-    def compare(self, other: Ticked) -> Comparison:
+    def compare(self, other: Ticked) -> SessionDiff:
         """Set it beside another trace or a session, and say where they part; ``Session.compare`` does so, too."""
-        return Comparison(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
+        return SessionDiff(self.id, other.id, tuple(self.ticks), tuple(other.ticks))
 
     def export(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write it to a file: a page with a scrubber (``.html``), text (``.md``) or data (``.json``).

@@ -24,12 +24,12 @@ LONGEST = 200
 if TYPE_CHECKING:
     from nbsession.session import (
         Bisection,
-        Comparison,
         Explanation,
         Findings,
         Forecast,
         Grade,
         Session,
+        SessionDiff,
         Worth,
     )
 
@@ -166,7 +166,7 @@ def breakpoints(session: Session) -> Table:
     )
 
 
-def comparison(shown: Comparison) -> Table:
+def session_diff(shown: SessionDiff) -> Table:
     """Lay out two sessions beside each other, from the tick on at which they part."""
     parting = shown.divergence
     rows = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nbsession.context import CompiledContext, ContextDiff, Part
     from nbsession.notebook.panels.inspection import Bar
     from nbsession.notebook.view.difference import Line
-    from nbsession.session import Comparison, Session
+    from nbsession.session import Session, SessionDiff
     from nbsession.timeline import Tick
 
 MOST_ROWS = 40
@@ -38,7 +38,7 @@ class Companion:
         self.locked = True
         self.ahead = 0
         self._at = 0
-        self._compared: tuple[tuple[int, int], Comparison] | None = None
+        self._compared: tuple[tuple[int, int], SessionDiff] | None = None
         self._shown: tuple[object, SideBySide] | None = None
 
     def at(self, number: int) -> int:
@@ -74,7 +74,7 @@ class Companion:
         """Its ticks that have ended."""
         return [bar_of(tick) for tick in self.session.ticks if tick.ended is not None]
 
-    def compared(self, one: Session) -> Comparison:
+    def compared(self, one: Session) -> SessionDiff:
         """Say where the two part."""
         ticks = _ended(one), _ended(self.session)
         if self._compared is None or self._compared[0] != ticks:

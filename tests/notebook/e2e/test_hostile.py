@@ -215,7 +215,7 @@ def found_out(session: Session, text: str) -> list[dict[str, str]]:
     shown = [
         findings.check(session.check()),
         findings.forecast(session.forecast(), text),
-        findings.comparison(session.compare(fork)),
+        findings.session_diff(session.compare(fork)),
         findings.bisection(session.bisect(lambda tick: tick.number > 0)),
         findings.breakpoints(session),
     ]

@@ -27,8 +27,8 @@ class Ticked(Protocol):
         """Every tick."""
 
 
-class Pair(NamedTuple):
-    """The ticks of one number in two sessions, ``None`` where a session has none."""
+class TickPair(NamedTuple):
+    """The ticks of one ``number`` in two sessions, ``one`` and ``other``, ``None`` where a session has none."""
 
     number: int
     one: Tick | None
@@ -65,24 +65,25 @@ class Pair(NamedTuple):
         return "" if _said(one) == _said(other) else "the answer, to the same context"
 
 
-class Comparison:
+class SessionDiff:
     """Two sessions, their ticks paired by number; made by ``Session.compare``.
 
-    ``divergence`` is the first pair that differs, ``None`` where there is none: its ``what`` says in
-    what, ``part`` from which part of the context on, and ``diff`` all of it.
+    ``one`` and ``other`` are their ids, and ``pairs`` the ticks, a ``TickPair`` each. ``divergence`` is the first pair that
+    differs, ``None`` where there is none: its ``what`` says in what, ``part`` from which part of the context on, and
+    ``diff`` all of it.
     """
 
     def __init__(self, one: str, other: str, ticks: Sequence[Tick], others: Sequence[Tick]) -> None:
         self.one, self.other = one, other
         self.pairs = tuple(
-            Pair(number, mine, theirs)
+            TickPair(number, mine, theirs)
             for number, (mine, theirs) in enumerate(itertools.zip_longest(ticks, others))
         )
         self.divergence = next((pair for pair in self.pairs if pair.what), None)
 
     def __repr__(self) -> str:
         where = "none" if self.divergence is None else f"tick {self.divergence.number}"
-        return f"<Comparison of {self.one!r} and {self.other!r}: divergence {where}>"
+        return f"<SessionDiff of {self.one!r} and {self.other!r}: divergence {where}>"
 
     @property
     def verdict(self) -> str:

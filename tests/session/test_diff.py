@@ -34,15 +34,15 @@ async def test_two_forks_part_at_the_first_part_that_differs() -> None:
     await session.send("And?")
     fork.knobs["tone"] = "blunt"
     await fork.send("What?")
-    comparison = session.compare(fork)
-    pair = comparison.divergence
+    diff = session.compare(fork)
+    pair = diff.divergence
     assert pair is not None
     assert (pair.number, pair.what) == (1, "the context, from Agent/Section[tone] on")
     assert pair.part is not None
     assert pair.part.text == "Be blunt."
     assert [change.new.text for change in pair.diff.changed] == ["Be blunt."]
-    assert [each.what for each in comparison.pairs] == ["", pair.what, "only one of them has this tick"]
-    text = str(comparison)
+    assert [each.what for each in diff.pairs] == ["", pair.what, "only one of them has this tick"]
+    text = str(diff)
     assert text.startswith("one and two: they part at tick 1: the context, from Agent/Section[tone] on")
     assert "-Be kind." in text
     assert text.endswith("one: Kindly.\ntwo: Bluntly.")
@@ -64,9 +64,9 @@ async def test_the_same_context_with_another_answer_is_told_apart() -> None:
 async def test_what_is_alike_says_so() -> None:
     session = made("Hello.")
     await session.send("Hi.")
-    comparison = session.compare(session.fork(id="two"))
-    assert comparison.divergence is None
-    assert str(comparison) == "one and two: 1 tick, all alike"
+    diff = session.compare(session.fork(id="two"))
+    assert diff.divergence is None
+    assert str(diff) == "one and two: 1 tick, all alike"
 
 
 async def test_a_session_that_only_went_on_parts_where_the_other_ends() -> None:
