@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from nbsession import threads
 from nbsession.content import Message, Text, new_id
 from nbsession.context import context_of
 from nbsession.errors import KnobError, ModelError, NbsessionError
-from nbsession.events import ConfirmationRequested
 from nbsession.experiment.outcome import Figures, Outcome, Task
 from nbsession.experiment.pace import LIMITED
 from nbsession.experiment.probe import Probe
@@ -20,6 +18,7 @@ from nbsession.experiment.words import failure
 from nbsession.models import request_for
 from nbsession.session.options import Options
 from nbsession.session.result import StopReason, result_of
+from nbsession.session.unattended import unattended
 from nbsession.stores import MemoryStore
 from nbsession.timeline.fingerprint import fingerprint
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from nbsession.experiment.case import Case
     from nbsession.experiment.pace import Pace
     from nbsession.models.base import ModelAdapter
-    from nbsession.session import Execution, Result, Session
+    from nbsession.session import Result, Session
     from nbsession.session.spending import Spending
     from nbsession.stores.base import Row
 
@@ -241,18 +240,7 @@ async def _undisturbed(session: Session, task: Task, further: int) -> Result:
         execution = session._enqueue([], Options(task.arm.model), brought=False)
     else:
         execution = session.send(task.case.message, model=task.arm.model)
-    denying = asyncio.create_task(_deny(execution))
-    try:
-        return await execution
-    finally:
-        denying.cancel()
-
-
-async def _deny(execution: Execution) -> None:
-    """Answer no where a tool asks: nobody sits before each trial, and it would wait for ever."""
-    async for event in execution:
-        if isinstance(event, ConfirmationRequested):
-            execution.confirm(event.call.id, False, "nobody is asked during an experiment")
+    return await unattended(execution, during="an experiment")
 
 
 def _born(row: Row, task: Task) -> Row:

@@ -20,6 +20,7 @@ from nbsession.experiment.tasks import in_turn, tasks_of
 from nbsession.experiment.together import together
 from nbsession.experiment.trial import Trial
 from nbsession.experiment.words import failure, fault
+from nbsession.session.awaited import awaited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -265,17 +266,7 @@ class Run:
 
     async def _wait(self) -> Run:
         await self._started()
-        waiter = asyncio.wrap_future(self.outcome)
-        try:
-            await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            if not self.done:
-                self.abort("the task that awaited it was cancelled")
-                await asyncio.wait({waiter}, timeout=PATIENCE)
-            raise
-        finally:
-            if waiter.done() and not waiter.cancelled():
-                waiter.exception()
+        await awaited(self.outcome, self.abort, PATIENCE)
         return self
 
     async def _begun(self) -> None:

@@ -12,6 +12,7 @@ from nbsession.content import Text, digest_of, new_id
 from nbsession.errors import BudgetError, ModelError, NbsessionError, RenderError, SessionError
 from nbsession.events import Done, Error, Event, ExecutionEnd, ExecutionStart
 from nbsession.record import EventLog
+from nbsession.session.awaited import awaited
 from nbsession.session.confirming import Approval
 from nbsession.session.loop import Work, output_of
 from nbsession.session.options import Options
@@ -169,17 +170,7 @@ class Execution:
 
     async def _wait(self) -> Result:
         self._refuse_deadlock()
-        waiter = asyncio.wrap_future(self.outcome)
-        try:
-            return await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            if not self.outcome.done():
-                self.abort("the task that awaited it was cancelled")
-                await asyncio.wait({waiter}, timeout=PATIENCE)
-            raise
-        finally:
-            if waiter.done() and not waiter.cancelled():
-                waiter.exception()
+        return await awaited(self.outcome, self.abort, PATIENCE)
 
     def _refuse_deadlock(self) -> None:
         """Refuse to wait inside an execution for one that cannot begin, or end, before that one ends."""

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from nbsession.content import drafts_of
 from nbsession.errors import KnobError, NbsessionError, SessionError
-from nbsession.events import ConfirmationRequested
 from nbsession.knobs import equal
+from nbsession.session.awaited import awaited
 from nbsession.session.spending import Spending
 from nbsession.session.sweep_frame import frame_of, plot_of
 from nbsession.session.sweep_verdict import Score, Verdicts, verdicts_of, written
+from nbsession.session.unattended import unattended
 from nbsession.usage import Budget, Usage
 
 if TYPE_CHECKING:
@@ -259,14 +260,7 @@ class Sweep:
         )
 
     async def _wait(self) -> Sweep:
-        waiter = asyncio.wrap_future(self.outcome)
-        try:
-            await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            if not self.done:
-                self.abort("the task that awaited it was cancelled")
-                await asyncio.wait({waiter}, timeout=PATIENCE)
-            raise
+        await awaited(self.outcome, self.abort, PATIENCE)
         return self
 
     async def _drive(self) -> None:
@@ -299,12 +293,7 @@ class Sweep:
     async def _send(self, session: Door) -> Result:
         executor = self._executor
         if executor is None:
-            execution: Execution = session.send(self.message)
-            denying = asyncio.create_task(_deny(execution))
-            try:
-                return await execution
-            finally:
-                denying.cancel()
+            return await unattended(session.send(self.message), during="a sweep")
         # The user's own coroutine belongs on the user's loop, as their async tools do.
         theirs = self._home.user_loop
         if theirs is None or theirs is asyncio.get_running_loop() or not theirs.is_running():
@@ -423,13 +412,6 @@ def _rows(plan: Plan, again: Entry | None) -> Iterator[SweepRow]:
                 raise
             kept = fork.knobs.values()
             yield SweepRow({name: kept[name] for name in knobs}, run, context, fork)
-
-
-async def _deny(execution: Execution) -> None:
-    """Answer no where a tool asks: nobody sits before each row, and it would wait for ever."""
-    async for event in execution:
-        if isinstance(event, ConfirmationRequested):
-            execution.confirm(event.call.id, False, "nobody is asked during a sweep")
 
 
 def _first_line(row: SweepRow) -> str:
