@@ -47,7 +47,7 @@ class RenderError(NbsessionError):
 
 
 class HookError(RenderError):
-    """A hook was called outside a component, or not in the order of the last render."""
+    """A hook was called outside a component, not in the order of the last render, or its setter with what cannot be meant."""
 
 
 class CompileError(NbsessionError):

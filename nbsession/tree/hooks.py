@@ -16,6 +16,7 @@ from nbsession.tree.effects import CleanUp, Effect
 from nbsession.tree.equality import STABLE, Stable, same_deps, unchanged
 from nbsession.tree.fiber import CLEAN, DEAD, Cell, Fiber
 from nbsession.tree.rendering import frames, keep, mismatch, outside
+from nbsession.tree.sketch import CHANGEABLE, changed_in_place, sketch
 from nbsession.tree.trace import actor
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 class State(Cell, Stable):
     """A state cell, which is its own setter: call it with a value, or with a function of the present one."""
 
-    __slots__ = ("fiber", "initial", "persist", "value")
+    __slots__ = ("fiber", "initial", "persist", "sketched", "value")
 
     kind = "state"
+    gave = "it was set to None"
 
     def __init__(self, fiber: Fiber, value: Any, persist: bool, initial: type) -> None:
         self.fiber = fiber
         self.value = value
+        self.sketched = sketch(value) if type(value) in CHANGEABLE else None
         self.persist = persist
         self.initial = initial
 
@@ -44,12 +47,15 @@ class State(Cell, Stable):
         """Set the state; the component renders again at the next flush.
 
         Left out only where the old and the new value are equal immutable atoms. A value
-        that the root's ``check`` refuses raises here, and the old one stays. May be
-        called from any thread; from another than the root's owner it is handed over,
-        in order. After unmounting it is a ``HookError``, or, where it was handed over,
+        that the root's ``check`` refuses raises here, and the old one stays. ``None`` for a
+        list, dict or set that was changed in place since it was set is what ``append`` or
+        ``update`` returned, and a ``HookError``. May be called from any thread; from another
+        than the root's owner it is handed over, in order. After unmounting it is a ``HookError``, or, where it was handed over,
         a note at the root.
         """
         if self.kind == "state" and not callable(value):
+            if value is None:
+                self._refuse_change_in_place()
             self._check(value)
         root = self.fiber.root
         by = "" if root.trace is None else actor()
@@ -78,6 +84,8 @@ class State(Cell, Stable):
                 path=fiber.path,
             )
         new = self._next(value)
+        if new is None:
+            self._refuse_change_in_place()
         if unchanged(self.value, new):
             return
         if check is not None and new is not value:
@@ -85,6 +93,7 @@ class State(Cell, Stable):
         if root.trace is not None:
             root.trace.set(self, fiber, self.value, by)
         self.value = new
+        self.sketched = sketch(new) if type(new) in CHANGEABLE else None
         if self.persist:
             root.note_change(self, fiber)
         if fiber.status == CLEAN:
@@ -92,6 +101,22 @@ class State(Cell, Stable):
 
     def _next(self, value: Any) -> Any:
         return value(self.value) if callable(value) else value
+
+    def _refuse_change_in_place(self) -> None:
+        value = self.value
+        if not changed_in_place(value, self.sketched):
+            return
+        kind, fiber = type(value).__name__, self.fiber
+        position = (fiber.hooks or []).index(self)
+        raise HookError(
+            f"hook {position + 1} (use_{self.kind}) of {fiber.path} would lose its {kind}: {self.gave}, and the {kind} was "
+            "changed in place, as append, update or sort do, which return None; give a new one instead, such as "
+            f"{self._remedy(CHANGEABLE[type(value)])}",
+            path=fiber.path,
+        )
+
+    def _remedy(self, new: str) -> str:
+        return f"set_value(lambda kept: {new})"
 
     def clone(self, fiber: Fiber) -> Self:
         return type(self)(fiber, self.value, self.persist, self.initial)
@@ -106,11 +131,15 @@ class Reduced(State):
     __slots__ = ("reducer",)
 
     kind = "reducer"
+    gave = "its reducer returned None"
 
     reducer: Callable[[Any, Any], Any]
 
     def _next(self, value: Any) -> Any:
         return self.reducer(self.value, value)
+
+    def _remedy(self, new: str) -> str:
+        return f"return {new}"
 
     def clone(self, fiber: Fiber) -> Self:
         cell = super().clone(fiber)
@@ -161,7 +190,8 @@ def use_state(initial: Any, *, persist: bool = True) -> tuple[Any, State]:
     """Keep a value; return it and its setter, which stays the same object over renders.
 
     ``initial`` may be a function, called at the first render. The setter takes a
-    value or a function of the present one, from any thread. With ``persist`` the
+    value or a function of the present one, from any thread. Give it a new list rather than a
+    changed one: ``set_notes(lambda kept: [*kept, note])``. With ``persist`` the
     value is part of the root's kept state.
     """
     fiber = frames.frame.fiber

@@ -592,3 +592,24 @@ def test_an_app_that_is_spoken_to_says_to_open_a_session() -> None:
         app.send("hello")  # type: ignore[attr-defined]  # as a newcomer does
     with pytest.raises(AttributeError, match="'App' object has no attribute 'sned'"):
         app.sned  # type: ignore[attr-defined]  # noqa: B018
+
+
+async def test_a_tool_that_sets_what_append_returned_fails_with_how_to_write_it_and_loses_no_note() -> None:
+    @component
+    def Notepad() -> Any:
+        notes, set_notes = use_state(["milk"])
+
+        @tool
+        def add_note(note: str) -> str:
+            set_notes(notes.append(note))  # type: ignore[func-returns-value]  # the slip
+            return "Noted."
+
+        return [System(str(notes)), add_note, Timeline()]
+
+    model = ScriptedModel(call("add_note", note="eggs"), "Sorry.")
+    session = App(Notepad, model=model).session()
+    await session.send("Eggs, too.")
+    said = str(model.contexts[1].messages)
+    assert "Notepad would lose its list" in said
+    assert "set_value(lambda kept: [*kept, item])" in said
+    assert "None" not in str(session.compile("And now?").system)

@@ -103,6 +103,88 @@ def test_a_list_changed_in_place_and_set_again_is_rendered() -> None:
     assert shown(root) == "[1, 2]"
 
 
+@pytest.mark.parametrize(
+    ("initial", "change", "remedy"),
+    [
+        (["b", "a"], lambda items: items.append("c"), r"[*kept, item]"),
+        (["b", "a"], lambda items: items.sort(), r"[*kept, item]"),
+        (["b"] * 5_000, lambda items: items.extend("c"), r"[*kept, item]"),
+        ({"a": 1}, lambda items: items.update(b=2), "{**kept, key: value}"),
+        ({"a": 1}, lambda items: items.update(a=2), "{**kept, key: value}"),
+        ({"a"}, lambda items: items.add("b"), "{*kept, item}"),
+    ],
+)
+def test_what_a_method_that_changes_in_place_returned_does_not_take_the_value_away(
+    initial: Any, change: Any, remedy: str
+) -> None:
+    given: tuple[Any, ...] = (
+        change,
+        lambda _: change,
+    )  # what it returned, and a function of the present value
+    for how in given:
+        start = type(initial)(initial)
+        root, set_value, _ = counting(start)
+        with pytest.raises(HookError, match="it was set to None") as raised:
+            set_value(how(start))
+        assert f"set_value(lambda kept: {remedy})" in str(raised.value)
+        assert raised.value.path == "Counter"
+        assert set_value.value is start
+        set_value(type(initial)())
+        set_value(None)
+        assert shown(root) == "None"
+
+
+@pytest.mark.parametrize("value", [[1], {"a": [1]}, {1}, [[1]], list(range(5_000)), None, "text", (1, 2)])
+def test_a_plain_reset_to_none_is_none(value: Any) -> None:
+    root, set_value, _ = counting(value)
+    set_value(None)
+    assert shown(root) == "None"
+    set_value(value)
+    set_value(lambda _: None)
+    assert shown(root) == "None"
+
+
+def test_a_list_that_was_changed_in_place_and_set_again_may_be_reset() -> None:
+    items = [1]
+    root, set_value, _ = counting(items)
+    items.append(2)
+    set_value(items)
+    set_value(None)
+    assert shown(root) == "None"
+
+
+def test_what_append_returned_is_refused_in_the_thread_that_sets_it() -> None:
+    root, set_value, seen = counting([])
+    root.owner = threading.get_ident()
+    raised: list[str] = []
+
+    def work() -> None:
+        try:
+            set_value(seen[-1].append("a note"))
+        except HookError as error:
+            raised.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "the list was changed in place, as append" in raised[0]
+    assert not root.dirty
+
+
+def test_a_reducer_that_changes_its_state_in_place_and_returns_nothing_is_told_so() -> None:
+    dispatchers: list[Any] = []
+
+    @component
+    def Basket() -> Any:
+        items, dispatch = use_reducer(lambda items, item: items.append(item), [])
+        dispatchers.append(dispatch)
+        return str(items)
+
+    mounted(Basket())
+    with pytest.raises(HookError, match=r"its reducer returned None.*such as return \[\*kept, item\]"):
+        dispatchers[0]("apple")
+
+
 def test_an_initial_value_may_be_a_function_called_once() -> None:
     calls: list[int] = []
 
