@@ -6,7 +6,6 @@ A check never stops a notebook: what does not hold yet is said, with a hint. Whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,14 +36,6 @@ class Checked:
         return "\n".join(lines)
 
     __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        items = "".join(
-            f'<li style="list-style:none">{_DONE if holds else _OPEN} {escape(claim)}</li>'
-            for claim, holds in self.claims
-        )
-        hint = f"<p><em>Hint:</em> {escape(self.hint)}</p>" if not self and self.hint else ""
-        return f'<div class="tex2jax_ignore"><ul style="margin:0;padding-left:0.5em">{items}</ul>{hint}</div>'
 
 
 def check(claims: Mapping[str, object], *, hint: str = "") -> Checked:

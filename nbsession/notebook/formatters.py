@@ -288,6 +288,10 @@ def _run(run: Any) -> str:
     return _page("execution", "page", Ui(), run)
 
 
+def _checked(checked: Any) -> str:
+    return templates.macro("checked", "checked")(checked)
+
+
 def _page(template: str, macro: str, *values: object) -> str:
     return f"{templates.style()}{templates.macro(template, macro)(*values)}"
 
@@ -318,6 +322,7 @@ _FORMATTERS: dict[tuple[str, str], Callable[[Any], str]] = {
     ("experiment.pairs", "Preferences"): _preferences,
     ("session.explain", "Explanation"): _explanation,
     ("session.diff", "SessionDiff"): _session_diff,
+    ("exercise", "Checked"): _checked,
 }
 # In plain text the others show their ``repr``, or lay themselves out.
 _BY_MIME: dict[str, dict[tuple[str, str], Callable[..., Any]]] = {

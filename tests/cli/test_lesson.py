@@ -122,6 +122,5 @@ def test_what_is_there_and_what_is_no_lesson_are_refused(
 def test_a_check_says_what_holds_and_gives_a_hint_where_something_does_not() -> None:
     checked = check({"one is one": True, "one is <two>": False}, hint="count again")
     assert str(checked) == "✓ one is one\n○ one is <two>\nhint: count again"
-    assert "&lt;two&gt;" in checked._repr_html_()
     assert not checked
     assert "hint" not in str(check({"one is one": 1}, hint="none"))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from nbsession import App, Knobs, System, Timeline, component, use_knob
+from nbsession.exercise import check
 from nbsession.notebook import formatters
 from nbsession.testing import ScriptedModel, call
 
@@ -63,6 +65,15 @@ async def test_sessions_ticks_and_all_they_hold_show_themselves(shell: Interacti
         shown = html(shell, value)
         assert text in shown, type(value)
         assert "<script" not in shown
+
+
+def test_an_exercises_claims_are_listed_with_a_hint_where_one_does_not_hold(shell: InteractiveShell) -> None:
+    formatters.register(shell)
+    page = html(shell, check({"one is one": True, "one is <two>": False}, hint="count again"))
+    assert re.findall("<li[^>]*>([^<]*)", page) == ["✓ one is one", "○ one is &lt;two&gt;"]
+    assert "<em>Hint:</em> count again" in page
+    assert "mathjax_ignore" in page
+    assert "Hint" not in html(shell, check({"one is one": 1}, hint="none"))
 
 
 def test_unloading_leaves_no_formatter_behind(shell: InteractiveShell) -> None:
