@@ -47,9 +47,10 @@ _SCORING = 8
 
 
 class Progress(NamedTuple):
-    """How far a run is. ``cost`` is what it and its judges spent so far, in US dollars (``None``: a price is not known).
+    """How far a run is. ``cost`` is what it spent so far, in US dollars (``None``: a price is not known).
 
-    ``reused`` trials were in the store; they count as done. ``seconds_left`` is an estimate, ``None`` before there is one.
+    ``scoring`` is what of that went to models that its scorers asked. ``reused`` trials were in the store; they count as done.
+    ``seconds_left`` is an estimate, ``None`` before there is one.
     """
 
     done: int
@@ -59,6 +60,7 @@ class Progress(NamedTuple):
     reused: int
     cost: float | None
     seconds_left: float | None
+    scoring: float | None
 
 
 class Run:
@@ -140,7 +142,8 @@ class Run:
         """How far it is, at this moment."""
         ended = list(self._ended)
         own = [trial for trial in ended if not trial.reused]
-        spent = total_of([*_spent(own), *self._scored_anew])
+        scores = (each for trial in own for each in trial.scored.values())
+        asked, scoring = total_of(trial.figures for trial in own), total_of([*scores, *self._scored_anew])
         left = None
         if self.done:
             left = 0.0
@@ -152,8 +155,9 @@ class Run:
             sum(trial.status == "failed" for trial in ended),
             sum(trial.status == "refused" for trial in ended),
             len(ended) - len(own),
-            spent.cost,
+            (asked + scoring).cost,
             left,
+            scoring.cost,
         )
 
     # What came of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ async def test_a_judges_cost_is_the_runs_and_stands_apart_from_the_trials() -> N
     assert [trial.scoring.cost for trial in done] == costs
     assert all(costs)
     assert [trial.cost for trial in done] == [0.0] * 4
-    assert done.progress.cost == pytest.approx(sum(cost or 0.0 for cost in costs))
+    assert done.progress.cost == done.progress.scoring == pytest.approx(sum(cost or 0.0 for cost in costs))
+    assert re.search(r"cost \$\S+, \$\S+ of it for scores", str(sheets.sheet(done)))
     usage = done.trials[0].scoring.usage
     assert usage.total_tokens == app.session(done.trials[0].notes["judge"]["session"]).usage.total_tokens
 

@@ -226,6 +226,8 @@ def _state(run: Run) -> str:
     said += [f"{how.failed:,} failed"] if how.failed else []
     said += [f"{how.refused:,} refused by the budget"] if how.refused else []
     said.append("cost unknown" if how.cost is None else f"cost {templates.dollars(how.cost)}")
+    if how.scoring:
+        said[-1] += f", {templates.dollars(how.scoring)} of it for scores"
     if not run.done:
         said += [] if how.seconds_left is None else [f"about {templates.seconds(how.seconds_left)} left"]
     elif (error := run.outcome.exception()) is not None:
