@@ -37,7 +37,7 @@ ATTRIBUTE = "nbsession"
 """Under this name the shell holds what was loaded; a rewritten cell finds it there."""
 
 
-NEXT = "nbsession is loaded: write a @component, %session new it, and begin a cell with %%session; %session help lists the rest"
+NEXT = "nbsession: %session new COMPONENT, then %%session over a message; %session help says more"
 
 
 class Extension:
