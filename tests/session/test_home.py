@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -315,6 +316,29 @@ async def test_a_blocking_run_inside_a_loop_leaves_asyncio_run_as_it_was() -> No
     before = asyncio.run
     assert agent("a").run("hi").text == "a"
     assert asyncio.run is before
+
+
+def test_a_blocking_run_inside_a_loop_leaves_later_loops_to_close_their_generators() -> None:
+    closed = []
+
+    async def connection() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            closed.append(asyncio.current_task() is not None)
+
+    async def block() -> str:
+        return agent("a").run("hi").text
+
+    opened = connection()
+
+    async def use() -> None:
+        await anext(opened)
+
+    assert asyncio.run(block()) == "a"
+    asyncio.run(use())
+    assert closed == [True]
 
 
 def shared(*responses: Any) -> App:
