@@ -74,6 +74,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _sign(MutableHeaders(scope=message), request_id)
+            elif message["type"] == "websocket.http.response.start":
+                # Uvicorn adds the length; before 0.53 beside this one, and clients take no two.
+                del MutableHeaders(scope=message)["content-length"]
             await send(message)
 
         try:

@@ -21,6 +21,7 @@ from nbsession.events import Error
 from nbsession.protocol import SocketRequest, dumps, frame_of
 from nbsession.server.fault import LOG, Refusal, fault_of
 from nbsession.server.stream import of_session, until_closed
+from nbsession.server.users import offered_in
 
 if TYPE_CHECKING:
     from nbsession.protocol import Frame
@@ -53,7 +54,7 @@ class Socket:
 
     async def serve(self) -> None:
         """Serve it until the client goes, or the server closes."""
-        offered = self._websocket.scope.get("subprotocols", ())
+        offered = offered_in(self._websocket.headers)
         await self._websocket.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
             async with asyncio.timeout(None) as limit:

@@ -77,8 +77,13 @@ def token_in(headers: Headers) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    offered = [item.strip() for item in headers.get("sec-websocket-protocol", "").split(",")]
-    return next((item.removeprefix(SUBPROTOCOL) for item in offered if item.startswith(SUBPROTOCOL)), "")
+    tokens = (item.removeprefix(SUBPROTOCOL) for item in offered_in(headers) if item.startswith(SUBPROTOCOL))
+    return next(tokens, "")
+
+
+def offered_in(headers: Headers) -> list[str]:
+    """Return the subprotocols that a socket's client offers; Uvicorn before 0.51 gives them as one."""
+    return [item.strip() for line in headers.getlist("sec-websocket-protocol") for item in line.split(",")]
 
 
 def tokens_of(path: Path) -> dict[str, str]:

@@ -81,7 +81,10 @@ async def test_a_socket_needs_the_token_in_a_header_or_as_a_page_gives_it() -> N
         with pytest.raises(InvalidStatus) as refused:
             async with opened(server, **options):
                 pass
-        assert refused.value.response.status_code in (401, 403)
+        answer = refused.value.response
+        assert answer.status_code in (401, 403)
+        assert answer.headers.get_all("content-length") == [str(len(answer.body or b""))]
+        assert json.loads(answer.body or b"")["error"]["code"] in ("token", "origin")
     offered = ["nbsession", f"bearer.{server.token}"]
     async with opened(server, additional_headers={}, subprotocols=offered) as socket:
         assert socket.subprotocol == "nbsession"
