@@ -90,7 +90,8 @@ class Kernel:
             "store_history": True,
             "user_expressions": {},
             "allow_stdin": allow_stdin,
-            "stop_on_error": True,
+            # With it, ipykernel 6 also aborts, without an error, what is sent right after a cell's error is told.
+            "stop_on_error": False,
         }
         message = self.client.session.msg("execute_request", content)
         if cell is not None:
