@@ -1,5 +1,6 @@
 #!/bin/sh
-# Test the core with the newest, or with the lowest, dependencies that pyproject.toml allows: sh tests/bounds.sh lowest
+# Test all but the notebook and its pages with the newest, or with the lowest, dependencies that pyproject.toml allows:
+# sh tests/bounds.sh lowest
 # In an environment of its own, made anew; stores need the servers of PostgreSQL and Redis, as ever.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,11 +17,11 @@ uv=$place/tools/bin/uv
 "$uv" venv -q --python "${PYTHON:-python3}" "$place/environment"
 python=$place/environment/bin/python
 "$uv" pip compile -q --python "$python" --resolution "$resolution" pyproject.toml -o "$place/pins.txt" \
-    --extra mcp --extra openai --extra otel --extra postgres --extra redis --extra server --extra traces
+    --extra cluster --extra mcp --extra openai --extra otel --extra postgres --extra redis --extra server --extra traces
 "$uv" pip install -q --python "$python" -r "$place/pins.txt"
 "$uv" pip install -q --python "$python" --no-deps .
 # What tests are written with is taken as new as it comes.
-"$uv" pip install -q --python "$python" -c "$place/pins.txt" hypothesis matplotlib opentelemetry-sdk pandas pillow pip \
-    psutil pytest pytest-asyncio pytest-playwright pytest-timeout scipy
+"$uv" pip install -q --python "$python" -c "$place/pins.txt" distributed hypothesis ipyparallel matplotlib mcp-server-time \
+    opentelemetry-sdk pandas pillow pip psutil pytest pytest-asyncio pytest-playwright pytest-timeout schemathesis scipy
 cat "$place/pins.txt"
-PYTHONHASHSEED=0 "$python" -m pytest -q tests/tree tests/context tests/session tests/models tests/stores tests/record
+PYTHONHASHSEED=0 "$python" -m pytest -q tests --ignore tests/notebook --ignore-glob 'tests/test_*.py'
