@@ -390,7 +390,8 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 
 def event_from_dict(data: Mapping[str, Any]) -> Event:
     """Read an event back from its ``to_dict`` form. Raises ``ValueError`` for a type that is not known."""
-    kind = next((kind for kind in Event.__subclasses__() if kind.type == data["type"]), None)
+    # The last of a name: the class from which ``slots=True`` made it stands before it until it is collected.
+    kind = next((kind for kind in reversed(Event.__subclasses__()) if kind.type == data["type"]), None)
     if kind is None:
         raise ValueError(f"unknown event type {data['type']!r}")
     values: dict[str, Any] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import subprocess
+import sys
 from typing import Any
 
 import hypothesis
@@ -33,7 +35,9 @@ from nbsession.tools import Question
 from nbsession.usage import CacheDiagnosis, Usage
 from tests.support.notepad import Notepad
 
-KINDS = Event.__subclasses__()
+KINDS = list(
+    {kind.type: kind for kind in Event.__subclasses__()}.values()
+)  # the last of a name, which has slots
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -128,6 +132,18 @@ def test_every_event_is_the_same_after_the_wire(kind: type[Event]) -> None:
         assert list(FrameReader().feed(frame.encode())) == [frame]
 
     check()
+
+
+def test_a_program_that_has_just_begun_reads_an_event_as_the_class_that_it_imports() -> None:
+    program = (
+        "import gc; gc.disable()\n"  # whenever it would collect
+        "from nbsession.events import Ping, event_from_dict\n"
+        "from nbsession.protocol import ResyncRequired\n"
+        "for event in (Ping(), ResyncRequired(reason='')):\n"
+        "    assert type(event_from_dict(event.to_dict())) is type(event), event\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 async def test_the_events_of_a_session_are_the_same_after_the_wire() -> None:
