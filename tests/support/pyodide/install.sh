@@ -11,5 +11,5 @@ npm install --prefix "$place" --fetch-timeout=60000 --fetch-retries=3 --silent -
 # What shows things in a cell has parts that are compiled, and that no index has for this platform (nh3, MarkupSafe).
 python -m pip install -q --disable-pip-version-check --target "$place/site" \
     --platform pyemscripten_2026_0_wasm32 --implementation cp --python-version 3.14 --abi cp314 --abi abi3 --abi none \
-    --only-binary :all: 'pydantic>=2.9,<3' 'sqlalchemy>=2.0.30,<3' 'platformdirs>=4,<5' ipython
+    --only-binary :all: 'pydantic>=2.12,<3' 'sqlalchemy>=2.0.30,<3' 'platformdirs>=4,<5' ipython
 printf %s "$version" >"$place/installed"
