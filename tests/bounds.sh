@@ -21,7 +21,8 @@ python=$place/environment/bin/python
 "$uv" pip install -q --python "$python" -r "$place/pins.txt"
 "$uv" pip install -q --python "$python" --no-deps .
 # What tests are written with is taken as new as it comes.
-"$uv" pip install -q --python "$python" -c "$place/pins.txt" distributed hypothesis ipyparallel matplotlib mcp-server-time \
-    opentelemetry-sdk pandas pillow pip psutil pytest pytest-asyncio pytest-playwright pytest-timeout schemathesis scipy
+"$uv" pip install -q --python "$python" -c "$place/pins.txt" distributed hypothesis ipyparallel jupyter-server-proxy \
+    matplotlib mcp-server-time opentelemetry-sdk pandas pillow pip psutil pytest pytest-asyncio pytest-playwright \
+    pytest-timeout schemathesis scipy
 cat "$place/pins.txt"
 PYTHONHASHSEED=0 "$python" -m pytest -q tests --ignore tests/notebook --ignore-glob 'tests/test_*.py'

@@ -243,7 +243,9 @@ class TestEnd:
             asyncio.run(main())
             """)
         )
-        with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE) as kernel:
+        surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, str(program)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=surroundings) as kernel:
             assert kernel.stdout is not None
             assert kernel.stdout.readline() == b"up\n"
             assert len(alive(tmp_path)) == 2
