@@ -67,6 +67,7 @@ class Server:
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._begun: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_end = False
         self._uvicorn: Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -103,6 +104,7 @@ class Server:
         return f"<Server {self.url}{', closed' if self.closed else ''}>"
 
     def _ask_to_end(self) -> None:
+        self._asked_to_end = True
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
 
@@ -114,6 +116,8 @@ class Server:
         try:
             self._app.state.service.begin()
             self._uvicorn = Uvicorn(self._app, self.gateway, grace=self._grace, signals=signals)
+            if self._asked_to_end:  # before there was what could be told
+                self._uvicorn.should_exit = True
             self._begun.set_result(None)
             await self._uvicorn.serve(sockets=[self._listening])
         except BaseException as error:

@@ -56,6 +56,12 @@ class Uvicorn(uvicorn.Server):
         self._grace = grace
         self._signals = signals
         self._standing: WeakKeyDictionary[Any, tuple[float, object]] = WeakKeyDictionary()
+        self._shut_down = False
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve(sockets)
+        if self.started and not self._shut_down:  # as older releases leave one that is to end while it begins
+            await self.shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # once a second
@@ -74,6 +80,7 @@ class Uvicorn(uvicorn.Server):
                 connection.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._shut_down = True
         for server in self.servers:
             server.close()
         await self._gateway.drain(self._grace)

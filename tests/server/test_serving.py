@@ -67,6 +67,20 @@ def test_a_reader_that_was_cut_off_goes_on_without_gap_and_without_duplicate() -
     assert text == "one two"
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_server_that_is_closed_while_it_begins_ends_and_leaves_nothing_on_its_loop(
+    steps: int,
+) -> None:
+    server = notepad().serve(0, say=None)
+    listening = server._listening.fileno()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await server.aclose()
+    assert server.closed
+    assert not asyncio.get_running_loop().remove_reader(listening)
+
+
 def test_an_execution_goes_on_without_its_reader_unless_it_was_asked_to_stop() -> None:
     held = [pause(), pause()]
     app = notepad(["one ", held[0], "two"], ["three ", held[1], "four"])
