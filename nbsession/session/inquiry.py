@@ -118,13 +118,21 @@ class SessionInquiry(SessionView):
 
         ``tool``: the tools that are called, in order (a name, several, or ``"none"``). ``enters``, ``leaves``,
         ``changes``: a part of the last context, by path, title or component. ``tokens``: about how many that
-        context has, ``within`` a share of them. ``calls``: how many model calls there are. Send, then ask for
+        context has, ``within`` a share of them. ``calls``: how many model calls there are. What enters, leaves or changes is
+        told from the last context before that message, wherever it is sent from. Send, then ask for
         ``prediction.grade()``. Raises ``SessionError`` for a guess of another kind.
         """
 
+        def path(head: str | None) -> set[str]:
+            return {entry.id for entry in self._core.record.path(head)}
+
         def predicting() -> Prediction:
-            standing = {entry.id for entry in self._core.record}
-            return Prediction(guesses, within, lambda: tuple(self.ticks), standing)
+            return Prediction(
+                guesses,
+                within,
+                lambda: tuple(self.ticks),
+                lambda head: self._core.home.call(lambda: path(head)),
+            )
 
         return self._core.home.call(predicting)
 

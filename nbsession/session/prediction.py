@@ -69,7 +69,7 @@ class Grade:
 class Prediction:
     """What is expected of the next message; made by ``session.predict``.
 
-    ``standing`` are the entries by id that the session stands after. ``guesses`` are what was given. ``done`` says that something came meanwhile, ``grade()`` how it did.
+    ``guesses`` are what was given. ``done`` says that something came meanwhile, ``grade()`` how it did.
     """
 
     def __init__(
@@ -77,16 +77,14 @@ class Prediction:
         guesses: Mapping[str, Any],
         within: float,
         ticks: Callable[[], Sequence[Tick]],
-        standing: Collection[str],
+        path: Callable[[str | None], Collection[str]],
     ) -> None:
         _check(guesses, within)
         self.guesses = dict(guesses)
         self.within = within
         self._ticks = ticks
-        before = ticks()
-        self._after = len(before)
-        # Not the last tick as such: the session may stand before it, rewound.
-        self._before = next((tick.context for tick in reversed(before) if tick.head_after in standing), None)
+        self._path = path
+        self._after = len(ticks())
 
     @property
     def done(self) -> bool:
@@ -95,12 +93,16 @@ class Prediction:
 
     def grade(self) -> Grade:
         """Compare the guesses with what the next execution did; ``SessionError`` where nothing was sent since."""
-        new = self._ticks()[self._after :]
+        ticks = self._ticks()
+        earlier, new = ticks[: self._after], ticks[self._after :]
         if not new:
             raise SessionError(f"nothing was sent since {self}; send the message, and ask then")
         made = [tick for tick in new if tick.execution == new[0].execution]
         context = made[-1].context
-        diff = None if self._before is None else context.diff(self._before)
+        # Not the last tick as such: the message may have been sent from before it, by a rewind or a cell that ran again.
+        behind = self._path(made[0].head_before)
+        before = next((tick.context for tick in reversed(earlier) if tick.head_after in behind), None)
+        diff = None if before is None else context.diff(before)
         marks = [self._mark(kind, guess, made, context, diff) for kind, guess in self.guesses.items()]
         return Grade(tuple(marks), diff)
 

@@ -63,13 +63,7 @@ class Record(Sequence[Entry]):
         """Stand at an entry (``None``: before the first); later entries stay in the record."""
         if head is not None and head not in self._all:
             raise SessionError(f"no entry {head!r} in this timeline")
-        path: list[Entry] = []
-        at = head
-        while at is not None:
-            entry = self._all[at]
-            path.append(entry)
-            at = entry.parent
-        path.reverse()
+        path = self.path(head)
         self.head = head
         self.version += 1
         self._length = len(path)
@@ -80,6 +74,16 @@ class Record(Sequence[Entry]):
             known = old[len(chunks)] if len(chunks) < len(old) else None
             chunks.append(known if known is not None and known.entries == run else Chunk(run))
         self.chunks = tuple(chunks)
+
+    def path(self, head: str | None) -> list[Entry]:
+        """Return the entries from the first to this one, wherever the head stands (``None``: before the first)."""
+        path: list[Entry] = []
+        while head is not None:
+            entry = self._all[head]
+            path.append(entry)
+            head = entry.parent
+        path.reverse()
+        return path
 
     def has_call(self, call_id: str) -> bool:
         """Say whether a tool call of any branch has this id."""

@@ -47,6 +47,21 @@ async def test_after_a_rewind_what_enters_is_told_from_where_the_session_stands(
     assert prediction.grade()
 
 
+async def test_a_cell_that_runs_again_is_told_from_where_it_was_sent_first() -> None:
+    note = call("add_note", note="tea")
+    session = App(Notepad, model=ScriptedModel("Hello.", note, "Done.", note, "Done.")).session()
+    await session.send("Hello.")
+    before = session.timeline[-1].id
+    wrong = session.predict(enters="none")
+    await session.send("Note it.")
+    assert not wrong.grade()
+    right = session.predict(enters="Notes")
+    session.rewind(before)  # as a cell does that is run again, once its guess is mended
+    await session.send("Note it.")
+    assert right.grade()
+    assert not wrong.grade()
+
+
 async def test_each_guess_is_set_beside_what_came() -> None:
     session = noting()
     await session.send("Hello.")
