@@ -38,7 +38,7 @@ def run(notebook: Any, folder: Path) -> None:
 
 
 def said(cell: Any) -> str:
-    return "".join(out.data.get("text/plain", "") for out in cell.outputs if "data" in out)
+    return "".join(out.data.get("text/plain", "") for out in cell.get("outputs", ()) if "data" in out)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -53,6 +53,41 @@ def test_a_lesson_runs_as_it_is_and_with_its_exercises_solved_in_a_new_kernel(
     assert any("○" in said(lesson.cells[n]) for n in checks), "nothing was left to do"
     run(done, tmp_path)
     assert [n for n in checks if "○" in said(done.cells[n]) or "✓" not in said(done.cells[n])] == []
+
+
+WRONG = {
+    "01-see-what-the-model-saw": {"notepad of {len(notes)} notes": "notepad of 1 notes"},
+    "03-debug-an-agent": {
+        "and at < last": "and at < 0",
+        'Priority(-1, Section(offers, id="offers", title="Offers of the week"))': "None",
+    },
+    "04-build-an-agent": {"Priority(-1, Section(book": "Priority(1, Section(book"},
+    "05-is-it-better": {"luck = await Experiment(": "luck = Experiment("},
+    "06-keep-wait-and-serve": {', request_id="bread"': ""},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_answer_that_only_looks_right_does_not_pass(name: str, tmp_path: Path) -> None:
+    lesson = solved(nbformat.read(FOLDER / f"{name}.ipynb", as_version=4))
+    for cell in lesson.cells:
+        for right, wrong in WRONG[name].items():
+            if not cell.source.startswith("check("):
+                cell.source = cell.source.replace(right, wrong)
+    run(lesson, tmp_path)
+    assert sum("○" in said(cell) for cell in lesson.cells) == len(WRONG[name])
+
+
+def test_a_fork_is_asked_again_as_often_as_its_cell_is_run(tmp_path: Path) -> None:
+    lesson = solved(nbformat.read(FOLDER / "02-change-one-thing.ipynb", as_version=4))
+    twice = next(
+        n
+        for n, cell in enumerate(lesson.cells)
+        if "turned.render()" in cell.source and "knobs" in cell.source
+    )
+    lesson.cells.insert(twice, nbformat.v4.new_code_cell(lesson.cells[twice].source))
+    run(lesson, tmp_path)
+    assert not any("○" in said(cell) for cell in lesson.cells)
 
 
 @pytest.mark.parametrize("path", MORE, ids=lambda path: path.stem)

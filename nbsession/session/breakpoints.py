@@ -135,7 +135,7 @@ def _results(part: Part) -> Iterator[str]:
 
 
 def is_called(part: Part, pattern: str) -> bool:
-    """Say whether a part's path, its title or the name of one of its components is as a shell pattern has it."""
+    """Say whether a part's path, its title or the name of one of its components is the pattern, or as a shell has it."""
     segments = [segment.partition("[")[0].partition(".")[0] for segment in part.path.split("/")]
     names: list[Any] = [part.path, part.title, *segments]
-    return any(name and fnmatchcase(name, pattern) for name in names)
+    return any(name and (name == pattern or fnmatchcase(name, pattern)) for name in names)

@@ -170,8 +170,8 @@ def _check(guesses: Mapping[str, Any], within: float) -> None:
         if kind in ("tokens", "calls"):
             if isinstance(guess, bool) or not isinstance(guess, int) or guess < 0:
                 raise SessionError(f"{kind}= takes a whole number, got {guess!r}")
-        elif not isinstance(guess, str) and not (
-            isinstance(guess, Sequence) and all(isinstance(name, str) for name in guess)
+        elif not isinstance(guess, str | Sequence) or not all(
+            isinstance(name, str) and name.strip() for name in _names(guess)
         ):
             raise SessionError(f"{kind}= takes a name, several, or 'none', got {guess!r}")
     if not 0 <= within < 1:

@@ -77,6 +77,15 @@ async def test_each_guess_is_set_beside_what_came() -> None:
     assert "notes" in str(grade.diff).lower()
 
 
+@pytest.mark.parametrize("name", ["Notepad/Section[notes]", "Notes", "Section", "*/Section*"])
+async def test_a_part_goes_by_its_path_its_title_its_component_or_a_pattern(name: str) -> None:
+    session = noting()
+    await session.send("Hello.")
+    prediction = session.predict(enters=name)
+    await session.send("Note: tea.")
+    assert prediction.grade()
+
+
 async def test_tokens_may_be_off_by_a_share() -> None:
     session = noting()
     await session.send("Hello.")
@@ -120,6 +129,8 @@ async def test_a_prediction_is_graded_once_something_was_sent() -> None:
         ({"toll": "x"}, "did you mean 'tool'"),
         ({"tokens": "many"}, "whole number"),
         ({"enters": 3}, "a name, several"),
+        ({"tool": ""}, "a name, several"),
+        ({"enters": ["Notes", " "]}, "a name, several"),
         ({"tokens": 3, "within": 2}, "share from 0 to 1"),
     ],
 )
