@@ -151,8 +151,10 @@ class Commands:
         if line.get("freeze"):
             return session.freeze(read_values(line.words, session.knobs.specs()))
         if line.words:
+            name, _, value = line.words[0].partition("=")
             raise SessionError(
-                f"%session knobs takes values with --freeze only: %session knobs --freeze {' '.join(line.words)}"
+                f"%session knobs shows them; set one by its control, or in Python: session.knobs[{name!r}] = {value or '…'!r}"
+                f"; what they would change, without a kernel: %session knobs --freeze {' '.join(line.words)}"
             )
         return ShowKnobs(session)
 

@@ -343,14 +343,24 @@ class Sessions:
 
     def _find(self, target: str) -> App | Component:
         from nbsession.app import App
-        from nbsession.tree import Component
+        from nbsession.tree import Component, Element
 
         value = self.namespace.get(target)
         if isinstance(value, App | Component):
             return value
         if value is None:
+            called = target.partition("(")[0]
+            if called != target and isinstance(self.namespace.get(called), Component):
+                raise SessionError(
+                    f"%session new takes a name, got {target!r}: %session new {called}; with other properties, "
+                    f"name an app of it: app = App({target})"
+                )
             near = did_you_mean(target, self.targets())
             raise SessionError(f"nothing is named {target!r}{near or self._suggest()}")
+        if isinstance(value, Element):
+            raise SessionError(
+                f"{target} is an element; make an app of it, and name that: app = App({target})"
+            )
         remedy = "mark the function with @component" if callable(value) else "name a component or an App"
         raise SessionError(f"{target} is a {type(value).__name__}, not a component or an App; {remedy}")
 

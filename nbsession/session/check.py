@@ -8,7 +8,7 @@ from nbsession.components import Section, System
 from nbsession.context import BUDGET, fragment_of
 from nbsession.errors import NbsessionError, did_you_mean
 from nbsession.timeline import upwards
-from nbsession.tree import Component, Fiber
+from nbsession.tree import UNPACK, Component, Fiber
 from nbsession.usage import calibrated
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _all(core: SessionCore) -> Iterator[Finding]:
     context = compiled.context
     yield from _never_sent(top, context)
     yield from _undescribed(context)
+    yield from _not_unpacked(top, context)
     yield from _repeated(context)
     yield from _unread_knobs(core)
     yield from _rules_of_nothing(core, compiled.toolbox)
@@ -135,6 +136,14 @@ def _undescribed(context: CompiledContext) -> Iterator[Finding]:
                 "describe it under Args: in its docstring"
             )
             yield Finding("undescribed-parameter", said, path, "note")
+
+
+def _not_unpacked(top: Fiber, context: CompiledContext) -> Iterator[Finding]:
+    """Name the parts that show a hook's setter: the pair was written where its value was meant."""
+    setters = [repr(cell) for fiber in _fibers(top) for cell in fiber.hooks or () if callable(cell)]
+    for part in context.parts:
+        if any(setter in part.text for setter in setters):
+            yield Finding("not-unpacked", f"{part.path} shows a hook's setter; {UNPACK}", part.path)
 
 
 def _rules_of_nothing(core: SessionCore, toolbox: Mapping[str, Tool]) -> Iterator[Finding]:

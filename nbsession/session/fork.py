@@ -6,7 +6,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.errors import SessionError
-from nbsession.timeline import ForkPoint, Record
+from nbsession.timeline import ForkPoint, Record, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from nbsession.hooks import StateLog
     from nbsession.record import Shared
     from nbsession.session.core import SessionCore
-    from nbsession.timeline import Tick
 
 
 class Fork(NamedTuple):
@@ -59,7 +58,8 @@ def tick_at(core: SessionCore, at: Any) -> Tick:
     try:
         at = index(at)
     except TypeError:
-        raise SessionError(f"a tick is named by its number, got {at!r}") from None
+        number = f", such as at={at.number}" if isinstance(at, Tick) else ""
+        raise SessionError(f"a tick is named by its number{number}, got {at!r}") from None
     if not -len(core.ticks) <= at < len(core.ticks):
         count = len(core.ticks)
         there = f"{count} tick{'s' if count != 1 else ''}"

@@ -154,6 +154,10 @@ def _names(guess: Any) -> list[str]:
     return [] if names == [NONE] else names
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip())
+
+
 def _listed(guess: Any) -> str:
     return str(guess) if isinstance(guess, int) else ", ".join(_names(guess)) or NONE
 
@@ -170,9 +174,7 @@ def _check(guesses: Mapping[str, Any], within: float) -> None:
         if kind in ("tokens", "calls"):
             if isinstance(guess, bool) or not isinstance(guess, int) or guess < 0:
                 raise SessionError(f"{kind}= takes a whole number, got {guess!r}")
-        elif not isinstance(guess, str | Sequence) or not all(
-            isinstance(name, str) and name.strip() for name in _names(guess)
-        ):
+        elif not isinstance(guess, str | Sequence) or not all(map(_is_name, _names(guess))):
             raise SessionError(f"{kind}= takes a name, several, or 'none', got {guess!r}")
     if not 0 <= within < 1:
         raise SessionError(f"within= is a share from 0 to 1, got {within!r}")

@@ -245,7 +245,9 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Tool 
 def _name_of(handler: Callable[..., Any]) -> str:
     name = getattr(handler, "__name__", None)
     if not isinstance(name, str):
-        raise CompileError(f"{handler!r} has no name to call the tool by; pass name=")
+        raise CompileError(
+            f"{handler!r} has no name to call the tool by; pass name=, as in @tool(name='search')"
+        )
     return name
 
 

@@ -33,6 +33,7 @@ from nbsession.tree.hooks import (
     use_state,
 )
 from nbsession.tree.names import hook_names
+from nbsession.tree.node import UNPACK
 from nbsession.tree.rendering import current
 from nbsession.tree.root import GONE, Root
 from nbsession.tree.source import Source, source_of
@@ -40,6 +41,7 @@ from nbsession.tree.trace import Trace, acting, actor
 
 __all__ = [
     "GONE",
+    "UNPACK",
     "Cell",
     "Component",
     "Context",

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nbsession.errors import RenderError
 from nbsession.tree.element import Component, Element, Host, Node
-from nbsession.tree.fiber import Fiber, shorten
+from nbsession.tree.fiber import Cell, Fiber, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+UNPACK = "use_state and use_knob give a value and its setter: value, set_value = use_…(…)"
+"""What to write where the pair that a hook gives was taken for its value."""
 
 
 def refused(node: Node, parent: Fiber) -> RenderError:
@@ -24,6 +28,8 @@ def refused(node: Node, parent: Fiber) -> RenderError:
     name = type(node).__name__
     if isinstance(node, (Component, Host)):
         return RenderError(f"{where} {node.name} itself; call it for an element: {node.name}()", path=path)
+    if isinstance(node, Cell):
+        return RenderError(f"{where} a hook's setter; {UNPACK}", path=path)
     if inspect.iscoroutine(node):
         node.close()
         remedy = "rendering is synchronous: fetch with use_data, or in an effect"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nbsession.errors import HookError, RenderError
 from nbsession.tree.element import Component, Node
 from nbsession.tree.fiber import REDEFINED, UNRENDERED, Fiber, shorten
+from nbsession.tree.node import UNPACK
 from nbsession.tree.rendering import Frame, HookMismatch
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def explain(fiber: Fiber, error: Exception) -> Exception:
     called = traceback is not None and traceback.tb_next is not None and traceback.tb_next.tb_next is not None
     if isinstance(error, TypeError) and isinstance(fiber.type, Component) and not called:
         return RenderError(f"{shown} was called with other arguments than it takes: {error}", path=path)
-    said = f"{shown} raised {type(error).__name__}: {error}"
-    return RenderError(f"{said}{_line(fiber, traceback)}", path=path)
+    said = f"{shown} raised {type(error).__name__}: {error}{_line(fiber, traceback)}"
+    if isinstance(error, TypeError | AttributeError) and "tuple" in str(error) and fiber.hooks:
+        said += f"; {UNPACK}"
+    return RenderError(said, path=path)
 
 
 def _line(fiber: Fiber, traceback: TracebackType | None) -> str:

@@ -531,6 +531,14 @@ def test_a_list_names_stored_sessions_that_are_not_open_and_where_they_are_kept(
             "%session new asyncio",
             "SessionError: asyncio is a module, not a component or an App; name a component",
         ),
+        (
+            "%session new Echo()",
+            "SessionError: %session new takes a name, got 'Echo()': %session new Echo; with",
+        ),
+        (
+            "%session new said",
+            "SessionError: said is an element; make an app of it, and name that: app = App(said)",
+        ),
         ("%session use stray", "SessionError: no session is named 'stray'; did you mean 'straw'?"),
         ("%%session --modle x\nHi", "SessionError: %%session has no option --modle; did you mean '--model'?"),
         ("%%session\n\n", "SessionError: there is no message: write it below the %%session line"),
@@ -545,6 +553,7 @@ def test_a_list_names_stored_sessions_that_are_not_open_and_where_they_are_kept(
 )
 def test_a_mistake_is_one_line_and_stops_run_all(kernel: Kernel, cell: str, line: str) -> None:
     open_session(kernel, "'ok'", "--name straw")
+    fine(kernel.run("said = Echo()"))
     ran = kernel.start(cell)
     assert one_line(kernel.finish(ran)).startswith(line)
     assert kernel.replied[ran] == "error"  # which is what Run All stops at

@@ -252,7 +252,8 @@ def test_frozen_knobs_are_a_panel_without_a_widget_and_text_where_it_is_none(ker
     assert "You are terse, 2 deep." in data
     refused = kernel.run("%session knobs tone=terse")
     assert one_line(refused) == (
-        "SessionError: %session knobs takes values with --freeze only: %session knobs --freeze tone=terse"
+        "SessionError: %session knobs shows them; set one by its control, or in Python: session.knobs['tone'] = 'terse'; "
+        "what they would change, without a kernel: %session knobs --freeze tone=terse"
     )
     fine(kernel.run(f"panel = {CURRENT}.freeze(depth=[1, 2])"))
     assert "You are friendly, 1 deep." in fine(kernel.run("panel")).shown[-1]

@@ -116,6 +116,21 @@ def test_a_tool_that_only_the_user_calls_needs_no_description() -> None:
     assert session_of(look, Timeline()).check() == []
 
 
+def test_a_knob_or_state_that_was_not_unpacked_is_named() -> None:
+    @component
+    def Agent() -> Any:
+        tone = use_knob("tone", "friendly", options=["friendly", "terse"])
+        notes = use_state(["tea"])
+        return [System(f"Be {tone}."), Section(str(notes), id="notes"), Timeline()]
+
+    found = App(Agent, model=ScriptedModel("Yes.")).session().check()
+    assert [(each.what, each.path) for each in found] == [
+        ("not-unpacked", "Agent/System.0"),
+        ("not-unpacked", "Agent/Section[notes]"),
+    ]
+    assert "value, set_value = use_…(…)" in str(found)
+
+
 def test_a_text_that_is_said_twice_names_both_places() -> None:
     rules = "Be brief, be kind, and never tell anybody what the time is."
     found = session_of(System(rules), Section(rules, title="Rules"), Timeline()).check()

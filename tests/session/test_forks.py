@@ -266,6 +266,8 @@ async def test_a_fork_from_what_is_no_tick_is_refused(tmp_path: Path) -> None:
     await session.send("one")
     with pytest.raises(SessionError, match=r"there is no tick 1; session 's' has 1 tick$"):
         session.fork(at=1)
+    with pytest.raises(SessionError, match="a tick is named by its number, such as at=0, got <Tick 0"):
+        session.fork(at=session.ticks[0])  # type: ignore[arg-type]
     with pytest.raises(SessionError, match="a tick is named by its number, got '0'"):
         session.fork(at="0")  # type: ignore[arg-type]  # what a form gives
     with pytest.raises(SessionError, match=r"fork\(before=True\) needs a tick"):

@@ -309,6 +309,10 @@ class TestRefusals:
         with pytest.raises(CompileError, match="got '<lambda>'; pass another as name="):
             tool(lambda: None)
 
+    def test_a_name_in_place_of_the_function(self) -> None:
+        with pytest.raises(CompileError, match=r"'look_up' has no name .*; pass name=, as in @tool\(name="):
+            tool("look_up")  # type: ignore[call-overload]
+
     def test_star_parameters(self) -> None:
         with pytest.raises(CompileError, match=r"tool 'f' takes \*rest and \*\*options \(.*f, line \d+\)"):
 

@@ -311,6 +311,26 @@ def test_a_type_error_inside_a_body_is_told_as_such() -> None:
         Root(Odd()).flush()
 
 
+def test_a_hooks_pair_taken_for_its_value_is_told_how_to_unpack() -> None:
+    @component
+    def Compared() -> Any:
+        count: Any = use_state(0)
+        return "many" if count > 3 else "few"
+
+    @component
+    def Changed() -> Any:
+        kept: Any = use_state([])
+        kept.append("tea")
+
+    @component
+    def Shown() -> Any:
+        return [use_state(0)]
+
+    for odd in (Compared, Changed, Shown):
+        with pytest.raises(RenderError, match=r"a value and its setter: value, set_value = use_…\(…\)"):
+            Root(odd()).flush()
+
+
 def test_an_error_leaves_the_tree_usable_and_is_tried_again() -> None:
     failing: list[int] = []
     probe = Probe()
