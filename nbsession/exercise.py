@@ -5,6 +5,7 @@ A check never stops a notebook: what does not hold yet is said, with a hint. Whe
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,5 +43,20 @@ def check(claims: Mapping[str, object], *, hint: str = "") -> Checked:
     """Say which of some claims hold: each is a sentence, with what is true when it does.
 
     ``check({"the tone is in the system text": "terse" in str(context.system)}, hint="read the knob in System(…)")``
+
+    What was not awaited or not called does not hold, nor does what cannot be told true or false; the claim then says so.
     """
-    return Checked(tuple((claim, bool(holds)) for claim, holds in claims.items()), hint)
+    return Checked(tuple(_judged(claim, value) for claim, value in claims.items()), hint)
+
+
+def _judged(claim: str, value: object) -> tuple[str, bool]:
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        return f"{claim} (await it)", False
+    if callable(value):
+        return f"{claim} (call it)", False
+    try:
+        return claim, bool(value)
+    except Exception as error:  # noqa: BLE001 - an array, a frame or an object of the reader's own raises what it likes
+        return f"{claim} ({type(error).__name__}: {error})", False

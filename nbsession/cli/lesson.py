@@ -13,7 +13,7 @@ from nbsession.cli.command import Failure
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 KEY = "nbsession"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -49,8 +49,14 @@ def run(options: argparse.Namespace) -> int:
         raise Failure(f"there is no folder {options.target.parent}; make it first")
     try:
         lesson = nbformat.read(options.notebook, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        AttributeError,
+        nbformat.ValidationError,
+    ) as error:  # as nbformat has it for other JSON
         raise Failure(f"{options.notebook} is no notebook: {error}") from None
+    for at, cell in enumerate(lesson.cells):
+        _refuse_odd(_about(cell), f"cell {at} of {options.notebook}")
     made = solved(lesson) if options.solved else assignment(lesson, options.notebook.stem)
     exercises = sum(_about(cell).get("solution") is not None for cell in lesson.cells)
     if not exercises:
@@ -142,6 +148,14 @@ def _begin(statement: ast.stmt) -> int:
     """Return how many lines stand before a statement, its decorators taken with it."""
     decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", ())
     return min([statement.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+
+
+def _refuse_odd(about: Mapping[str, Any], where: str) -> None:
+    solution, points = about.get("solution", ""), about.get("points", 0)
+    if not isinstance(solution, str):
+        raise Failure(f"nbsession.solution of {where} must be the cell's text, got {solution!r}")
+    if isinstance(points, bool) or not isinstance(points, int | float) or points < 0:
+        raise Failure(f"nbsession.points of {where} must be a number from 0, got {points!r}")
 
 
 def _indent(lines: Sequence[str]) -> str:

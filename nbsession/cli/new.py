@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbsession
 from nbsession.cli.command import Failure
 
 if TYPE_CHECKING:
@@ -40,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     if not place.parent.is_dir():
         raise Failure(f"there is no folder {place.parent}; make it first")
     starter = resources.files("nbsession.cli").joinpath(STARTER).read_text("utf-8")
-    named = starter.replace("Starter", component).replace("starter", slug(place.stem))
-    place.write_text(named, "utf-8")
-    print(f"wrote {place}; open it with: jupyter lab {place}")
+    names = {"Starter": component, "starter": slug(place.stem)}
+    place.write_text(re.sub("|".join(names), lambda found: names[found[0]], starter), "utf-8")
+    print(f"wrote {place}; open it with: jupyter lab {shlex.quote(str(place))}")
     return 0
 
 
@@ -53,6 +55,10 @@ def component_name(name: str) -> str:
         raise Failure(
             f"no component can be called after {name!r}; begin with a letter, and use letters, digits, - and _ "
             "as in trip-planner"
+        )
+    if made in nbsession.__all__:
+        raise Failure(
+            f"{made} is a name of nbsession's own, which the notebook uses; choose another one than {name!r}"
         )
     return made
 

@@ -124,3 +124,44 @@ def test_a_check_says_what_holds_and_gives_a_hint_where_something_does_not() -> 
     assert str(checked) == "✓ one is one\n○ one is <two>\nhint: count again"
     assert not checked
     assert "hint" not in str(check({"one is one": 1}, hint="none"))
+
+
+def test_what_cannot_be_told_true_or_false_does_not_hold_and_the_claim_says_why() -> None:
+    async def answer() -> str:
+        return "yes"
+
+    class Torn:
+        def __bool__(self) -> bool:
+            raise ValueError("both")
+
+    checked = check({"it answers": answer(), "it knows": answer, "it is whole": Torn(), "it is one": 1})
+    assert str(checked) == (
+        "○ it answers (await it)\n○ it knows (call it)\n○ it is whole (ValueError: both)\n✓ it is one"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '"text"', '{"nbformat": 9, "nbformat_minor": 0, "metadata": {}, "cells": []}']
+)
+def test_json_that_is_no_notebook_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.ipynb").write_text(text)
+    assert main(["lesson", str(tmp_path / "odd.ipynb"), str(tmp_path / "x.ipynb"), "--solved"]) == 1
+    assert "is no notebook" in capsys.readouterr().err
+    assert not (tmp_path / "x.ipynb").exists()
+
+
+@pytest.mark.parametrize("form", ["--solved", "--nbgrader"])
+@pytest.mark.parametrize(
+    ("at", "about"), [(2, {"solution": ["a = 1"]}), (2, {"solution": None}), (3, {"points": "many"})]
+)
+def test_an_exercise_whose_metadata_is_odd_is_named_and_nothing_is_written(
+    at: int, about: Any, form: str, lesson: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = nbformat.read(lesson, as_version=4)
+    notebook.cells[at].metadata["nbsession"] = about
+    nbformat.write(notebook, lesson)
+    assert main(["lesson", str(lesson), str(tmp_path / "x.ipynb"), form]) == 1
+    assert f"of cell {at} of {lesson} must be" in capsys.readouterr().err
+    assert not (tmp_path / "x.ipynb").exists()

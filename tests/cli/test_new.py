@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -48,7 +49,13 @@ def test_a_notebook_that_is_there_is_not_written_over_unless_told(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("9x", "begin with a letter"), ("none/x", "make it first"), ("", "begin with a letter")],
+    [
+        ("9x", "begin with a letter"),
+        ("none/x", "make it first"),
+        ("", "begin with a letter"),
+        ("system", "System is a name of nbsession's own"),
+        ("Timeline", "Timeline is a name of nbsession's own"),
+    ],
 )
 def test_a_name_that_cannot_be_is_told_in_one_line(
     name: str, says: str, capsys: pytest.CaptureFixture[str]
@@ -57,3 +64,21 @@ def test_a_name_that_cannot_be_is_told_in_one_line(
     said = capsys.readouterr().err.strip()
     assert says in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "component", "id"),
+    [
+        ("kickstarter", "Kickstarter", "kickstarter"),
+        ("My starter", "MyStarter", "my_starter"),
+        ("旅", "旅", "旅"),
+        ("it's <b>", "ItSB", "it_s_b"),
+    ],
+)
+def test_a_name_of_any_kind_gives_a_component_and_an_id(
+    name: str, component: str, id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", name]) == 0
+    assert shlex.split(capsys.readouterr().out.partition("with: ")[2])[-1] == f"{name}.ipynb"
+    notebook = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)
+    assert f"%session new {component} --id {id}" in [cell.source for cell in notebook.cells]
