@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,25 @@ def test_a_lesson_runs_as_it_is_and_with_its_exercises_solved_in_a_new_kernel(
     assert any("○" in said(lesson.cells[n]) for n in checks), "nothing was left to do"
     run(done, tmp_path)
     assert [n for n in checks if "○" in said(done.cells[n]) or "✓" not in said(done.cells[n])] == []
+
+
+@pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
+def test_an_exercise_is_solved_in_the_kernel_of_a_wrong_answer(path: Path, tmp_path: Path) -> None:
+    lesson = nbformat.read(path, as_version=4)
+    done = solved(lesson)
+    tried = nbformat.v4.new_notebook()
+    begun = None
+    for at, cell in enumerate(lesson.cells):
+        about = cell.metadata.get("nbsession", {})
+        if "solution" in about and begun is None:
+            begun = at
+        tried.cells.append(cell)
+        if "points" in about and begun is not None:
+            tried.cells += copy.deepcopy(done.cells[begun : at + 1])
+            begun = None
+    run(tried, tmp_path)
+    last = {cell.source: said(cell) for cell in tried.cells if cell.source.count("check(")}
+    assert [text for text in last.values() if "○" in text] == []
 
 
 WRONG = {
