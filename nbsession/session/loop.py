@@ -279,11 +279,13 @@ class Work:
         await core.mount.fire_settled("on_tick_start", core.settle, tick, execution.session)
         await core.announce(execution.session)
         options = execution.options
+        # A fork's render() sends what waits there, too.
+        asked = bool(execution.drafts) or (len(core.record) > 0 and core.record[-1].role == "user")
 
         def compiling() -> tuple[Compiled[ModelAdapter], ModelAdapter]:
             compiled = core.compile(
                 options.tools,
-                needs_timeline=bool(execution.drafts),
+                needs_timeline=asked,
                 settings=None if options.output is None else {OUTPUT_SCHEMA: options.output.schema},
                 choose=core.model_for(options.model),
                 fresh=core.record.since(self._sent_up_to),

@@ -18,6 +18,7 @@ from nbsession import (
     User,
     component,
     tool,
+    use_knob,
     use_timeline,
 )
 from nbsession.content import ToolCall, ToolResult
@@ -235,6 +236,22 @@ async def test_a_message_without_a_timeline_is_an_error_and_reaches_no_model() -
 
     assert not model.contexts
     assert [entry.text for entry in session.timeline] == ["hello"]
+
+
+async def test_a_message_that_waits_in_a_fork_needs_a_timeline_too() -> None:
+    @component
+    def Agent() -> Any:
+        shown, _ = use_knob("shown", default=True)
+        return [System("You answer."), shown and Timeline()]
+
+    model = ScriptedModel("one", "never")
+    session = App(Agent, model=model).session()
+    await session.send("hello")
+    fork = session.fork(at=0, before=True)
+    fork.knobs["shown"] = False
+    with pytest.raises(CompileError, match=r"renders no Timeline\(\).*add Timeline\(\)"):
+        await fork.render()
+    assert len(model.contexts) == 1
 
 
 async def test_rendering_without_a_message_needs_no_timeline() -> None:
