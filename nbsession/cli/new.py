@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import keyword
+import os
 import re
 import shlex
+import shutil
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +47,14 @@ def run(options: argparse.Namespace) -> int:
     starter = resources.files("nbsession.cli").joinpath(STARTER).read_text("utf-8")
     names = {"Starter": component, "starter": slug(place.stem)}
     place.write_text(re.sub("|".join(names), lambda found: names[found[0]], starter), "utf-8")
-    print(f"wrote {place}; open it with: jupyter lab {shlex.quote(str(place))}")
+    print(f"wrote {place}; open it with: {shlex.join([_jupyter(), 'lab', str(place)])}")
     return 0
+
+
+def _jupyter() -> str:
+    """The command of the environment that this runs in, by its path where the shell would find another one or none."""
+    own = Path(sys.executable).with_name("jupyter")
+    return "jupyter" if not own.exists() or shutil.which("jupyter") == str(own) else os.path.relpath(own)
 
 
 def component_name(name: str) -> str:

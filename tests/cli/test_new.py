@@ -37,6 +37,23 @@ def test_the_notebook_is_called_as_asked_and_runs_as_it_stands(
     assert "the fact is in the context" in tested.outputs[-1].data["text/plain"]
 
 
+@pytest.mark.parametrize(("path", "command"), [("bin", "jupyter"), ("elsewhere", "bin/jupyter")])
+def test_it_is_opened_by_the_jupyter_beside_this_python(
+    path: str,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in ("bin", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "jupyter").touch(mode=0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / path))
+    assert main(["new", "mine"]) == 0
+    assert capsys.readouterr().out.endswith(f"open it with: {command} lab mine.ipynb\n")
+
+
 def test_a_notebook_that_is_there_is_not_written_over_unless_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
