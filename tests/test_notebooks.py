@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 from nbsession.cli.lesson import solved
 
+WIDTH = 88
 FOLDER = Path(__file__).parents[1] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 MORE = sorted(FOLDER.glob("more/*.ipynb"))
@@ -54,6 +55,17 @@ def test_a_lesson_runs_as_it_is_and_with_its_exercises_solved_in_a_new_kernel(
     assert any("○" in said(lesson.cells[n]) for n in checks), "nothing was left to do"
     run(done, tmp_path)
     assert [n for n in checks if "○" in said(done.cells[n]) or "✓" not in said(done.cells[n])] == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lessons_code_has_lines_that_a_notebook_shows_whole(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    texts = [
+        text
+        for cell in cells
+        for text in (cell.source, cell.metadata.get("nbsession", {}).get("solution", ""))
+    ]
+    assert [line for text in texts for line in text.splitlines() if len(line) > WIDTH] == []
 
 
 @pytest.mark.parametrize("path", LESSONS[1:], ids=lambda path: path.stem)
