@@ -333,3 +333,12 @@ def test_afterwards_the_network_is_as_it_was() -> None:
         pass
 
     assert (socket.getaddrinfo, socket.socket.connect, socket.socket.__dict__.get("connect")) == before
+
+
+def test_a_component_that_is_rendered_without_a_call_is_refused_in_one_breath() -> None:
+    @component
+    def Agent() -> str:
+        return "x"
+
+    with pytest.raises(RenderError, match=r"^the root got Agent itself; call it for an element: Agent\(\)$"):
+        render(Agent)

@@ -23,6 +23,12 @@ class _Section(Foldable):
                 f"{fiber.path}: audience must be one of {', '.join(map(repr, AUDIENCES))}, got {audience!r}",
                 path=fiber.path,
             )
+        for name in ("id", "title"):
+            if not isinstance(value := props.get(name), str | None):
+                raise RenderError(
+                    f"{fiber.path}: Section({name}=) must be text, got {value!r}; write {name}=str(…)",
+                    path=fiber.path,
+                )
         body = join_texts(texts_only(fiber, inner))
         if not body:
             return inner.folded(())

@@ -136,6 +136,10 @@ def _undescribed(context: CompiledContext) -> Iterator[Finding]:
                 "describe it under Args: in its docstring"
             )
             yield Finding("undescribed-parameter", said, path, "note")
+        for name, schema in properties.items():
+            if not schema.keys() - {"description", "title", "default"}:
+                said = f"the tool {spec.name} takes anything as {name}; say its type, as in {name}: str"
+                yield Finding("untyped-parameter", said, path, "note")
 
 
 def _not_unpacked(top: Fiber, context: CompiledContext) -> Iterator[Finding]:

@@ -87,7 +87,8 @@ def explain(fiber: Fiber, error: Exception) -> Exception:
     if isinstance(error, RenderError):
         if error.path:
             return error
-        return type(error)(f"{shown}: {error}", path=path)
+        said = str(error)
+        return type(error)(said if said.startswith(f"{shown} ") else f"{shown}: {said}", path=path)
     traceback = error.__traceback__
     # Two frames: ours and run's. Had the body begun, there were a third.
     called = traceback is not None and traceback.tb_next is not None and traceback.tb_next.tb_next is not None

@@ -64,6 +64,14 @@ def test_an_unknown_audience_is_refused_by_name() -> None:
         _ = render(Section("a", id="x", audience="admin")).context
 
 
+@pytest.mark.parametrize("props", [{"id": 0}, {"id": 3}, {"title": 3}])
+def test_an_id_or_title_that_is_no_text_is_refused(props: dict[str, Any]) -> None:
+    with pytest.raises(
+        RenderError, match=r"Section\((id|title)=\) must be text, got \d; write (id|title)=str"
+    ):
+        _ = render(Section("a", **props)).context
+
+
 def test_two_sections_of_one_id_name_both_places() -> None:
     @component
     def One() -> Any:

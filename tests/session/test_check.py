@@ -108,6 +108,23 @@ def test_a_tool_that_does_not_say_what_it_does_is_named_with_its_parameters() ->
     assert "where, how are" in found[1].message
 
 
+def test_a_parameter_without_a_type_is_named() -> None:
+    @tool
+    def look(where, how: int = 1):  # type: ignore[no-untyped-def]
+        """Look.
+
+        Args:
+            where: The place.
+            how: How often.
+        """
+        return where
+
+    found = session_of(look, Timeline()).check()
+    assert [str(each) for each in found] == [
+        "note: the tool look takes anything as where; say its type, as in where: str"
+    ]
+
+
 def test_a_tool_that_only_the_user_calls_needs_no_description() -> None:
     @tool(audience="user")
     def look(where: str) -> str:
