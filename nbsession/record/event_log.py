@@ -159,6 +159,11 @@ class EventLog:
         """Whether nothing more will come."""
         return self._closed
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody reads, and gets what comes."""
+        return bool(self._readers)
+
     async def read(self, after: int | None = None) -> AsyncGenerator[Event]:
         """Give the events, from the first kept or after a sequence number, then those to come.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nbsession.session.questions import Answer, told
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from nbsession.content import ToolCall
     from nbsession.session.core import SessionCore
     from nbsession.session.door import Turn
-    from nbsession.tools import Rule, Tool, Verdict
+    from nbsession.tools import Question, Rule, Tool, Verdict
+
+
+LOG = logging.getLogger("nbsession")
+
+PATIENCE = 1.0
+"""Seconds after which it is logged that a call waits, where nobody follows the events by which it asks."""
 
 
 class Approval(NamedTuple):
@@ -71,18 +78,33 @@ class Confirming:
         lasting, rule = (True, None) if verdict is None else (not verdict.doubtful, verdict.rule)
         waiting: asyncio.Future[Approval | None] = asyncio.get_running_loop().create_future()
         self._waiting[call.id] = _Waiting(tool, rule or tool.name, lasting, waiting)
+        unheard: asyncio.TimerHandle | None = None
         try:
             schema = confirmation_schema(tool.spec.input_schema, lasting=lasting)
             question = core.questions.ask(text, call, "confirmation", schema, tick, rule=rule)
             await core.outbox.keep()
             emit(told(question))
+            unheard = asyncio.get_running_loop().call_later(PATIENCE, self._say, question)
             approval = None if self.halting else await waiting
         finally:
             del self._waiting[call.id]
+            if unheard is not None:
+                unheard.cancel()
         if approval is not None:
             approval = approval._replace(always=approval.always and lasting)
             core.questions.close(Answer(question, approval.value), emit)
         return approval
+
+    def _say(self, question: Question) -> None:
+        """Log that a call waits, where whoever sent the message cannot know."""
+        if self._core.feed.followed or self._execution.log.followed:
+            return
+        session = self._execution.session.id
+        LOG.warning(
+            "session %r waits for a yes or no to the tool %s, and nobody follows its events. Send from a %%%%session cell, "
+            "which asks; or answer from elsewhere by session.answer(%r, True); or stop what waits.",
+            session, question.call.name, question.id,
+        )  # fmt: skip
 
     def answer(self, call_id: str, approval: Approval) -> bool:
         """Answer whether a call may run; say whether it is asked here, and was not answered before.

@@ -98,6 +98,11 @@ class Feed:
             for event, log in told:
                 self._tell(event, log)
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody subscribes."""
+        return self._log.followed
+
     def close(self) -> None:
         """Say that nothing more will come; readers end when they have read all."""
         self._log.close()
