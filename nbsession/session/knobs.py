@@ -84,3 +84,17 @@ class SessionKnobs:
 
     def __repr__(self) -> str:
         return f"<knobs {self.values()!r}>"
+
+    if not TYPE_CHECKING:  # or a type checker would take every name
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_in_brackets(name))
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in self.__slots__:
+                raise AttributeError(_in_brackets(name))
+            object.__setattr__(self, name, value)
+
+
+def _in_brackets(name: str) -> str:
+    return f"no attribute {name!r}; a knob is read by knobs[{name!r}] and set by knobs[{name!r}] = value"

@@ -453,3 +453,14 @@ async def test_an_app_lists_its_stored_sessions_by_pages() -> None:
     rest = app.sessions(after=first[-1].place)
     assert [[info.id for info in page] for page in (first, rest)] == [["c", "b"], ["a"]]
     assert App(Notepad, model=ScriptedModel()).sessions(limit=2) == []
+
+
+def test_a_knob_is_no_attribute_and_the_error_says_how_it_is_set() -> None:
+    session = App(Notepad, model=ScriptedModel()).session()
+    knobs: Any = session.knobs
+    with pytest.raises(AttributeError, match=r"set by knobs\['tone'\] = value"):
+        _ = knobs.tone
+    with pytest.raises(AttributeError, match=r"set by knobs\['tone'\] = value"):
+        knobs.tone = "terse"
+    assert session.knobs["tone"] == "friendly"
+    session.close()
