@@ -105,7 +105,10 @@ class Writer:
         if not asked:
             return
         journals = list(dict.fromkeys(one.journal for one in asked))
-        outcomes = dict(zip(journals, write(self._store, journals), strict=True))
+        try:
+            outcomes = dict(zip(journals, write(self._store, journals), strict=True))
+        except Exception as error:  # noqa: BLE001  # a store that breaks its promise leaves nobody waiting
+            outcomes = dict.fromkeys(journals, error)
         on_loops: defaultdict[asyncio.AbstractEventLoop, list[tuple[Told, Outcome]]] = defaultdict(list)
         for journal, told in asked:
             if isinstance(told, Future):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, select, tuple_
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from nbsession.errors import StoreError
 from nbsession.stores import every, postgres, schema, sql_append, sql_delete, sql_lease, sql_rows, sqlite
@@ -114,10 +114,13 @@ class SqlStore:
             some, others = appends[:_APPENDS_AT_ONCE], appends[_APPENDS_AT_ONCE:]
             return [*self._append_together(some), *self._append_together(others)]
         if len(appends) > 1:
-            with suppress(Exception):  # which is met again, by the one whose it is
+            try:
                 writes = list(map(sql_append.Write, appends))
                 self._make(writes)
                 return [write.revision for write in writes]
+            except Exception as error:  # noqa: BLE001  # of one, who meets it again; or of the file, whose it is for all
+                if isinstance(error.__cause__, OperationalError | sqlite3.OperationalError):
+                    return [error] * len(appends)
         outcomes: list[int | Exception] = []
         for one in appends:
             try:

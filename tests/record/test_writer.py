@@ -32,6 +32,7 @@ class Gated:
         self.threads: set[str] = set()
         self.began, self.may = threading.Event(), threading.Event()
         self.refused: dict[str, Exception] = {}
+        self.forgets = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.kept, name)
@@ -47,7 +48,7 @@ class Gated:
         return [
             self.refused.get(one.session)
             or self.kept.append(one.session, one.rows, one.texts, revision=one.revision, token=one.token)
-            for one in appends
+            for one in appends[self.forgets :]
         ]
 
 
@@ -98,6 +99,13 @@ async def test_an_error_is_told_to_whom_it_concerns_and_what_was_not_kept_goes_w
     await bad.append(a_row(1))
     assert bad.revision == 2
     assert not bad.trouble
+
+
+async def test_a_store_that_forgets_one_leaves_nobody_waiting(store: Gated) -> None:
+    store.may.set()
+    store.forgets = True
+    with pytest.raises(ValueError, match="shorter"):
+        await asyncio.wait_for(Journal(store, "s").append(a_row()), 30)  # type: ignore[arg-type]
 
 
 async def test_who_is_cancelled_while_it_writes_waits_for_it(store: Gated) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
 
 from nbsession.errors import SessionBusyError, StoreError
-from nbsession.stores import Row, SqlStore
+from nbsession.stores import Row, SqlStore, sqlite
 from nbsession.stores.base import Append
 
 if TYPE_CHECKING:
@@ -63,6 +65,26 @@ def test_one_that_fails_takes_no_other_along(store: SqlStore) -> None:
     assert [store.revision(session) for session in "abcd"] == [1, 1, 0, 1]
     with pytest.raises(StoreError):
         store.texts(["stale"])
+
+
+def test_a_file_that_another_program_holds_is_waited_for_once(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    begin = sqlite._begin_writing
+
+    def counted(connection: sqlite3.Connection) -> None:
+        begun.append(connection)
+        begin(connection)
+
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "_begin_writing", counted)
+    with closing(sqlite3.connect(store.location)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused = together(store, *map(new, "abc"))
+    assert [type(error) for error in refused] == [StoreError] * 3
+    assert len(begun) == 1
+    assert together(store, *map(new, "abc")) == [1, 1, 1]
 
 
 def test_however_many_there_are(store: SqlStore) -> None:
